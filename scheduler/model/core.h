@@ -1,0 +1,68 @@
+/*
+ * core.h - the one state of the scheduler and the only thing that decides.
+ *
+ *   core_step(core, event, now, actions)   one event changes the state
+ *   core_settle(core, now, actions)        plans what can be planned; call it once per batch of events
+ *   core_deadline(core)                    when EV_TICK is due at the latest
+ *
+ * One thread steps and settles. Queries take a const core and change nothing; other threads may call
+ * them while they hold the daemon's read lock against the stepping thread. `now` is nanoseconds of
+ * a clock that never goes back (CLOCK_BOOTTIME in the daemon, any number in tests and the CLI).
+ *
+ * Life of a gang, its states and who leaves which state how: gang.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "scheduler/model/event.h"
+
+struct config; /* config.h; must outlive the core */
+struct core;
+struct gang;
+
+struct core *core_new(const struct config *config); /* NULL: no memory */
+void core_free(struct core *core);
+
+/* Takes over the object inside the event. Never fails: what it cannot use it counts and shows. */
+void core_step(struct core *core, struct event *event, int64_t now_ns, struct actions *ret_actions);
+void core_settle(struct core *core, int64_t now_ns, struct actions *ret_actions);
+int64_t core_deadline(const struct core *core); /* INT64_MAX: nothing is due */
+
+/* ---- what the verbs ask ------------------------------------------------------------------- */
+
+enum answer_kind {
+    ANSWER_PLANNED, /* a gang member: exactly this node */
+    ANSWER_WAIT, /* refused for now; reason is a constant text */
+    ANSWER_ORDINARY, /* not ours to place: ask core_node_fits for each node */
+    ANSWER_UNKNOWN /* the pod was not seen yet: answer with an error, kube-scheduler retries */
+};
+struct answer {
+    enum answer_kind kind;
+    const char *node; /* ANSWER_PLANNED; valid while the read lock is held */
+    const char *reason; /* ANSWER_WAIT: static text */
+};
+void core_answer(const struct core *core, const char *pod_uid, struct answer *ret_answer);
+
+/* Does the ordinary pod fit on the node beside what is held for gangs? Unknown names: true. */
+bool core_node_fits(const struct core *core, const char *pod_uid, const char *node, size_t len);
+
+/* Is the pod a member of a gang (so: never evict it, never let it preempt by itself)? */
+bool core_is_member(const struct core *core, const char *pod_uid);
+
+/* ---- what people ask ---------------------------------------------------------------------- */
+
+struct core_counts {
+    size_t nodes, pods, gangs, gangs_waiting, holds, violations;
+    uint64_t plans, replans, binds, steps;
+};
+void core_counts(const struct core *core, struct core_counts *ret_counts);
+
+/* Finds a gang by namespace and name (of its GangPlacement); NULL: none. */
+const struct gang *core_gang(const struct core *core, const char *ns, const char *name);
+
+/* Checks every invariant of architecture.md that the state alone can show; err says which broke. */
+int core_check(const struct core *core, struct err *err);
