@@ -44,6 +44,15 @@ enum write_result {
 };
 const char *write_result_name(enum write_result result);
 
+enum action_kind {
+    ACT_REPLY, /* answer the held bind call `ticket`: text "" = bound, else the refusal */
+    ACT_BIND, /* post the binding of pod uid to node with annotations; EV_WRITE_DONE */
+    ACT_NOMINATE, /* pods/status: nominatedNodeName = node; EV_WRITE_DONE */
+    ACT_PLACEMENT, /* write GangPlacement ns/name: body is the whole object; EV_WRITE_DONE */
+    ACT_POD_EVENT, /* Kubernetes Event on pod uid: reason, text */
+    ACT_PLACEMENT_DELETE /* the gang is gone and nobody else owns its GangPlacement */
+};
+
 struct event {
     enum event_kind kind;
     union {
@@ -59,17 +68,9 @@ struct event {
     char name[NAME_TEXT]; /* *_GONE: the object's name; EV_VOTE, EV_MISSED: the node */
     char uid[NAME_TEXT]; /* of the pod, or of the gone object */
     uint64_t ticket; /* EV_VOTE: the held call; EV_WRITE_DONE: the action's */
+    enum action_kind action; /* EV_WRITE_DONE: which kind of action ended */
     enum write_result result; /* EV_WRITE_DONE */
     char text[NAME_TEXT]; /* EV_WRITE_DONE: the API server's message, may be cut */
-};
-
-enum action_kind {
-    ACT_REPLY, /* answer the held bind call `ticket`: text "" = bound, else the refusal */
-    ACT_BIND, /* post the binding of pod uid to node with annotations; EV_WRITE_DONE */
-    ACT_NOMINATE, /* pods/status: nominatedNodeName = node; EV_WRITE_DONE */
-    ACT_PLACEMENT, /* write GangPlacement ns/name: body is the whole object; EV_WRITE_DONE */
-    ACT_POD_EVENT, /* Kubernetes Event on pod uid: reason, text */
-    ACT_PLACEMENT_DELETE /* the gang is gone and nobody else owns its GangPlacement */
 };
 
 struct action {

@@ -1,0 +1,94 @@
+/*
+ * cluster.h - nodes and pods as they are now, and what is free on each node.
+ *
+ * used = requests of the pods bound to a node that are not finished (terminating ones included);
+ * held = what the ledger keeps for gang slots and for bindings under way. Both are kept by change,
+ * never recounted; cluster_recount() recounts for the invariant check. Owned by the core's thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/hashmap.h"
+#include "scheduler/model/objects.h"
+#include "scheduler/model/resources.h"
+#include "scheduler/plan/plan.h"
+
+struct gang;
+
+struct node {
+    char *name;
+    struct obj_node *object; /* NULL: known only because a pod names it */
+    struct resources total, used, held;
+    uint32_t domain[PLAN_LEVELS_MAX]; /* path-qualified ids, PLAN_UNKNOWN without the label */
+    uint32_t pods; /* bound pods counted in used */
+    uint32_t refs; /* slots and holds that point here: it is not freed while there are some */
+};
+
+/* What the ledger keeps for a binding under way of a pod that is in no gang. */
+struct pod_hold {
+    struct node *node; /* NULL: nothing is held */
+    uint64_t ticket; /* the held bind call, 0: none */
+    uint64_t write; /* ticket of the binding's write, 0: none in flight */
+    int64_t deadline_ns;
+};
+
+struct pod {
+    struct obj_pod *object;
+    struct resources requests;
+    bool countable; /* all that it asks for has a column */
+    struct node *node; /* bound there and counted in used; NULL: not bound or finished */
+    struct gang *gang;
+    int32_t slot; /* in the gang's slots, -1: none */
+    bool refused; /* filter said no since the last wake-up */
+    struct pod_hold hold;
+};
+
+struct cluster {
+    struct hashmap nodes_by_name, pods_by_uid;
+    struct node **nodes; /* sorted by name */
+    size_t nnodes, nodes_size;
+    struct resource_table resources;
+    const char *levels[PLAN_LEVELS_MAX]; /* label keys, outermost first; owned by the config */
+    uint32_t nlevels;
+    struct hashmap domain_ids; /* path text -> id + 1 */
+    char **domain_names; /* id -> the innermost label value */
+    uint32_t ndomains, domains_size;
+    uint64_t capacity_version; /* grows when room may have appeared */
+};
+
+int cluster_init(struct cluster *cluster);
+void cluster_release(struct cluster *cluster);
+
+/* Sets the levels (label keys, not copied) and computes every node's domains anew. */
+void cluster_set_levels(struct cluster *cluster, const char *const *levels, uint32_t nlevels);
+
+struct node *cluster_node(const struct cluster *cluster, const char *name); /* NULL: unknown */
+struct pod *cluster_pod(const struct cluster *cluster, const char *uid);
+
+/* Takes the object over; returns the node, NULL without memory (the object is freed). */
+struct node *cluster_put_node(struct cluster *cluster, struct obj_node *object);
+void cluster_drop_node(struct cluster *cluster, const char *name);
+
+/* Takes the object over and keeps used in step with where the pod is bound. */
+struct pod *cluster_put_pod(struct cluster *cluster, struct obj_pod *object);
+void cluster_drop_pod(struct cluster *cluster, struct pod *pod); /* frees it */
+
+bool pod_finished(const struct obj_pod *object);
+
+/* May a pod of this shape run there: selector, required affinity, taints, cordon (not room). */
+bool node_admits(const struct node *node, const struct pod_shape *shape);
+/* How many pods with these requests fit now beside what is used and held. */
+uint32_t node_room(const struct node *node, const struct resources *requests);
+
+/* References: a holder of a struct node pointer beyond one call takes one. */
+struct node *node_ref(struct node *node);
+void node_unref(struct cluster *cluster, struct node *node);
+
+/* The ledger's two verbs; they keep no reference. */
+void node_hold(struct node *node, const struct resources *requests);
+void node_unhold(struct cluster *cluster, struct node *node, const struct resources *requests);
+
+const char *cluster_domain_name(const struct cluster *cluster, uint32_t domain);

@@ -1,0 +1,285 @@
+/* Votes (bind calls), the bindings they lead to, and what became of those. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/model/core_internal.h"
+
+#define RETRY_FIRST_NS (200 * NS_PER_MS)
+#define RETRY_MAX_NS (5 * NS_PER_S)
+
+/* ---- pods of no gang ---------------------------------------------------------------------------- */
+
+static void held_remove(struct core *core, const struct pod *pod)
+{
+    for (size_t i = 0; i < core->nheld; i++) {
+        if (core->held[i] != pod)
+            continue;
+        core->held[i] = core->held[--core->nheld];
+        return;
+    }
+}
+
+void core__release_hold(struct core *core, struct pod *pod, const char *why)
+{
+    struct node *node = pod->hold.node;
+
+    if (!node)
+        return;
+    core__reply(core, pod->hold.ticket, why);
+    pod->hold = (struct pod_hold){0};
+    held_remove(core, pod);
+    node_unhold(&core->cluster, node, &pod->requests);
+    node_unref(&core->cluster, node);
+}
+
+static void post_binding(struct core *core, struct pod *pod, const char *node, uint64_t *ret_write,
+                         char *annotations)
+{
+    struct action *action = core__act(core, ACT_BIND);
+
+    if (!action) {
+        free(annotations);
+        return;
+    }
+    core__act_on_pod(action, pod->object, node);
+    action->body = annotations;
+    action->ticket = *ret_write = ++core->next_ticket;
+    core->binds++;
+}
+
+static int held_add(struct core *core, struct pod *pod)
+{
+    if (core->nheld == core->held_size) {
+        size_t size = core->held_size ? core->held_size * 2 : 16;
+        struct pod **held = realloc(core->held, size * sizeof(struct pod *));
+
+        if (!held)
+            return -1;
+        core->held = held;
+        core->held_size = size;
+    }
+    core->held[core->nheld++] = pod;
+    return 0;
+}
+
+static void vote_ordinary(struct core *core, struct pod *pod, const char *name, uint64_t ticket)
+{
+    struct node *node = cluster_node(&core->cluster, name);
+
+    if (pod->hold.node) /* a second call: kube-scheduler gave the first one up */
+        core__release_hold(core, pod, "a newer bind call took this one's place");
+    if (node && node->object && node_room(node, &pod->requests) == 0) {
+        core__reply(core, ticket, "no room on the node beside what is held for gangs");
+        return;
+    }
+    if (!node || held_add(core, pod) < 0) {
+        core__reply(core, ticket, "unknown node");
+        return;
+    }
+    pod->hold = (struct pod_hold){.node = node_ref(node),
+                                  .ticket = ticket,
+                                  .deadline_ns = core->now_ns + core->config->hold_deadline_ns};
+    if (pod->hold.deadline_ns < core->next_wake_ns)
+        core->next_wake_ns = pod->hold.deadline_ns;
+    node_hold(node, &pod->requests);
+    post_binding(core, pod, node->name, &pod->hold.write, NULL);
+}
+
+void core__expire_holds(struct core *core)
+{
+    for (size_t i = core->nheld; i-- > 0;) {
+        struct pod *pod = core->held[i];
+
+        if (pod->hold.deadline_ns <= core->now_ns)
+            core__release_hold(core, pod, "the binding took too long");
+        else if (pod->hold.deadline_ns < core->next_wake_ns)
+            core->next_wake_ns = pod->hold.deadline_ns;
+    }
+}
+
+static void ordinary_bind_done(struct core *core, struct pod *pod, const struct event *event)
+{
+    char text[NAME_TEXT + 64];
+
+    if (event->result == WRITE_OK) {
+        core__reply(core, pod->hold.ticket, "");
+        pod->hold.ticket = 0; /* the hold stays until the pod is seen on its node */
+        return;
+    }
+    snprintf(text, sizeof(text), "binding: %s: %s", write_result_name(event->result), event->text);
+    core__release_hold(core, pod, text);
+}
+
+/* ---- members ------------------------------------------------------------------------------------- */
+
+static void vote_member(struct core *core, struct pod *pod, const struct event *event)
+{
+    struct gang *gang = pod->gang;
+    struct slot *slot = pod->slot >= 0 ? &gang->slots[pod->slot] : NULL;
+
+    if (!slot) {
+        pod->refused = true;
+        core__reply(core, event->ticket, "the gang has no plan now");
+        return;
+    }
+    if (strcmp(slot->node->name, event->name) != 0) {
+        pod->refused = true;
+        core__reply(core, event->ticket, "the plan has another node for this pod");
+        core__touch(core, gang);
+        return;
+    }
+    if (slot->state == SLOT_BOUND || slot->state == SLOT_DONE) {
+        core__reply(core, event->ticket, "");
+        return;
+    }
+    core__reply(core, slot->ticket, "a newer bind call took this one's place");
+    slot->ticket = event->ticket;
+    slot->vote_deadline_ns = core->now_ns + core->config->hold_deadline_ns;
+    if (slot->state == SLOT_TAKEN)
+        slot->state = SLOT_VOTED;
+    core__touch(core, gang);
+}
+
+void core__vote(struct core *core, const struct event *event)
+{
+    struct pod *pod = cluster_pod(&core->cluster, event->uid);
+
+    if (!core->synced)
+        core__reply(core, event->ticket, "lockstep has not read the cluster yet");
+    else if (!pod)
+        core__reply(core, event->ticket, "lockstep has not seen this pod yet");
+    else if (pod->object->node[0])
+        core__reply(core, event->ticket, strcmp(pod->object->node, event->name) == 0
+                                             ? ""
+                                             : "the pod is bound to another node");
+    else if (pod->gang)
+        vote_member(core, pod, event);
+    else
+        vote_ordinary(core, pod, event->name, event->ticket);
+}
+
+/* The stamp of a bound member: people and the workload read it, lockstep never does. */
+static char *stamp(const struct gang *gang, uint32_t rank, const char *hosts)
+{
+    json_t *annotations = json_object();
+    char number[16];
+    char *text;
+
+    snprintf(number, sizeof(number), "%u", rank);
+    json_object_set_new(annotations, "lockstep.dev/rank", json_string(number));
+    json_object_set_new(annotations, "lockstep.dev/role", json_string(gang->role));
+    if (hosts)
+        json_object_set_new(annotations, "lockstep.dev/placement", json_string(hosts));
+    text = json_dumps(annotations, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(annotations);
+    return text;
+}
+
+/* May the binding of this slot be written now? Finishing a persisted plan needs no vote. */
+static bool due(const struct core *core, const struct gang *gang, const struct slot *slot)
+{
+    if (!slot->pod || slot->write || slot->pod->object->node[0])
+        return false;
+    switch (slot->state) {
+    case SLOT_VOTED:
+        return true;
+    case SLOT_RETRY:
+        return slot->retry_ns <= core->now_ns;
+    case SLOT_TAKEN:
+        return gang->state == GANG_BINDING && gang->adopted;
+    default:
+        return false;
+    }
+}
+
+void core__post_bindings(struct core *core, struct gang *gang)
+{
+    char *hosts = NULL;
+
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        struct slot *slot = &gang->slots[i];
+
+        if (!due(core, gang, slot)) {
+            if (slot->state == SLOT_RETRY && !slot->write)
+                core__wake_at(core, gang, slot->retry_ns);
+            continue;
+        }
+        if (!hosts)
+            hosts = gang_host_list(gang);
+        slot->state = SLOT_POSTED;
+        post_binding(core, slot->pod, slot->node->name, &slot->write, stamp(gang, i, hosts));
+    }
+    free(hosts);
+}
+
+static void slot_retry(struct core *core, struct gang *gang, struct slot *slot)
+{
+    int64_t wait = RETRY_FIRST_NS << (slot->tries < 5 ? slot->tries : 5);
+
+    if (slot->tries < UINT8_MAX)
+        slot->tries++;
+    slot->state = SLOT_RETRY;
+    slot->retry_ns = core->now_ns + (wait < RETRY_MAX_NS ? wait : RETRY_MAX_NS);
+    core__wake_at(core, gang, slot->retry_ns);
+}
+
+static void member_bind_done(struct core *core, struct pod *pod, struct slot *slot,
+                             const struct event *event)
+{
+    struct gang *gang = pod->gang;
+
+    slot->write = 0;
+    core__touch(core, gang);
+    if (slot->state != SLOT_POSTED)
+        return; /* the watch was faster */
+    if (event->result == WRITE_OK) {
+        slot->state = SLOT_BOUND;
+        core__reply(core, slot->ticket, "");
+        slot->ticket = 0;
+        return;
+    }
+    /* 409: bound already, by an earlier try whose answer was lost, or by somebody else: the watch
+     * tells. 404: the pod is going. The rest may pass: the gang's deadline ends the retries. */
+    slot_retry(core, gang, slot);
+    if (event->result == WRITE_FORBIDDEN || event->result == WRITE_INVALID)
+        core__set_reason(core, gang, REASON_BIND_FAILED, "binding of pod %.100s was refused: %.200s",
+                         pod->object->name, event->text);
+}
+
+void core__bind_done(struct core *core, const struct event *event)
+{
+    struct pod *pod = cluster_pod(&core->cluster, event->uid);
+
+    if (!pod)
+        return;
+    if (pod->hold.node && pod->hold.write == event->ticket)
+        ordinary_bind_done(core, pod, event);
+    else if (pod->gang && pod->slot >= 0 && pod->gang->slots[pod->slot].write == event->ticket)
+        member_bind_done(core, pod, &pod->gang->slots[pod->slot], event);
+}
+
+/* The pod was read with a node: the ledger's part of it ends here. */
+void core__saw_bound(struct core *core, struct pod *pod)
+{
+    struct gang *gang = pod->gang;
+    struct slot *slot;
+
+    core__release_hold(core, pod, "");
+    if (!gang || pod->slot < 0)
+        return;
+    slot = &gang->slots[pod->slot];
+    slot_unhold(&core->cluster, slot, &gang->requests);
+    if (slot->state != SLOT_BOUND && slot->state != SLOT_DONE) {
+        bool ours = slot->node && strcmp(slot->node->name, pod->object->node) == 0;
+
+        core__reply(core, slot->ticket, ours ? "" : "the pod is bound to another node");
+        slot->ticket = 0;
+        slot->state = SLOT_BOUND;
+        if (!ours)
+            slot_set_node(&core->cluster, slot, cluster_node(&core->cluster, pod->object->node));
+    }
+    if (pod->object->phase == POD_SUCCEEDED)
+        slot->state = SLOT_DONE;
+    core__touch(core, gang);
+}

@@ -1,0 +1,89 @@
+/* core_internal.h - what the core's files share; nobody else includes it. */
+#pragma once
+
+#include "base/hashmap.h"
+#include "scheduler/model/cluster.h"
+#include "scheduler/model/config.h"
+#include "scheduler/model/core.h"
+#include "scheduler/model/gang.h"
+#include "scheduler/plan/plan.h"
+
+#define NS_PER_S INT64_C(1000000000)
+#define NS_PER_MS INT64_C(1000000)
+
+struct gang_list {
+    struct gang **items;
+    size_t n, size;
+};
+
+struct core {
+    const struct config *config;
+    struct cluster cluster;
+    struct hashmap gangs; /* key -> struct gang */
+    struct hashmap records; /* "ns/name" of a GangPlacement -> struct gang */
+    struct hashmap jobs, groups, namespaces, placements; /* objects by "ns/name" (groups: kind too) */
+    struct gang_list all, dirty, ready;
+    struct pod **held; /* ordinary pods with a binding under way */
+    size_t nheld, held_size;
+    struct plan_scratch *scratch;
+    struct plan_node *plan_nodes; /* reused by every plan */
+    size_t plan_nodes_size;
+    bool synced, levels_stale, nodes_changed, ready_changed;
+    uint64_t planned_version; /* cluster.capacity_version when all ready gangs were last tried */
+    uint64_t next_ticket;
+    int64_t now_ns, epoch_s, next_wake_ns;
+    struct actions *out; /* of the step or settle under way */
+    uint64_t plans, replans, binds, steps, violations;
+};
+
+/* ---- actions (core_actions.c) --------------------------------------------------------------- */
+struct action *core__act(struct core *core, enum action_kind kind); /* NULL: no memory */
+void core__reply(struct core *core, uint64_t ticket, const char *text); /* ticket 0: nobody waits */
+void core__act_on_pod(struct action *action, const struct obj_pod *pod, const char *node);
+
+/* ---- gangs and members (core_members.c) ------------------------------------------------------ */
+int gang_list_add(struct gang_list *list, struct gang *gang);
+void core__touch(struct core *core, struct gang *gang); /* settle looks at it */
+void core__wake_at(struct core *core, struct gang *gang, int64_t when_ns);
+void core__assign(struct core *core, struct pod *pod); /* puts the pod into the gang it belongs to */
+void core__leave(struct core *core, struct pod *pod); /* takes it out, whatever the gang's state */
+void core__slot_take(struct core *core, struct gang *gang, uint32_t slot, struct pod *pod);
+void core__drop_gang(struct core *core, struct gang *gang);
+void core__touch_job(struct core *core, const struct obj_job *job);
+void core__touch_group(struct core *core, const struct obj_group *group);
+void core__group_key(const struct obj_group *group, char *ret, size_t size);
+
+/* ---- what a gang wants (core_wants.c) --------------------------------------------------------- */
+/* Fills min, size, levels, role, priority from members, Job and PodGroup; false: reason is set. */
+bool core__wants(struct core *core, struct gang *gang);
+
+/* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
+void core__refresh_levels(struct core *core);
+void core__queue(struct core *core, struct gang *gang); /* it wants a plan */
+void core__plan_ready(struct core *core); /* tries all that want one, in order */
+void core__release_plan(struct core *core, struct gang *gang, const char *why);
+void core__exclude(struct core *core, struct gang *gang, struct node *node);
+bool core__refill(struct core *core, struct gang *gang, struct pod *pod); /* one slot for a late member */
+void core__nominate(struct core *core, struct gang *gang, uint32_t slot);
+
+/* ---- states (core_states.c), votes and bindings (core_bind.c) ---------------------------------- */
+void core__settle_gang(struct core *core, struct gang *gang);
+void core__set_state(struct core *core, struct gang *gang, enum gang_state state);
+void core__set_reason(struct core *core, struct gang *gang, enum reason_code code,
+                      const char *format, ...) __attribute__((format(printf, 4, 5)));
+void core__vote(struct core *core, const struct event *event);
+void core__bind_done(struct core *core, const struct event *event);
+void core__post_bindings(struct core *core, struct gang *gang);
+void core__saw_bound(struct core *core, struct pod *pod);
+void core__release_hold(struct core *core, struct pod *pod, const char *why); /* ordinary pods */
+void core__expire_holds(struct core *core);
+
+/* ---- GangPlacement and Events (core_record.c), taking over (core_adopt.c) ---------------------- */
+void core__write_record(struct core *core, struct gang *gang);
+void core__record_done(struct core *core, const struct event *event);
+void core__tell_reason(struct core *core, struct gang *gang);
+void core__adopt(struct core *core);
+
+/* Prints "ns/name" into a caller's buffer; names are at most 253 bytes. */
+#define KEY_TEXT 640
+void core__key(char ret[KEY_TEXT], const char *prefix, const char *ns, const char *name);

@@ -1,0 +1,229 @@
+/* Which gang a pod belongs to, and what joining and leaving does to the gang's slots. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/model/core_internal.h"
+
+int gang_list_add(struct gang_list *list, struct gang *gang)
+{
+    if (list->n == list->size) {
+        size_t size = list->size ? list->size * 2 : 64;
+        struct gang **items = realloc(list->items, size * sizeof(struct gang *));
+
+        if (!items)
+            return -1;
+        list->items = items;
+        list->size = size;
+    }
+    list->items[list->n++] = gang;
+    return 0;
+}
+
+static void gang_list_remove(struct gang_list *list, const struct gang *gang)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if (list->items[i] != gang)
+            continue;
+        memmove(list->items + i, list->items + i + 1,
+                (list->n - i - 1) * sizeof(struct gang *));
+        list->n--;
+        return;
+    }
+}
+
+void core__touch(struct core *core, struct gang *gang)
+{
+    if (!gang->dirty && gang_list_add(&core->dirty, gang) == 0)
+        gang->dirty = true;
+}
+
+void core__wake_at(struct core *core, struct gang *gang, int64_t when_ns)
+{
+    if (when_ns < gang->wake_ns)
+        gang->wake_ns = when_ns;
+    if (when_ns < core->next_wake_ns)
+        core->next_wake_ns = when_ns;
+}
+
+/* A name that another kind of gang already uses gets the kind behind it. */
+static char *record_name(struct core *core, const struct gang *gang)
+{
+    static const char *const suffix[] = {
+        [GANG_LABEL] = "gang", [GANG_JOB] = "job", [GANG_GROUP_NATIVE] = "podgroup",
+        [GANG_GROUP_SIGS] = "podgroup-x"};
+    char key[KEY_TEXT], name[NAME_TEXT];
+
+    core__key(key, "", gang->ns, gang->name);
+    if (!hashmap_get(&core->records, key))
+        return strdup(gang->name);
+    snprintf(name, sizeof(name), "%.200s.%s", gang->name, suffix[gang->kind]);
+    return strdup(name);
+}
+
+static struct gang *gang_create(struct core *core, const char *key, enum gang_kind kind,
+                                const char *ns, const char *name)
+{
+    struct gang *gang = gang_new(key, kind, ns, name);
+    char record[KEY_TEXT];
+
+    if (!gang)
+        return NULL;
+    gang->wake_ns = INT64_MAX;
+    free(gang->record.name);
+    gang->record.name = record_name(core, gang);
+    if (!gang->record.name || gang_list_add(&core->all, gang) < 0)
+        goto fail;
+    core__key(record, "", ns, gang->record.name);
+    if (hashmap_set(&core->gangs, key, gang) < 0 || hashmap_set(&core->records, record, gang) < 0) {
+        hashmap_remove(&core->gangs, key);
+        core->all.n--;
+        goto fail;
+    }
+    gang->record.exists = hashmap_get(&core->placements, record) != NULL;
+    return gang;
+fail:
+    gang_free(&core->cluster, gang);
+    return NULL;
+}
+
+void core__drop_gang(struct core *core, struct gang *gang)
+{
+    char record[KEY_TEXT];
+
+    if (gang->record.exists && !gang->owned) {
+        struct action *action = core__act(core, ACT_PLACEMENT_DELETE);
+
+        if (action) {
+            snprintf(action->ns, sizeof(action->ns), "%s", gang->ns);
+            snprintf(action->name, sizeof(action->name), "%s", gang->record.name);
+        }
+    }
+    core__key(record, "", gang->ns, gang->record.name);
+    hashmap_remove(&core->records, record);
+    hashmap_remove(&core->gangs, gang->key);
+    gang_list_remove(&core->all, gang);
+    gang_list_remove(&core->dirty, gang);
+    gang_list_remove(&core->ready, gang);
+    gang_free(&core->cluster, gang);
+}
+
+/* ---- which gang ------------------------------------------------------------------------------ */
+
+struct belonging {
+    enum gang_kind kind;
+    const char *name; /* NULL: none */
+};
+
+static struct belonging belongs_to(const struct core *core, const struct obj_pod *pod)
+{
+    const struct obj_namespace *ns;
+
+    if (strcmp(pod->scheduler, core->config->scheduler_name) != 0 || pod->terminating ||
+        pod->phase == POD_FAILED || pod->gated)
+        return (struct belonging){GANG_LABEL, NULL};
+    if (pod->wish.name[0])
+        return (struct belonging){GANG_LABEL, pod->wish.name};
+    if (pod->group_native[0])
+        return (struct belonging){GANG_GROUP_NATIVE, pod->group_native};
+    if (pod->group_sigs[0])
+        return (struct belonging){GANG_GROUP_SIGS, pod->group_sigs};
+    ns = hashmap_get(&core->namespaces, pod->ns);
+    if (ns && ns->jobs_are_gangs && pod->owner.kind == OWNER_JOB)
+        return (struct belonging){GANG_JOB, pod->owner.name};
+    return (struct belonging){GANG_LABEL, NULL};
+}
+
+/* The slot of a member that goes: its node and hold stay with the gang until the gang decides. */
+static void slot_vacate(struct core *core, struct gang *gang, struct slot *slot)
+{
+    core__reply(core, slot->ticket, "the pod left its gang");
+    slot->ticket = 0;
+    slot->pod = NULL;
+    slot->nominated = false;
+    slot->cleared = slot->tries = 0;
+    slot->write = 0;
+    slot->state = SLOT_EMPTY;
+    (void)gang;
+}
+
+void core__leave(struct core *core, struct pod *pod)
+{
+    struct gang *gang = pod->gang;
+
+    if (!gang)
+        return;
+    if (pod->slot >= 0)
+        slot_vacate(core, gang, &gang->slots[pod->slot]);
+    gang_remove_member(gang, pod);
+    core__touch(core, gang);
+}
+
+void core__assign(struct core *core, struct pod *pod)
+{
+    struct belonging to = belongs_to(core, pod->object);
+    char key[KEY_TEXT];
+    struct gang *gang;
+
+    if (!to.name) {
+        core__leave(core, pod);
+        return;
+    }
+    core__key(key, gang_kind_name(to.kind), pod->object->ns, to.name);
+    gang = hashmap_get(&core->gangs, key);
+    if (gang && pod->gang == gang) {
+        core__touch(core, gang);
+        return;
+    }
+    core__leave(core, pod);
+    if (!gang)
+        gang = gang_create(core, key, to.kind, pod->object->ns, to.name);
+    if (!gang || gang->nmembers >= OBJ_GANG_PODS_MAX || gang_add_member(gang, pod) < 0)
+        return;
+    core__touch(core, gang);
+}
+
+void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struct pod *pod)
+{
+    struct slot *slot = &gang->slots[index];
+
+    slot->pod = pod;
+    slot->nominated = false;
+    slot->cleared = slot->tries = 0;
+    slot->state = pod->object->phase == POD_SUCCEEDED ? SLOT_DONE
+                  : pod->object->node[0]              ? SLOT_BOUND
+                                                      : SLOT_TAKEN;
+    pod->slot = (int32_t)index;
+    (void)core;
+}
+
+/* ---- other objects that say something about gangs --------------------------------------------- */
+
+static void touch_key(struct core *core, enum gang_kind kind, const char *ns, const char *name)
+{
+    char key[KEY_TEXT];
+    struct gang *gang;
+
+    core__key(key, gang_kind_name(kind), ns, name);
+    gang = hashmap_get(&core->gangs, key);
+    if (gang)
+        core__touch(core, gang);
+}
+
+void core__touch_job(struct core *core, const struct obj_job *job)
+{
+    touch_key(core, GANG_JOB, job->ns, job->name);
+    if (job->template && job->template->wish.name[0])
+        touch_key(core, GANG_LABEL, job->ns, job->template->wish.name);
+}
+
+void core__touch_group(struct core *core, const struct obj_group *group)
+{
+    touch_key(core, group->kind == GROUP_NATIVE ? GANG_GROUP_NATIVE : GANG_GROUP_SIGS, group->ns,
+              group->name);
+}
+
+void core__group_key(const struct obj_group *group, char *ret, size_t size)
+{
+    snprintf(ret, size, "%d:%s/%s", (int)group->kind, group->ns, group->name);
+}

@@ -1,0 +1,518 @@
+/* Plans: the planner's question is built here from the cluster, and its answer becomes slots. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/model/core_internal.h"
+#include "scheduler/model/known_levels.h"
+
+#define BACKOFF_FIRST_NS NS_PER_S
+#define BACKOFF_MAX_NS (60 * NS_PER_S)
+#define EXCLUSION_NS (60 * NS_PER_S)
+
+/* ---- levels ---------------------------------------------------------------------------------- */
+
+static bool label_present(void *context, const char *key)
+{
+    const struct cluster *cluster = context;
+
+    for (size_t i = 0; i < cluster->nnodes; i++)
+        if (cluster->nodes[i]->object && labels_get(&cluster->nodes[i]->object->labels, key))
+            return true;
+    return false;
+}
+
+/* Configured levels never change; without them the known sets that the nodes carry are used. */
+void core__refresh_levels(struct core *core)
+{
+    const char *found[PLAN_LEVELS_MAX];
+    uint32_t n;
+
+    if (!core->levels_stale)
+        return;
+    core->levels_stale = false;
+    if (core->config->nlevels > 0) {
+        if (core->cluster.nlevels == 0)
+            cluster_set_levels(&core->cluster, (const char *const *)core->config->levels,
+                               (uint32_t)core->config->nlevels);
+        return;
+    }
+    n = (uint32_t)known_levels(label_present, &core->cluster, found, PLAN_LEVELS_MAX);
+    if (n == core->cluster.nlevels &&
+        (n == 0 || memcmp(found, core->cluster.levels, n * sizeof(*found)) == 0))
+        return;
+    cluster_set_levels(&core->cluster, found, n);
+}
+
+/* ---- the question ---------------------------------------------------------------------------- */
+
+struct room_count {
+    uint32_t nodes, matching, with_room;
+};
+
+static bool is_excluded(const struct core *core, const struct gang *gang, const struct node *node)
+{
+    for (size_t i = 0; i < gang->nexcluded; i++)
+        if (gang->excluded[i].node == node && gang->excluded[i].until_ns > core->now_ns)
+            return true;
+    return false;
+}
+
+void core__exclude(struct core *core, struct gang *gang, struct node *node)
+{
+    struct excluded *grown;
+
+    if (gang->nexcluded == gang->excluded_size) {
+        size_t size = gang->excluded_size ? gang->excluded_size * 2 : 4;
+
+        grown = realloc(gang->excluded, size * sizeof(*grown));
+        if (!grown)
+            return;
+        gang->excluded = grown;
+        gang->excluded_size = size;
+    }
+    gang->excluded[gang->nexcluded++] =
+        (struct excluded){node_ref(node), core->now_ns + EXCLUSION_NS};
+}
+
+static void forget_exclusions(struct core *core, struct gang *gang)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < gang->nexcluded; i++) {
+        if (gang->excluded[i].until_ns > core->now_ns)
+            gang->excluded[kept++] = gang->excluded[i];
+        else
+            node_unref(&core->cluster, gang->excluded[i].node);
+    }
+    gang->nexcluded = kept;
+}
+
+static int64_t accelerators(const struct core *core, const struct resources *amounts)
+{
+    int64_t sum = 0;
+
+    for (size_t i = 0; i < core->config->naccelerators; i++) {
+        int column = resource_column(&core->cluster.resources, core->config->accelerators[i]);
+
+        if (column >= 0)
+            sum += amounts->v[column];
+    }
+    return sum;
+}
+
+static bool in_pool(const struct core *core, const struct node *node)
+{
+    const struct labels *pool = &core->config->node_selector;
+
+    for (size_t i = 0; node->object && i < pool->n; i++) {
+        const char *value = labels_get(&node->object->labels, pool->items[i].key);
+
+        if (!value || strcmp(value, pool->items[i].value) != 0)
+            return false;
+    }
+    return node->object != NULL;
+}
+
+static uint32_t clamp_units(int64_t units)
+{
+    return units < 0 ? 0 : units > UINT32_MAX ? UINT32_MAX : (uint32_t)units;
+}
+
+/* One planner node per cluster node, in name order, as cluster.nodes is. */
+static int build_nodes(struct core *core, const struct gang *gang, const struct pod_shape *shape,
+                       struct room_count *ret_count)
+{
+    struct cluster *cluster = &core->cluster;
+
+    if (core->plan_nodes_size < cluster->nnodes) {
+        struct plan_node *grown = realloc(core->plan_nodes, cluster->nnodes * sizeof(*grown));
+
+        if (!grown)
+            return -ENOMEM;
+        core->plan_nodes = grown;
+        core->plan_nodes_size = cluster->nnodes;
+    }
+    *ret_count = (struct room_count){0};
+    for (size_t i = 0; i < cluster->nnodes; i++) {
+        const struct node *node = cluster->nodes[i];
+        struct plan_node *entry = &core->plan_nodes[i];
+        bool matches = in_pool(core, node) && node_admits(node, shape) &&
+                       !is_excluded(core, gang, node);
+        int64_t total = accelerators(core, &node->total);
+
+        memcpy(entry->domain, node->domain, sizeof(entry->domain));
+        entry->capacity = matches ? node_room(node, &gang->requests) : 0;
+        entry->total_units = clamp_units(total);
+        entry->free_units = clamp_units(total - accelerators(core, &node->used) -
+                                        accelerators(core, &node->held));
+        ret_count->nodes += node->object != NULL;
+        ret_count->matching += matches;
+        ret_count->with_room += entry->capacity > 0;
+    }
+    return 0;
+}
+
+static struct plan_request make_request(const struct core *core, const struct gang *gang,
+                                        uint32_t pods)
+{
+    return (struct plan_request){
+        .nlevels = core->cluster.nlevels,
+        .nnodes = (uint32_t)core->cluster.nnodes,
+        .nodes = core->plan_nodes,
+        .pods = pods,
+        .units_per_pod = clamp_units(accelerators(core, &gang->requests)),
+        .required_level = gang->required_level,
+        .preferred_level = gang->preferred_level,
+    };
+}
+
+/* ---- the answer ------------------------------------------------------------------------------ */
+
+static const char *level_name(const struct core *core, int level)
+{
+    return (uint32_t)level < core->cluster.nlevels ? core->cluster.levels[level] : "node";
+}
+
+static void pod_size_text(const struct core *core, const struct gang *gang, char *ret, size_t size)
+{
+    ret[0] = '\0';
+    for (size_t i = 0; i < core->config->naccelerators; i++) {
+        int column = resource_column(&core->cluster.resources, core->config->accelerators[i]);
+
+        if (column >= 0 && gang->requests.v[column] > 0) {
+            snprintf(ret, size, " of %lld %s", (long long)gang->requests.v[column],
+                     core->config->accelerators[i]);
+            return;
+        }
+    }
+}
+
+static void set_shortage(struct core *core, struct gang *gang, const struct plan_shortage *shortage,
+                         const struct room_count *count)
+{
+    char size[96];
+
+    pod_size_text(core, gang, size, sizeof(size));
+    if (gang->required_level >= 0 && shortage->fits_anywhere >= gang->size) {
+        const char *level = level_name(core, gang->required_level);
+        const char *best = (uint32_t)gang->required_level < core->cluster.nlevels
+                               ? cluster_domain_name(&core->cluster, shortage->best_domain)
+                               : "one node";
+
+        core__set_reason(core, gang, REASON_NO_DOMAIN_FITS,
+                         "no %s has room for all %u pods%s: the best (%s) fits %u; without "
+                         "the required level %u fit",
+                         level, gang->size, size, best, shortage->fits, shortage->fits_anywhere);
+    } else {
+        core__set_reason(core, gang, REASON_INSUFFICIENT,
+                         "%u of %u pods%s fit: %u of %u nodes have room, %u are full, %u do not "
+                         "match",
+                         shortage->fits_anywhere, gang->size, size, count->with_room, count->nodes,
+                         count->matching - count->with_room, count->nodes - count->matching);
+    }
+    gang->reason.pods = gang->size;
+    gang->reason.fit = shortage->fits;
+}
+
+static bool shapes_agree(struct core *core, struct gang *gang)
+{
+    const char *key = gang->members[0]->object->shape.key;
+
+    for (size_t i = 1; i < gang->nmembers; i++) {
+        if (strcmp(gang->members[i]->object->shape.key, key) == 0)
+            continue;
+        core__set_reason(core, gang, REASON_UNSUPPORTED,
+                         "not supported yet: members differ (pods %.100s and %.100s ask for "
+                         "different resources or nodes)",
+                         gang->members[0]->object->name, gang->members[i]->object->name);
+        return false;
+    }
+    return true;
+}
+
+/* Members with an index get the slot of that rank; the others take free slots by name. */
+static void seat_members(struct core *core, struct gang *gang)
+{
+    uint32_t next = 0;
+
+    gang_sort_members(gang);
+    for (size_t i = 0; i < gang->nmembers; i++) {
+        int32_t index = gang->members[i]->object->index;
+
+        if (gang->members[i]->slot < 0 && index >= 0 && (uint32_t)index < gang->nslots &&
+            !gang->slots[index].pod)
+            core__slot_take(core, gang, (uint32_t)index, gang->members[i]);
+    }
+    for (size_t i = 0; i < gang->nmembers; i++) {
+        if (gang->members[i]->slot >= 0)
+            continue;
+        while (next < gang->nslots && gang->slots[next].pod)
+            next++;
+        if (next == gang->nslots)
+            return;
+        core__slot_take(core, gang, next, gang->members[i]);
+    }
+}
+
+/* Slots are made only for a gang of which nothing is bound, so each takes a hold. */
+static int take_plan(struct core *core, struct gang *gang, const struct plan *plan)
+{
+    if (gang_make_slots(gang, gang->size) < 0)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < plan->nshares; i++) {
+        const struct plan_share *share = &plan->shares[i];
+
+        for (uint32_t k = 0; k < share->count; k++) {
+            struct slot *slot = &gang->slots[share->first_rank + k];
+
+            slot_set_node(&core->cluster, slot, core->cluster.nodes[share->node]);
+            slot_hold(slot, &gang->requests);
+        }
+    }
+    memcpy(gang->use, plan->use, sizeof(gang->use));
+    gang->nlevels = core->cluster.nlevels;
+    gang->preferred_met = plan->preferred_met;
+    return 0;
+}
+
+static void start_planned(struct core *core, struct gang *gang)
+{
+    const struct config *config = core->config;
+
+    core->plans++;
+    core->replans += gang->generation > 0;
+    gang->generation++;
+    gang->early = gang->nmembers < gang->nslots;
+    gang->persisted = gang->adopted = false;
+    gang->deadline_ns = core->now_ns + (gang->early ? config->early_plan_deadline_ns
+                                                    : config->hold_deadline_ns);
+    seat_members(core, gang);
+    core__set_reason(core, gang, REASON_NONE, "%s", "");
+    core__set_state(core, gang, GANG_PLANNED);
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        core__nominate(core, gang, i);
+    core__touch(core, gang);
+}
+
+static bool try_plan(struct core *core, struct gang *gang)
+{
+    struct plan plan = {0};
+    struct plan_shortage shortage = {0};
+    struct plan_request request;
+    struct room_count count;
+    int r;
+
+    forget_exclusions(core, gang);
+    gang->requests = gang->members[0]->requests;
+    if (!shapes_agree(core, gang))
+        return false;
+    if (build_nodes(core, gang, &gang->members[0]->object->shape, &count) < 0)
+        return false;
+    request = make_request(core, gang, gang->size);
+    r = plan_gang(&request, core->scratch, &plan, &shortage);
+    if (r == 0)
+        r = take_plan(core, gang, &plan);
+    else if (r == -ENOSPC)
+        set_shortage(core, gang, &shortage, &count);
+    plan_release(&plan);
+    if (r < 0)
+        return false;
+    start_planned(core, gang);
+    return true;
+}
+
+/* ---- the queue -------------------------------------------------------------------------------- */
+
+void core__queue(struct core *core, struct gang *gang)
+{
+    if (gang->ready)
+        return;
+    if (gang_list_add(&core->ready, gang) == 0) {
+        gang->ready = true;
+        gang->tried_version = 0;
+        core->ready_changed = true;
+    }
+}
+
+/* Priority, then creation, then name. */
+static int compare_turn(const void *a, const void *b)
+{
+    const struct gang *left = *(struct gang *const *)a, *right = *(struct gang *const *)b;
+
+    if (left->priority != right->priority)
+        return left->priority > right->priority ? -1 : 1;
+    if (left->created_s != right->created_s)
+        return left->created_s < right->created_s ? -1 : 1;
+    return strcmp(left->key, right->key);
+}
+
+static void try_turn(struct core *core, struct gang *gang)
+{
+    if (gang->tried_version == core->cluster.capacity_version)
+        return;
+    if (gang->not_before_ns > core->now_ns) {
+        core__wake_at(core, gang, gang->not_before_ns);
+        return;
+    }
+    gang->tried_version = core->cluster.capacity_version;
+    if (try_plan(core, gang)) {
+        gang->ready = false;
+        gang->failures = 0;
+    } else {
+        core__set_state(core, gang, GANG_WAITING);
+        if (gang->nexcluded > 0)
+            core__wake_at(core, gang, core->now_ns + EXCLUSION_NS);
+    }
+}
+
+void core__plan_ready(struct core *core)
+{
+    size_t kept = 0;
+
+    if (!core->ready_changed && core->planned_version == core->cluster.capacity_version)
+        return;
+    core__refresh_levels(core);
+    if (core->ready.n > 1)
+        qsort(core->ready.items, core->ready.n, sizeof(struct gang *), compare_turn);
+    for (size_t i = 0; i < core->ready.n; i++)
+        try_turn(core, core->ready.items[i]);
+    for (size_t i = 0; i < core->ready.n; i++)
+        if (core->ready.items[i]->ready)
+            core->ready.items[kept++] = core->ready.items[i];
+    core->ready.n = kept;
+    core->ready_changed = false;
+    core->planned_version = core->cluster.capacity_version;
+}
+
+/* ---- giving up a plan -------------------------------------------------------------------------- */
+
+void core__release_plan(struct core *core, struct gang *gang, const char *why)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        struct slot *slot = &gang->slots[i];
+
+        core__reply(core, slot->ticket, why);
+        slot->ticket = 0;
+        if (slot->pod) {
+            slot->pod->slot = -1;
+            slot->pod->refused = true; /* it was sent back: it needs a wake-up next time */
+        }
+        slot_unhold(&core->cluster, slot, &gang->requests);
+        slot_set_node(&core->cluster, slot, NULL);
+    }
+    gang->nslots = 0;
+    gang->persisted = gang->early = false;
+    gang->deadline_ns = INT64_MAX;
+    core__set_state(core, gang, GANG_FORMING);
+    core__touch(core, gang);
+}
+
+/* ---- one more slot for a gang that is bound ------------------------------------------------------ */
+
+static struct node *anchor_of(const struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (gang->slots[i].node &&
+            (gang->slots[i].state == SLOT_BOUND || gang->slots[i].state == SLOT_TAKEN))
+            return gang->slots[i].node;
+    return NULL;
+}
+
+/* The replacement keeps to the domain that its gang is required to stay in. */
+static void keep_to_domain(struct core *core, const struct gang *gang)
+{
+    const struct node *anchor = anchor_of(gang);
+    uint32_t level = (uint32_t)gang->required_level;
+
+    if (!anchor || gang->required_level < 0)
+        return;
+    for (size_t i = 0; i < core->cluster.nnodes; i++) {
+        const struct node *node = core->cluster.nodes[i];
+        bool same = level < core->cluster.nlevels ? node->domain[level] == anchor->domain[level]
+                                                  : node == anchor;
+
+        if (!same)
+            core->plan_nodes[i].capacity = 0;
+    }
+}
+
+static struct node *replacement_node(struct core *core, struct gang *gang,
+                                     const struct pod_shape *shape)
+{
+    struct plan plan = {0};
+    struct plan_shortage shortage;
+    struct plan_request request;
+    struct room_count count;
+    struct node *node = NULL;
+
+    if (build_nodes(core, gang, shape, &count) < 0)
+        return NULL;
+    keep_to_domain(core, gang);
+    request = make_request(core, gang, 1);
+    request.required_level = request.preferred_level = -1;
+    if (plan_gang(&request, core->scratch, &plan, &shortage) == 0 && plan.nshares > 0)
+        node = core->cluster.nodes[plan.shares[0].node];
+    plan_release(&plan);
+    return node;
+}
+
+static int free_slot(const struct gang *gang, int32_t index)
+{
+    if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod)
+        return index;
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (!gang->slots[i].pod && gang->slots[i].state == SLOT_EMPTY)
+            return (int)i;
+    return -1;
+}
+
+bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
+{
+    int index = free_slot(gang, pod->object->index);
+    struct slot *slot;
+    struct node *node;
+
+    if (index < 0) {
+        index = (int)gang->nslots;
+        if (gang_more_slots(gang, gang->nslots + 1) < 0)
+            return false;
+    }
+    slot = &gang->slots[index];
+    if (pod->object->node[0] || pod->object->phase == POD_SUCCEEDED) {
+        slot_set_node(&core->cluster, slot, cluster_node(&core->cluster, pod->object->node));
+        core__slot_take(core, gang, (uint32_t)index, pod);
+        return true;
+    }
+    gang->requests = pod->requests;
+    node = slot->node;
+    if (!slot->held && (!node || !in_pool(core, node) || !node_admits(node, &pod->object->shape) ||
+                        node_room(node, &gang->requests) == 0))
+        node = replacement_node(core, gang, &pod->object->shape);
+    if (!node)
+        return false;
+    slot_set_node(&core->cluster, slot, node);
+    slot_hold(slot, &gang->requests);
+    core__slot_take(core, gang, (uint32_t)index, pod);
+    core__nominate(core, gang, (uint32_t)index);
+    return true;
+}
+
+/* ---- wake and steer ----------------------------------------------------------------------------- */
+
+/* Only a pod that was refused sleeps in kube-scheduler's queue; the others come by themselves. */
+void core__nominate(struct core *core, struct gang *gang, uint32_t index)
+{
+    struct slot *slot = &gang->slots[index];
+    struct action *action;
+
+    if (slot->state != SLOT_TAKEN || !slot->pod || !slot->pod->refused || slot->nominated)
+        return;
+    action = core__act(core, ACT_NOMINATE);
+    if (!action)
+        return;
+    core__act_on_pod(action, slot->pod->object, slot->node->name);
+    action->ticket = ++core->next_ticket;
+    slot->nominated = true;
+    slot->pod->refused = false;
+}

@@ -1,0 +1,185 @@
+/* The gang's GangPlacement (the plan's authority after a restart) and its Events. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "scheduler/model/core_internal.h"
+
+#define EVENTS_MAX 100 /* pods of one gang that get an Event for one reason */
+#define RECORD_RETRY_NS NS_PER_S
+
+static json_t *time_json(int64_t wall_s)
+{
+    time_t when = (time_t)wall_s;
+    struct tm tm;
+    char text[32];
+
+    gmtime_r(&when, &tm);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return json_string(text);
+}
+
+/* Compact: consecutive ranks on one node are one entry. */
+static json_t *nodes_json(const struct gang *gang)
+{
+    json_t *nodes = json_array();
+
+    for (uint32_t i = 0, end; i < gang->nslots; i = end) {
+        const struct node *node = gang->slots[i].node;
+
+        for (end = i + 1; end < gang->nslots && gang->slots[end].node == node;)
+            end++;
+        if (node)
+            json_array_append_new(nodes, json_pack("{s:s, s:i, s:i}", "name", node->name, "first",
+                                                   (int)i, "count", (int)(end - i)));
+    }
+    return nodes;
+}
+
+static json_t *condition_json(const struct gang *gang)
+{
+    bool placed = gang->state == GANG_BOUND || gang->state == GANG_RUNNING ||
+                  gang->state == GANG_DONE;
+    const char *reason = gang->reason.code != REASON_NONE ? reason_code_name(gang->reason.code)
+                                                          : gang_state_name(gang->state);
+
+    return json_pack("[{s:s, s:s, s:s, s:s, s:o}]", "type", "Placed", "status",
+                     placed ? "True" : "False", "reason", reason, "message", gang->reason.text,
+                     "lastTransitionTime", time_json(gang->state_since_s));
+}
+
+static json_t *reason_json(const struct reason *reason)
+{
+    if (reason->code == REASON_NONE)
+        return json_null(); /* a merge patch removes it */
+    return json_pack("{s:s, s:s}", "code", reason_code_name(reason->code), "message", reason->text);
+}
+
+static json_t *status_json(const struct gang *gang)
+{
+    bool planned = gang->nslots > 0;
+    char hash[GANG_HASH_TEXT] = "";
+
+    if (planned)
+        gang_hash(gang, hash);
+    return json_pack("{s:s, s:o, s:I, s:i, s:i, s:i, s:o, s:o, s:o, s:o}", "state",
+                     gang_state_name(gang->state), "reason", reason_json(&gang->reason),
+                     "generation", (json_int_t)gang->generation, "pods",
+                     (int)(planned ? gang->nslots : gang->size), "min", (int)gang->min, "bound",
+                     (int)gang_bound(gang), "nodes", nodes_json(gang), "nodeCount",
+                     planned ? json_integer((json_int_t)gang->use[gang->nlevels].used)
+                             : json_null(),
+                     "hash", planned ? json_string(hash) : json_null(), "conditions",
+                     condition_json(gang));
+}
+
+static json_t *owner_json(const struct gang *gang)
+{
+    const struct owner *owner = gang->nmembers ? &gang->members[0]->object->owner : NULL;
+
+    if (!owner || owner->kind == OWNER_NONE)
+        return NULL;
+    return json_pack("[{s:s, s:s, s:s, s:s}]", "apiVersion", owner->api_version, "kind",
+                     owner->kind_name, "name", owner->name, "uid", owner->uid);
+}
+
+static json_t *record_json(const struct gang *gang, json_t *status)
+{
+    json_t *meta = json_pack("{s:s, s:s}", "name", gang->record.name, "namespace", gang->ns);
+    json_t *owner = owner_json(gang);
+
+    if (owner)
+        json_object_set_new(meta, "ownerReferences", owner);
+    return json_pack("{s:s, s:s, s:o, s:{s:{s:s, s:s}}, s:o}", "apiVersion",
+                     "lockstep.dev/v1alpha1", "kind", "GangPlacement", "metadata", meta, "spec",
+                     "gang", "kind", gang_kind_name(gang->kind), "name", gang->name, "status",
+                     status);
+}
+
+/* One write at a time and only when the text differs from what the API server has. */
+void core__write_record(struct core *core, struct gang *gang)
+{
+    struct gang_record *record = &gang->record;
+    struct action *action;
+    json_t *status, *object;
+    char *text;
+
+    if (!record->dirty || record->write)
+        return;
+    if (record->retry_ns > core->now_ns) {
+        core__wake_at(core, gang, record->retry_ns);
+        return;
+    }
+    status = status_json(gang);
+    text = json_dumps(status, JSON_COMPACT | JSON_SORT_KEYS);
+    record->dirty = false;
+    if (!text || (record->written && strcmp(text, record->written) == 0)) {
+        json_decref(status);
+        free(text);
+        return;
+    }
+    action = core__act(core, ACT_PLACEMENT);
+    object = record_json(gang, status);
+    if (action) {
+        snprintf(action->ns, sizeof(action->ns), "%s", gang->ns);
+        snprintf(action->name, sizeof(action->name), "%s", record->name);
+        action->body = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+        action->ticket = record->write = ++core->next_ticket;
+        free(record->writing);
+        record->writing = TAKE(text);
+    }
+    json_decref(object);
+    free(text);
+}
+
+void core__record_done(struct core *core, const struct event *event)
+{
+    char key[KEY_TEXT];
+    struct gang *gang;
+
+    core__key(key, "", event->ns_name, event->name);
+    gang = hashmap_get(&core->records, key);
+    if (!gang || gang->record.write != event->ticket)
+        return;
+    gang->record.write = 0;
+    core__touch(core, gang);
+    if (event->result == WRITE_OK) {
+        free(gang->record.written);
+        gang->record.written = TAKE(gang->record.writing);
+        gang->record.exists = true;
+        gang->record.failures = 0;
+        /* The state that was written is the state still: bindings may follow. */
+        if (gang->state == GANG_BINDING &&
+            strstr(gang->record.written, "\"state\":\"Binding\""))
+            gang->persisted = true;
+        return;
+    }
+    gang->record.dirty = true;
+    gang->record.failures++;
+    gang->record.retry_ns = core->now_ns + RECORD_RETRY_NS *
+                                               (gang->record.failures < 10 ? gang->record.failures
+                                                                           : 10);
+}
+
+void core__tell_reason(struct core *core, struct gang *gang)
+{
+    size_t told = 0;
+
+    gang->reason_told = true;
+    for (size_t i = 0; i < gang->nmembers && told < EVENTS_MAX; i++) {
+        struct action *action;
+
+        if (gang->members[i]->object->node[0])
+            continue;
+        action = core__act(core, ACT_POD_EVENT);
+        if (!action)
+            return;
+        core__act_on_pod(action, gang->members[i]->object, "");
+        snprintf(action->reason, sizeof(action->reason), "%s",
+                 reason_code_name(gang->reason.code));
+        action->warning = true;
+        action->text = strdup(gang->reason.text);
+        told++;
+    }
+}

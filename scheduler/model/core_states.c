@@ -1,0 +1,325 @@
+/* The gang's states: what each waits for, and how it is left. The table stands in gang.h. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "scheduler/model/core_internal.h"
+
+#define CLEARED_LIMIT 2 /* undone nominations before a node counts as refusing in-tree */
+#define BACKOFF_FIRST_NS NS_PER_S
+#define BACKOFF_MAX_NS (60 * NS_PER_S)
+#define TELL_AFTER_NS NS_PER_S /* a reason that stands this long is told by Events */
+
+void core__set_state(struct core *core, struct gang *gang, enum gang_state state)
+{
+    if (gang->state == state && gang->state_since_s)
+        return;
+    gang->state = state;
+    gang->state_since_s = core->epoch_s + core->now_ns / NS_PER_S;
+    gang->record.dirty = true;
+    core__touch(core, gang);
+}
+
+void core__set_reason(struct core *core, struct gang *gang, enum reason_code code,
+                      const char *format, ...)
+{
+    struct reason reason = {.code = code};
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(reason.text, sizeof(reason.text), format, args);
+    va_end(args);
+    if (gang->reason.code == code && strcmp(gang->reason.text, reason.text) == 0)
+        return;
+    if (gang->reason.code != code) {
+        gang->reason_since_ns = core->now_ns;
+        gang->reason_told = false;
+    }
+    gang->reason = reason;
+    gang->record.dirty = true;
+    core__touch(core, gang);
+}
+
+static int64_t backoff(uint32_t failures)
+{
+    int64_t wait = BACKOFF_FIRST_NS;
+
+    while (failures-- > 1 && wait < BACKOFF_MAX_NS)
+        wait *= 2;
+    return wait < BACKOFF_MAX_NS ? wait : BACKOFF_MAX_NS;
+}
+
+/* ---- Forming, Waiting -------------------------------------------------------------------------- */
+
+static bool bound_already(const struct gang *gang)
+{
+    for (size_t i = 0; i < gang->nmembers; i++)
+        if (gang->members[i]->object->node[0])
+            return true;
+    return false;
+}
+
+/* Somebody else bound members, or our record is lost: what is bound is taken as it is. */
+static void take_over_bound(struct core *core, struct gang *gang)
+{
+    gang_sort_members(gang);
+    for (size_t i = 0; i < gang->nmembers; i++)
+        if (gang->members[i]->object->node[0])
+            core__refill(core, gang, gang->members[i]);
+    gang->adopted = true;
+    core__set_state(core, gang, GANG_BOUND);
+}
+
+static void settle_forming(struct core *core, struct gang *gang)
+{
+    bool complete;
+
+    if (bound_already(gang)) {
+        take_over_bound(core, gang);
+        return;
+    }
+    if (!core__wants(core, gang)) {
+        core__set_state(core, gang, GANG_FORMING);
+        return;
+    }
+    complete = gang->nmembers >= gang->min;
+    if (complete || (!gang->no_early && core->config->early_plan_deadline_ns > 0)) {
+        core__queue(core, gang);
+        return;
+    }
+    core__set_state(core, gang, GANG_FORMING);
+    core__set_reason(core, gang, REASON_MEMBERS_MISSING, "%zu of %u pods exist", gang->nmembers,
+                     gang->min);
+}
+
+/* ---- Planned ----------------------------------------------------------------------------------- */
+
+static void fill_slots(struct core *core, struct gang *gang)
+{
+    const char *key = NULL;
+    uint32_t next = 0;
+
+    for (uint32_t i = 0; i < gang->nslots && !key; i++)
+        key = gang->slots[i].pod ? gang->slots[i].pod->object->shape.key : NULL;
+    for (size_t i = 0; i < gang->nmembers; i++) {
+        struct pod *pod = gang->members[i];
+        int32_t index = pod->object->index;
+
+        if (pod->slot >= 0 || (key && strcmp(pod->object->shape.key, key) != 0))
+            continue;
+        if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod) {
+            core__slot_take(core, gang, (uint32_t)index, pod);
+            continue;
+        }
+        while (next < gang->nslots && gang->slots[next].pod)
+            next++;
+        if (next < gang->nslots)
+            core__slot_take(core, gang, next, pod);
+    }
+}
+
+/* false: the plan was given up. */
+static bool check_nodes(struct core *core, struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        struct slot *slot = &gang->slots[i];
+        const struct node *node = slot->node;
+        bool overfull = false;
+
+        if (slot->cleared >= CLEARED_LIMIT) {
+            core__exclude(core, gang, slot->node);
+            core__release_plan(core, gang, "the planned node refused the pod");
+            return false;
+        }
+        if (!core->nodes_changed && !gang->dirty)
+            continue;
+        for (unsigned r = 0; r < RES_MAX && node->object; r++)
+            overfull |= gang->requests.v[r] > 0 &&
+                        node->used.v[r] + node->held.v[r] > node->total.v[r];
+        if (!node->object || overfull ||
+            (slot->pod && !node_admits(node, &slot->pod->object->shape))) {
+            core__release_plan(core, gang, "the planned node changed");
+            return false;
+        }
+    }
+    return true;
+}
+
+static void planned_too_late(struct core *core, struct gang *gang)
+{
+    uint32_t voted = gang_count(gang, SLOT_VOTED), slots = gang->nslots;
+
+    if (gang->early) {
+        gang->no_early = true;
+        core__release_plan(core, gang, "the gang's other pods did not come in time");
+        return;
+    }
+    gang->failures++;
+    gang->not_before_ns = core->now_ns + backoff(gang->failures);
+    core__release_plan(core, gang, "the gang's other pods did not arrive at bind in time");
+    core__set_reason(core, gang, REASON_VOTES_MISSING,
+                     "%u of %u pods arrived at bind before the hold ran out; trying again",
+                     voted, slots);
+}
+
+static void settle_planned(struct core *core, struct gang *gang)
+{
+    uint32_t empty;
+
+    if (!check_nodes(core, gang))
+        return;
+    fill_slots(core, gang);
+    empty = gang_count(gang, SLOT_EMPTY);
+    if (gang->early && empty == 0) {
+        gang->early = false;
+        gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
+    }
+    if (core->now_ns >= gang->deadline_ns) {
+        planned_too_late(core, gang);
+        return;
+    }
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        core__nominate(core, gang, i);
+    core__wake_at(core, gang, gang->deadline_ns);
+    if (gang_count(gang, SLOT_VOTED) + gang_bound(gang) < gang->nslots)
+        return;
+    gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
+    core__set_state(core, gang, GANG_BINDING);
+}
+
+/* ---- Binding ----------------------------------------------------------------------------------- */
+
+static void binding_too_late(struct core *core, struct gang *gang)
+{
+    uint32_t bound = gang_bound(gang);
+
+    gang->failures++;
+    gang->not_before_ns = core->now_ns + backoff(gang->failures);
+    if (bound == 0) {
+        core__release_plan(core, gang, "the gang could not be bound in time");
+        core__set_reason(core, gang, REASON_BIND_FAILED,
+                         "the API server took none of the gang's bindings in time; trying again");
+        return;
+    }
+    core__set_reason(core, gang, REASON_PARTLY_BOUND,
+                     "%u of %u pods are bound and the rest could not be; still trying. To start "
+                     "over: kubectl delete pods of this gang in namespace %.80s",
+                     bound, gang->nslots, gang->ns);
+    gang->deadline_ns = gang->not_before_ns;
+    core__wake_at(core, gang, gang->deadline_ns);
+}
+
+static void settle_binding(struct core *core, struct gang *gang)
+{
+    fill_slots(core, gang);
+    if (gang->persisted)
+        core__post_bindings(core, gang);
+    if (gang_bound(gang) == gang->nslots) {
+        gang->deadline_ns = INT64_MAX;
+        gang->failures = 0;
+        core__set_reason(core, gang, REASON_NONE, "%s", "");
+        core__set_state(core, gang, GANG_BOUND);
+        return;
+    }
+    if (core->now_ns >= gang->deadline_ns)
+        binding_too_late(core, gang);
+    else
+        core__wake_at(core, gang, gang->deadline_ns);
+}
+
+/* ---- Bound, Running, Broken, Done --------------------------------------------------------------- */
+
+static void refill(struct core *core, struct gang *gang)
+{
+    for (size_t i = 0; i < gang->nmembers; i++) {
+        struct pod *pod = gang->members[i];
+
+        if (pod->slot >= 0)
+            core__nominate(core, gang, (uint32_t)pod->slot);
+        else if (!pod->object->node[0] && core__wants(core, gang))
+            core__refill(core, gang, pod);
+        else if (pod->object->node[0])
+            core__refill(core, gang, pod);
+    }
+    core__post_bindings(core, gang);
+}
+
+static void count_phases(const struct gang *gang, uint32_t *ret_running, uint32_t *ret_done)
+{
+    *ret_running = *ret_done = 0;
+    for (size_t i = 0; i < gang->nmembers; i++) {
+        enum pod_phase phase = gang->members[i]->object->phase;
+
+        *ret_done += phase == POD_SUCCEEDED;
+        *ret_running += phase == POD_RUNNING || phase == POD_SUCCEEDED;
+    }
+}
+
+static void settle_bound(struct core *core, struct gang *gang)
+{
+    uint32_t bound, running, done, min;
+
+    refill(core, gang);
+    core__wants(core, gang);
+    bound = gang_bound(gang);
+    count_phases(gang, &running, &done);
+    min = gang->min && gang->min < gang->nslots ? gang->min : gang->nslots;
+    if (done > 0 && done == gang->nmembers && done >= min) {
+        core__set_reason(core, gang, REASON_NONE, "%s", "");
+        core__set_state(core, gang, GANG_DONE);
+    } else if (bound < min) {
+        core__set_state(core, gang, GANG_BROKEN);
+        core__set_reason(core, gang, REASON_BELOW_MIN,
+                         "%u of %u pods are bound; their replacements get their places when they "
+                         "are created and there is room",
+                         bound, min);
+    } else {
+        core__set_reason(core, gang, REASON_NONE, "%s", "");
+        core__set_state(core, gang, running >= min ? GANG_RUNNING : GANG_BOUND);
+    }
+}
+
+/* ---- all ---------------------------------------------------------------------------------------- */
+
+static void release_slots(struct core *core, struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        core__reply(core, gang->slots[i].ticket, "the gang is gone");
+        gang->slots[i].ticket = 0;
+        slot_unhold(&core->cluster, &gang->slots[i], &gang->requests);
+    }
+}
+
+void core__settle_gang(struct core *core, struct gang *gang)
+{
+    gang->wake_ns = INT64_MAX;
+    if (gang->nmembers == 0) {
+        release_slots(core, gang);
+        core__drop_gang(core, gang);
+        return;
+    }
+    switch (gang->state) {
+    case GANG_FORMING:
+    case GANG_WAITING:
+        settle_forming(core, gang);
+        break;
+    case GANG_PLANNED:
+        settle_planned(core, gang);
+        break;
+    case GANG_BINDING:
+        settle_binding(core, gang);
+        break;
+    case GANG_BOUND:
+    case GANG_RUNNING:
+    case GANG_BROKEN:
+    case GANG_DONE:
+        settle_bound(core, gang);
+        break;
+    }
+    if (gang->reason.code != REASON_NONE && !gang->reason_told) {
+        if (core->now_ns - gang->reason_since_ns >= TELL_AFTER_NS)
+            core__tell_reason(core, gang);
+        else
+            core__wake_at(core, gang, gang->reason_since_ns + TELL_AFTER_NS);
+    }
+}

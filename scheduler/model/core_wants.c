@@ -1,0 +1,141 @@
+/* What a gang asks for: read from its members, its Job and its PodGroup, never remembered apart. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/model/core_internal.h"
+
+#define NVLINK_DOMAIN_KEY "nvidia.com/gpu.clique" /* label that GPU feature discovery sets */
+
+static int level_index(const struct core *core, const char *name)
+{
+    if (strcmp(name, "node") == 0)
+        return (int)core->cluster.nlevels;
+    if (strcmp(name, "nvlink-domain") == 0)
+        name = NVLINK_DOMAIN_KEY;
+    for (uint32_t i = 0; i < core->cluster.nlevels; i++)
+        if (strcmp(core->cluster.levels[i], name) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* "" keeps -1; an unknown name sets the reason. */
+static bool read_level(struct core *core, struct gang *gang, const char *what, const char *name,
+                       int *ret_level)
+{
+    *ret_level = -1;
+    if (!name[0])
+        return true;
+    *ret_level = level_index(core, name);
+    if (*ret_level >= 0)
+        return true;
+    core__set_reason(core, gang, REASON_UNKNOWN_LEVEL,
+                     "%s level '%s' is none of this cluster's levels (see levels in lockstep.yaml)",
+                     what, name);
+    return false;
+}
+
+static const struct obj_group *group_of(const struct core *core, const struct gang *gang)
+{
+    struct obj_group probe = {.kind = gang->kind == GANG_GROUP_NATIVE ? GROUP_NATIVE : GROUP_SIGS,
+                              .ns = gang->ns,
+                              .name = gang->name};
+    char key[KEY_TEXT];
+
+    if (gang->kind != GANG_GROUP_NATIVE && gang->kind != GANG_GROUP_SIGS)
+        return NULL;
+    core__group_key(&probe, key, sizeof(key));
+    return hashmap_get(&core->groups, key);
+}
+
+static const struct obj_job *job_of(const struct core *core, const struct obj_pod *pod)
+{
+    char key[KEY_TEXT];
+
+    if (pod->owner.kind != OWNER_JOB)
+        return NULL;
+    core__key(key, "", pod->ns, pod->owner.name);
+    return hashmap_get(&core->jobs, key);
+}
+
+/* How many members must start together; 0 and a reason when nothing says so. */
+static uint32_t wanted_min(struct core *core, struct gang *gang, const struct obj_pod *pod)
+{
+    const struct obj_group *group = group_of(core, gang);
+    const struct obj_job *job = job_of(core, pod);
+
+    if (gang->kind == GANG_GROUP_NATIVE || gang->kind == GANG_GROUP_SIGS) {
+        if (!group)
+            core__set_reason(core, gang, REASON_GROUP_MISSING,
+                             "the pods name PodGroup %s, which does not exist", gang->name);
+        /* A native group without a gang policy does not ask to start together. */
+        return group ? (group->min > 0 ? (uint32_t)group->min : 1) : 0;
+    }
+    if (pod->wish.size > 0)
+        return (uint32_t)pod->wish.size;
+    if (job && job->parallelism > 0) {
+        int32_t n = job->parallelism;
+
+        if (job->completions >= 0 && job->completions < n)
+            n = job->completions;
+        return n > 0 ? (uint32_t)n : 1;
+    }
+    core__set_reason(core, gang, REASON_SIZE_UNKNOWN,
+                     "nothing says how many pods belong to the gang: set annotation "
+                     "lockstep.dev/gang-size on its pods");
+    return 0;
+}
+
+static bool set_role(struct gang *gang, const char *role)
+{
+    char *copy;
+
+    if (!role[0] || strcmp(gang->role, role) == 0)
+        return true;
+    copy = strdup(role);
+    if (!copy)
+        return false;
+    free(gang->role);
+    gang->role = copy;
+    return true;
+}
+
+static bool supported(struct core *core, struct gang *gang, const struct obj_pod *pod,
+                      const struct obj_group *group)
+{
+    const char *what = pod->unsupported[0]        ? pod->unsupported
+                       : pod->wish.unsupported[0] ? pod->wish.unsupported
+                       : group                    ? group->unsupported
+                                                  : "";
+
+    if (what[0])
+        core__set_reason(core, gang, REASON_UNSUPPORTED, "not supported yet: %s", what);
+    else if (!gang->members[0]->countable)
+        core__set_reason(core, gang, REASON_UNSUPPORTED,
+                         "not supported: more than %d kinds of resources are in use", RES_MAX);
+    else
+        return true;
+    return false;
+}
+
+bool core__wants(struct core *core, struct gang *gang)
+{
+    const struct obj_group *group = group_of(core, gang);
+    const struct obj_pod *pod;
+    const char *required, *preferred;
+
+    if (gang->nmembers == 0)
+        return false;
+    pod = gang->members[0]->object;
+    gang->min = wanted_min(core, gang, pod);
+    gang->size = gang->min > gang->nmembers ? gang->min : (uint32_t)gang->nmembers;
+    gang->priority = pod->priority;
+    gang->owned = pod->owner.kind != OWNER_NONE || group;
+    if (!gang->created_s || pod->created_s < gang->created_s)
+        gang->created_s = pod->created_s;
+    if (gang->min == 0 || !set_role(gang, pod->wish.role) || !supported(core, gang, pod, group))
+        return false;
+    required = pod->wish.required[0] || !group ? pod->wish.required : group->required;
+    preferred = pod->wish.preferred[0] || !group ? pod->wish.preferred : group->preferred;
+    return read_level(core, gang, "required", required, &gang->required_level) &&
+           read_level(core, gang, "preferred", preferred, &gang->preferred_level);
+}

@@ -1,0 +1,206 @@
+#include "scheduler/model/gang.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sha256.h"
+
+static const char *const state_names[] = {
+    [GANG_FORMING] = "Forming", [GANG_WAITING] = "Waiting", [GANG_PLANNED] = "Planned",
+    [GANG_BINDING] = "Binding", [GANG_BOUND] = "Bound",     [GANG_RUNNING] = "Running",
+    [GANG_BROKEN] = "Broken",   [GANG_DONE] = "Done",
+};
+
+static const char *const kind_names[] = {
+    [GANG_LABEL] = "Gang",
+    [GANG_JOB] = "Job",
+    [GANG_GROUP_NATIVE] = "PodGroup.scheduling.k8s.io",
+    [GANG_GROUP_SIGS] = "PodGroup.scheduling.x-k8s.io",
+};
+
+static const char *const reason_names[] = {
+    [REASON_NONE] = "",
+    [REASON_MEMBERS_MISSING] = "MembersMissing",
+    [REASON_SIZE_UNKNOWN] = "SizeUnknown",
+    [REASON_GROUP_MISSING] = "PodGroupMissing",
+    [REASON_INSUFFICIENT] = "InsufficientRoom",
+    [REASON_NO_DOMAIN_FITS] = "NoDomainFits",
+    [REASON_UNKNOWN_LEVEL] = "UnknownLevel",
+    [REASON_UNSUPPORTED] = "Unsupported",
+    [REASON_VOTES_MISSING] = "VotesMissing",
+    [REASON_BIND_FAILED] = "BindFailed",
+    [REASON_PARTLY_BOUND] = "PartlyBound",
+    [REASON_BELOW_MIN] = "BelowMin",
+};
+
+const char *gang_state_name(enum gang_state state)
+{
+    return state_names[state];
+}
+
+const char *gang_kind_name(enum gang_kind kind)
+{
+    return kind_names[kind];
+}
+
+const char *reason_code_name(enum reason_code code)
+{
+    return reason_names[code];
+}
+
+struct gang *gang_new(const char *key, enum gang_kind kind, const char *ns, const char *name)
+{
+    struct gang *gang = calloc(1, sizeof(*gang));
+
+    if (!gang)
+        return NULL;
+    gang->kind = kind;
+    gang->key = strdup(key);
+    gang->ns = strdup(ns);
+    gang->name = strdup(name);
+    gang->role = strdup("worker");
+    gang->record.name = strdup(name);
+    gang->required_level = gang->preferred_level = -1;
+    gang->deadline_ns = INT64_MAX;
+    if (gang->key && gang->ns && gang->name && gang->role && gang->record.name)
+        return gang;
+    gang_free(NULL, gang);
+    return NULL;
+}
+
+void gang_free(struct cluster *cluster, struct gang *gang)
+{
+    if (!gang)
+        return;
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        node_unref(cluster, gang->slots[i].node);
+    for (size_t i = 0; i < gang->nexcluded; i++)
+        node_unref(cluster, gang->excluded[i].node);
+    free(gang->key);
+    free(gang->ns);
+    free(gang->name);
+    free(gang->role);
+    free(gang->members);
+    free(gang->slots);
+    free(gang->excluded);
+    free(gang->record.name);
+    free(gang->record.written);
+    free(gang->record.writing);
+    free(gang);
+}
+
+int gang_add_member(struct gang *gang, struct pod *pod)
+{
+    if (gang->nmembers == gang->members_size) {
+        size_t size = gang->members_size ? gang->members_size * 2 : 8;
+        struct pod **members = realloc(gang->members, size * sizeof(struct pod *));
+
+        if (!members)
+            return -ENOMEM;
+        gang->members = members;
+        gang->members_size = size;
+    }
+    gang->members[gang->nmembers++] = pod;
+    pod->gang = gang;
+    pod->slot = -1;
+    return 0;
+}
+
+void gang_remove_member(struct gang *gang, struct pod *pod)
+{
+    for (size_t i = 0; i < gang->nmembers; i++) {
+        if (gang->members[i] != pod)
+            continue;
+        gang->members[i] = gang->members[--gang->nmembers];
+        break;
+    }
+    pod->gang = NULL;
+    pod->slot = -1;
+}
+
+static int compare_members(const void *a, const void *b)
+{
+    const struct obj_pod *left = (*(struct pod *const *)a)->object;
+    const struct obj_pod *right = (*(struct pod *const *)b)->object;
+
+    if (left->index != right->index)
+        return left->index < right->index ? -1 : 1;
+    return strcmp(left->name, right->name);
+}
+
+void gang_sort_members(struct gang *gang)
+{
+    if (gang->nmembers > 1)
+        qsort(gang->members, gang->nmembers, sizeof(struct pod *), compare_members);
+}
+
+int gang_more_slots(struct gang *gang, uint32_t n)
+{
+    struct slot *slots;
+
+    if (n <= gang->nslots)
+        return 0;
+    slots = realloc(gang->slots, n * sizeof(*slots));
+    if (!slots)
+        return -ENOMEM;
+    memset(slots + gang->nslots, 0, (n - gang->nslots) * sizeof(*slots));
+    gang->slots = slots;
+    gang->nslots = n;
+    return 0;
+}
+
+int gang_make_slots(struct gang *gang, uint32_t n)
+{
+    gang->nslots = 0;
+    return gang_more_slots(gang, n);
+}
+
+void slot_set_node(struct cluster *cluster, struct slot *slot, struct node *node)
+{
+    struct node *old = slot->node;
+
+    slot->node = node ? node_ref(node) : NULL;
+    node_unref(cluster, old);
+}
+
+void slot_hold(struct slot *slot, const struct resources *requests)
+{
+    if (slot->held || !slot->node)
+        return;
+    node_hold(slot->node, requests);
+    slot->held = true;
+}
+
+void slot_unhold(struct cluster *cluster, struct slot *slot, const struct resources *requests)
+{
+    if (!slot->held)
+        return;
+    node_unhold(cluster, slot->node, requests);
+    slot->held = false;
+}
+
+uint32_t gang_count(const struct gang *gang, enum slot_state state)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        n += gang->slots[i].state == state;
+    return n;
+}
+
+uint32_t gang_bound(const struct gang *gang)
+{
+    return gang_count(gang, SLOT_BOUND) + gang_count(gang, SLOT_DONE);
+}
+
+void gang_hash(const struct gang *gang, char ret_hex[GANG_HASH_TEXT])
+{
+    struct strbuf text = STRBUF_INIT((size_t)64 << 20);
+
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        strbuf_addf(&text, "%s %u %s\n", gang->role, i,
+                    gang->slots[i].node ? gang->slots[i].node->name : "");
+    sha256_hex(text.data ? text.data : "", text.len, ret_hex);
+    strbuf_release(&text);
+}

@@ -1,0 +1,172 @@
+/*
+ * gang.h - one gang: who belongs to it, what it asks for, where its slots are, which state it is in.
+ *
+ *   state     what holds            leaves by                                          owner of the exit
+ *   Forming   nothing               enough members (or an early plan) -> Planned       core_settle
+ *   Waiting   nothing, one reason   room appears and the plan succeeds -> Planned      core_settle
+ *   Planned   a hold per slot       all slots voted -> Binding; deadline, member gone,
+ *                                   node gone or refused in-tree -> Forming            settle_planned
+ *   Binding   holds until bound     all slots bound -> Bound; deadline: 0 bound ->
+ *                                   Forming, some bound -> Broken                      settle_binding
+ *   Bound     nothing (pods do)     min members run -> Running                         settle_bound
+ *   Running   nothing               members gone -> Broken, all succeeded -> Done      settle_bound
+ *   Broken    nothing, one reason   refilled -> Running; no members -> Forming         settle_bound
+ *   Done      nothing               pods deleted: the gang goes                        drop_if_empty
+ *
+ * A slot is a rank: it has a node from the plan, and a pod once a member took it. Slots of Bound,
+ * Running and Broken gangs are refilled one by one when members are recreated.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "scheduler/model/cluster.h"
+
+enum gang_state {
+    GANG_FORMING,
+    GANG_WAITING,
+    GANG_PLANNED,
+    GANG_BINDING,
+    GANG_BOUND,
+    GANG_RUNNING,
+    GANG_BROKEN,
+    GANG_DONE
+};
+const char *gang_state_name(enum gang_state state); /* as in GangPlacement.status.state */
+
+enum gang_kind { GANG_LABEL, GANG_JOB, GANG_GROUP_NATIVE, GANG_GROUP_SIGS };
+const char *gang_kind_name(enum gang_kind kind); /* as in GangPlacement.spec.gang.kind */
+
+enum slot_state {
+    SLOT_EMPTY, /* no pod yet (or any more) */
+    SLOT_TAKEN, /* a pod is steered to the node and has not voted */
+    SLOT_VOTED, /* its bind call is here, held */
+    SLOT_POSTED, /* the binding is being written */
+    SLOT_RETRY, /* the write failed or is unsure: again at retry_ns */
+    SLOT_BOUND, /* the API server said 201, or the pod was read with our node */
+    SLOT_DONE /* its pod succeeded */
+};
+
+struct slot {
+    struct pod *pod;
+    struct node *node; /* a reference; NULL: not planned */
+    enum slot_state state;
+    bool held; /* the pod's requests are counted in node->held */
+    bool nominated; /* the wake-and-steer write for this pod was sent for this plan */
+    uint8_t cleared; /* how often kube-scheduler undid our nomination: it failed there in-tree */
+    uint8_t tries; /* failed binding writes in a row */
+    uint64_t ticket; /* the held bind call, 0: none */
+    uint64_t write; /* the write in flight, 0: none */
+    int64_t vote_deadline_ns, retry_ns;
+};
+
+enum reason_code {
+    REASON_NONE,
+    REASON_MEMBERS_MISSING,
+    REASON_SIZE_UNKNOWN,
+    REASON_GROUP_MISSING,
+    REASON_INSUFFICIENT,
+    REASON_NO_DOMAIN_FITS,
+    REASON_UNKNOWN_LEVEL,
+    REASON_UNSUPPORTED,
+    REASON_VOTES_MISSING,
+    REASON_BIND_FAILED,
+    REASON_PARTLY_BOUND,
+    REASON_BELOW_MIN
+};
+const char *reason_code_name(enum reason_code code); /* "" for REASON_NONE */
+
+#define REASON_TEXT 400
+struct reason {
+    enum reason_code code;
+    char text[REASON_TEXT];
+    uint32_t pods, fit; /* numbers of the text: pods asked for, pods that would fit */
+};
+
+struct excluded {
+    struct node *node; /* a reference */
+    int64_t until_ns;
+};
+
+/* The GangPlacement of the gang as the API server has it, and what is still to be written. */
+struct gang_record {
+    char *name; /* of the object; the gang's name unless another kind has taken it */
+    char *written; /* last status text that was acknowledged or read, NULL: none */
+    bool exists, dirty;
+    uint64_t write; /* ticket of the write in flight, 0: none */
+    char *writing; /* the status text of that write */
+    uint32_t failures;
+    int64_t retry_ns;
+};
+
+struct gang {
+    char *key; /* kind:ns/name */
+    char *ns, *name;
+    enum gang_kind kind;
+
+    struct pod **members; /* live (not terminating, not failed) pods of our schedulerName */
+    size_t nmembers, members_size;
+
+    /* What it asks for, derived from members, Job and PodGroup by gang_wants(). */
+    uint32_t min; /* members that must start together; 0: unknown */
+    uint32_t size; /* slots wanted: max(min, members seen) */
+    struct resources requests; /* of one member, as the plan counted them */
+    int required_level, preferred_level; /* plan.h's indices, -1: none */
+    char *role; /* "worker" unless said otherwise */
+    int32_t priority;
+    int64_t created_s;
+    bool owned; /* the GangPlacement has an owner that takes it along when it goes */
+
+    enum gang_state state;
+    int64_t generation; /* of the plan; grows with each new plan */
+    struct slot *slots;
+    uint32_t nslots;
+    struct plan_level_use use[PLAN_LEVELS_MAX + 1]; /* certificate of the plan */
+    uint32_t nlevels; /* levels the certificate speaks of */
+    bool preferred_met, early; /* early: planned before all members exist */
+    bool no_early; /* an early plan ran out: wait for all members */
+    bool adopted; /* state was taken over from objects, not planned here */
+    bool persisted; /* the Binding state is in the API server: bindings may be posted */
+    int64_t deadline_ns; /* of the state */
+    int64_t wake_ns; /* when to look again at the latest, INT64_MAX: only when something happens */
+    int64_t state_since_s; /* wall clock, for the conditions */
+    int64_t not_before_ns; /* backoff after a failed attempt */
+    uint32_t failures;
+    uint64_t tried_version; /* cluster.capacity_version at the last failed plan */
+    struct excluded *excluded;
+    size_t nexcluded, excluded_size;
+
+    struct reason reason;
+    int64_t reason_since_ns;
+    bool reason_told; /* Events were posted for this reason */
+    struct gang_record record;
+    bool dirty; /* on the core's list of gangs to look at */
+    bool ready; /* on the core's list of gangs that want a plan */
+};
+
+struct gang *gang_new(const char *key, enum gang_kind kind, const char *ns, const char *name);
+void gang_free(struct cluster *cluster, struct gang *gang); /* releases slots and references */
+
+int gang_add_member(struct gang *gang, struct pod *pod);
+void gang_remove_member(struct gang *gang, struct pod *pod);
+void gang_sort_members(struct gang *gang); /* by index, then name */
+
+/* Gives the gang n empty slots (old ones must have been released). */
+int gang_make_slots(struct gang *gang, uint32_t n);
+int gang_more_slots(struct gang *gang, uint32_t n); /* appends empty slots up to n */
+void slot_set_node(struct cluster *cluster, struct slot *slot, struct node *node);
+/* A slot holds what its gang's plan counted for one member. */
+void slot_hold(struct slot *slot, const struct resources *requests);
+void slot_unhold(struct cluster *cluster, struct slot *slot, const struct resources *requests);
+
+uint32_t gang_count(const struct gang *gang, enum slot_state state);
+uint32_t gang_bound(const struct gang *gang); /* slots bound or done */
+
+/* SHA-256 over the lines "role rank node" in order of rank, as hex. */
+#define GANG_HASH_TEXT 65
+void gang_hash(const struct gang *gang, char ret_hex[GANG_HASH_TEXT]);
+
+/* The nodes in rank order as a compressed host list ("node-[001-004,007]"), for the pods' stamp. */
+char *gang_host_list(const struct gang *gang); /* caller frees; NULL: no memory or over 64 KiB */
