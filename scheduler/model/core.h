@@ -27,6 +27,9 @@ struct gang;
 struct core *core_new(const struct config *config); /* NULL: no memory */
 void core_free(struct core *core);
 
+/* Wall-clock seconds at now_ns = 0, for the times in GangPlacement; 0 until it is set. */
+void core_set_epoch(struct core *core, int64_t epoch_s);
+
 /* Takes over the object inside the event. Never fails: what it cannot use it counts and shows. */
 void core_step(struct core *core, struct event *event, int64_t now_ns, struct actions *ret_actions);
 void core_settle(struct core *core, int64_t now_ns, struct actions *ret_actions);
@@ -63,6 +66,9 @@ void core_counts(const struct core *core, struct core_counts *ret_counts);
 
 /* Finds a gang by namespace and name (of its GangPlacement); NULL: none. */
 const struct gang *core_gang(const struct core *core, const char *ns, const char *name);
+
+struct cluster;
+const struct cluster *core_cluster(const struct core *core);
 
 /* Checks every invariant of architecture.md that the state alone can show; err says which broke. */
 int core_check(const struct core *core, struct err *err);

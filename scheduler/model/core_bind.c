@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "scheduler/model/core_internal.h"
 
 #define RETRY_FIRST_NS (200 * NS_PER_MS)

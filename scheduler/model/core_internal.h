@@ -23,6 +23,7 @@ struct core {
     struct hashmap records; /* "ns/name" of a GangPlacement -> struct gang */
     struct hashmap jobs, groups, namespaces, placements; /* objects by "ns/name" (groups: kind too) */
     struct gang_list all, dirty, ready;
+    struct gang_list batch; /* the dirty ones that are being settled */
     struct pod **held; /* ordinary pods with a binding under way */
     size_t nheld, held_size;
     struct plan_scratch *scratch;
@@ -43,6 +44,7 @@ void core__act_on_pod(struct action *action, const struct obj_pod *pod, const ch
 
 /* ---- gangs and members (core_members.c) ------------------------------------------------------ */
 int gang_list_add(struct gang_list *list, struct gang *gang);
+void gang_list_remove(struct gang_list *list, const struct gang *gang);
 void core__touch(struct core *core, struct gang *gang); /* settle looks at it */
 void core__wake_at(struct core *core, struct gang *gang, int64_t when_ns);
 void core__assign(struct core *core, struct pod *pod); /* puts the pod into the gang it belongs to */
@@ -60,6 +62,7 @@ bool core__wants(struct core *core, struct gang *gang);
 /* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
 void core__refresh_levels(struct core *core);
 void core__queue(struct core *core, struct gang *gang); /* it wants a plan */
+void core__unqueue(struct core *core, struct gang *gang); /* not any more */
 void core__plan_ready(struct core *core); /* tries all that want one, in order */
 void core__release_plan(struct core *core, struct gang *gang, const char *why);
 void core__exclude(struct core *core, struct gang *gang, struct node *node);

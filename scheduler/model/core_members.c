@@ -20,7 +20,7 @@ int gang_list_add(struct gang_list *list, struct gang *gang)
     return 0;
 }
 
-static void gang_list_remove(struct gang_list *list, const struct gang *gang)
+void gang_list_remove(struct gang_list *list, const struct gang *gang)
 {
     for (size_t i = 0; i < list->n; i++) {
         if (list->items[i] != gang)

@@ -1,13 +1,12 @@
 /* Plans: the planner's question is built here from the cluster, and its answer becomes slots. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "scheduler/model/core_internal.h"
 #include "scheduler/model/known_levels.h"
 
-#define BACKOFF_FIRST_NS NS_PER_S
-#define BACKOFF_MAX_NS (60 * NS_PER_S)
 #define EXCLUSION_NS (60 * NS_PER_S)
 
 /* ---- levels ---------------------------------------------------------------------------------- */
@@ -324,15 +323,38 @@ static bool try_plan(struct core *core, struct gang *gang)
 
 /* ---- the queue -------------------------------------------------------------------------------- */
 
+/* A backoff or an exclusion has run out: worth another try though no room appeared. */
+static bool wait_is_over(const struct core *core, const struct gang *gang)
+{
+    for (size_t i = 0; i < gang->nexcluded; i++)
+        if (gang->excluded[i].until_ns <= core->now_ns)
+            return true;
+    return gang->not_before_ns > 0 && gang->not_before_ns <= core->now_ns;
+}
+
 void core__queue(struct core *core, struct gang *gang)
 {
-    if (gang->ready)
+    if (gang->ready) {
+        if (wait_is_over(core, gang)) {
+            gang->not_before_ns = 0;
+            gang->tried_version = 0;
+            core->ready_changed = true;
+        }
         return;
+    }
     if (gang_list_add(&core->ready, gang) == 0) {
         gang->ready = true;
         gang->tried_version = 0;
         core->ready_changed = true;
     }
+}
+
+void core__unqueue(struct core *core, struct gang *gang)
+{
+    if (!gang->ready)
+        return;
+    gang->ready = false;
+    gang_list_remove(&core->ready, gang);
 }
 
 /* Priority, then creation, then name. */

@@ -4,6 +4,10 @@
 #include <string.h>
 #include <time.h>
 
+#include <jansson.h>
+
+#include "base/cleanup.h"
+
 #include "scheduler/model/core_internal.h"
 
 #define EVENTS_MAX 100 /* pods of one gang that get an Event for one reason */

@@ -62,6 +62,7 @@ static bool bound_already(const struct gang *gang)
 /* Somebody else bound members, or our record is lost: what is bound is taken as it is. */
 static void take_over_bound(struct core *core, struct gang *gang)
 {
+    core__unqueue(core, gang);
     gang_sort_members(gang);
     for (size_t i = 0; i < gang->nmembers; i++)
         if (gang->members[i]->object->node[0])
@@ -79,6 +80,7 @@ static void settle_forming(struct core *core, struct gang *gang)
         return;
     }
     if (!core__wants(core, gang)) {
+        core__unqueue(core, gang);
         core__set_state(core, gang, GANG_FORMING);
         return;
     }
@@ -87,6 +89,7 @@ static void settle_forming(struct core *core, struct gang *gang)
         core__queue(core, gang);
         return;
     }
+    core__unqueue(core, gang);
     core__set_state(core, gang, GANG_FORMING);
     core__set_reason(core, gang, REASON_MEMBERS_MISSING, "%zu of %u pods exist", gang->nmembers,
                      gang->min);

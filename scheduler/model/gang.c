@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/sha256.h"
+#include "base/strbuf.h"
 
 static const char *const state_names[] = {
     [GANG_FORMING] = "Forming", [GANG_WAITING] = "Waiting", [GANG_PLANNED] = "Planned",

@@ -1,0 +1,44 @@
+/*
+ * config.h - lockstep.yaml as values: strict, with defaults, read once.
+ *
+ * Unknown keys, wrong types and values out of range are errors that name file, line, field, what
+ * was found and what was expected. The struct owns its strings; immutable after loading.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "scheduler/model/objects.h"
+
+#define CONFIG_LEVELS_MAX 6
+#define CONFIG_ACCELERATORS_MAX 8
+
+struct config_tls { /* file names; "" for none */
+    char *ca, *cert, *key;
+    char **clients; /* certificate names that may call; NULL-terminated; NULL: any of the CA */
+};
+
+struct config {
+    char *scheduler_name; /* "lockstep" */
+    char **levels; /* node-label keys, outermost first; none: the known sets found on the nodes */
+    size_t nlevels;
+    char **accelerators; /* resource names, "nvidia.com/gpu" by default */
+    size_t naccelerators;
+    struct labels node_selector; /* the pool; empty: all nodes */
+    int64_t hold_deadline_ns, early_plan_deadline_ns, head_of_line_ns;
+    int64_t give_up_ns; /* 0: never */
+    bool preemption;
+    char *listen_verbs, *listen_health; /* "ip:port" */
+    struct config_tls verbs, health;
+};
+
+int config_init(struct config *config); /* the defaults; -ENOMEM */
+void config_release(struct config *config);
+
+/* Over the defaults; on failure the config is released. */
+int config_load(const char *path, struct config *ret_config, struct err *err);
+int config_parse(const char *name, const char *text, size_t len, struct config *ret_config,
+                 struct err *err);

@@ -1,0 +1,226 @@
+#include "scheduler/model/objects.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/strbuf.h"
+
+#define SHAPE_KEY_MAX ((size_t)1 << 20)
+
+const char *labels_get(const struct labels *labels, const char *key)
+{
+    size_t low = 0, high = labels->n;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = strcmp(labels->items[middle].key, key);
+
+        if (order == 0)
+            return labels->items[middle].value;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+void amounts_free(struct amounts *amounts)
+{
+    for (size_t i = 0; i < amounts->n; i++)
+        free(amounts->items[i].resource);
+    free(amounts->items);
+    *amounts = (struct amounts){0};
+}
+
+void labels_free(struct labels *labels)
+{
+    for (size_t i = 0; i < labels->n; i++) {
+        free(labels->items[i].key);
+        free(labels->items[i].value);
+    }
+    free(labels->items);
+    *labels = (struct labels){0};
+}
+
+static void term_free(struct selector_term *term)
+{
+    for (size_t i = 0; i < term->n; i++) {
+        for (size_t v = 0; v < term->items[i].nvalues; v++)
+            free(term->items[i].values[v]);
+        free(term->items[i].values);
+        free(term->items[i].key);
+    }
+    free(term->items);
+}
+
+void pod_shape_free(struct pod_shape *shape)
+{
+    amounts_free(&shape->requests);
+    labels_free(&shape->node_selector);
+    for (size_t i = 0; i < shape->naffinity; i++)
+        term_free(&shape->affinity[i]);
+    for (size_t i = 0; i < shape->ntolerations; i++) {
+        free(shape->tolerations[i].key);
+        free(shape->tolerations[i].value);
+    }
+    free(shape->affinity);
+    free(shape->tolerations);
+    free(shape->key);
+    *shape = (struct pod_shape){0};
+}
+
+/* Lengths go before texts, so that no two different shapes give one key. */
+static void add_text(struct strbuf *out, const char *text)
+{
+    strbuf_addf(out, "%zu:%s;", strlen(text), text);
+}
+
+static void add_requirement(struct strbuf *out, const struct requirement *requirement)
+{
+    strbuf_addf(out, "%d%d", (int)requirement->op, (int)requirement->is_field);
+    add_text(out, requirement->key);
+    for (size_t i = 0; i < requirement->nvalues; i++)
+        add_text(out, requirement->values[i]);
+    strbuf_addc(out, '&');
+}
+
+int pod_shape_seal(struct pod_shape *shape)
+{
+    struct strbuf out = STRBUF_INIT(SHAPE_KEY_MAX);
+
+    for (size_t i = 0; i < shape->requests.n; i++) {
+        add_text(&out, shape->requests.items[i].resource);
+        strbuf_addf(&out, "%lld,", (long long)shape->requests.items[i].value);
+    }
+    strbuf_addc(&out, '|');
+    for (size_t i = 0; i < shape->node_selector.n; i++) {
+        add_text(&out, shape->node_selector.items[i].key);
+        add_text(&out, shape->node_selector.items[i].value);
+    }
+    strbuf_addc(&out, '|');
+    for (size_t i = 0; i < shape->naffinity; i++) {
+        for (size_t k = 0; k < shape->affinity[i].n; k++)
+            add_requirement(&out, &shape->affinity[i].items[k]);
+        strbuf_addc(&out, '/');
+    }
+    strbuf_addc(&out, '|');
+    for (size_t i = 0; i < shape->ntolerations; i++) {
+        const struct toleration *toleration = &shape->tolerations[i];
+
+        strbuf_addf(&out, "%d%d", (int)toleration->effect, (int)toleration->exists);
+        add_text(&out, toleration->key);
+        add_text(&out, toleration->value);
+    }
+    if (out.failed) {
+        strbuf_release(&out);
+        return -ENOMEM;
+    }
+    free(shape->key);
+    shape->key = strbuf_take(&out, NULL);
+    return 0;
+}
+
+static void owner_free(struct owner *owner)
+{
+    free(owner->api_version);
+    free(owner->kind_name);
+    free(owner->name);
+    free(owner->uid);
+}
+
+static void wish_free(struct gang_wish *wish)
+{
+    free(wish->name);
+    free(wish->required);
+    free(wish->preferred);
+    free(wish->role);
+    free(wish->unsupported);
+}
+
+void obj_pod_free(struct obj_pod *pod)
+{
+    if (!pod)
+        return;
+    free(pod->ns);
+    free(pod->name);
+    free(pod->uid);
+    free(pod->scheduler);
+    free(pod->node);
+    free(pod->nominated);
+    free(pod->refusal);
+    free(pod->group_native);
+    free(pod->group_sigs);
+    free(pod->unsupported);
+    owner_free(&pod->owner);
+    wish_free(&pod->wish);
+    pod_shape_free(&pod->shape);
+    free(pod);
+}
+
+void obj_node_free(struct obj_node *node)
+{
+    if (!node)
+        return;
+    for (size_t i = 0; i < node->ntaints; i++) {
+        free(node->taints[i].key);
+        free(node->taints[i].value);
+    }
+    free(node->taints);
+    free(node->name);
+    free(node->uid);
+    labels_free(&node->labels);
+    amounts_free(&node->allocatable);
+    free(node);
+}
+
+void obj_job_free(struct obj_job *job)
+{
+    if (!job)
+        return;
+    free(job->ns);
+    free(job->name);
+    free(job->uid);
+    obj_pod_free(job->template);
+    free(job);
+}
+
+void obj_group_free(struct obj_group *group)
+{
+    if (!group)
+        return;
+    free(group->ns);
+    free(group->name);
+    free(group->uid);
+    free(group->api_version);
+    free(group->required);
+    free(group->preferred);
+    free(group->unsupported);
+    free(group);
+}
+
+void obj_namespace_free(struct obj_namespace *ns)
+{
+    if (!ns)
+        return;
+    free(ns->name);
+    free(ns);
+}
+
+void obj_placement_free(struct obj_placement *placement)
+{
+    if (!placement)
+        return;
+    for (size_t i = 0; i < placement->nshares; i++)
+        free(placement->shares[i].node);
+    free(placement->shares);
+    free(placement->ns);
+    free(placement->name);
+    free(placement->uid);
+    free(placement->gang_kind);
+    free(placement->gang_name);
+    free(placement->state);
+    free(placement->reason_code);
+    free(placement);
+}

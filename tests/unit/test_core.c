@@ -1,0 +1,363 @@
+#include "tests/unit/world.h"
+
+static int open_world(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    world_open(world);
+    for (int i = 0; i < 8; i++) {
+        char name[16], rack[16];
+
+        snprintf(name, sizeof(name), "n%d", i);
+        snprintf(rack, sizeof(rack), "r%d", i / 2);
+        add_node(world, name, i < 4 ? "b0" : "b1", rack);
+    }
+    sync_world(world);
+    *state = world;
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    world_close(*state);
+    free(*state);
+    return 0;
+}
+
+static void add_gang(struct world *world, const char *gang, int members, int size)
+{
+    for (int i = 0; i < members; i++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "%s-%d", gang, i);
+        put_pod(world, make_pod(name, 8, gang, size));
+    }
+}
+
+static void bound(struct world *world, const char *name, const char *gang, int size,
+                  const char *node, enum pod_phase phase)
+{
+    struct obj_pod *pod = make_pod(name, 8, gang, size);
+
+    set_text(&pod->node, node);
+    pod->phase = phase;
+    put_pod(world, pod);
+}
+
+static void plans_early_and_keeps_to_one_rack(void **state)
+{
+    struct world *world = *state;
+
+    add_gang(world, "g", 1, 2);
+    assert_string_equal(planned(world, "g-0"), "n0");
+    add_gang(world, "g", 2, 2);
+    assert_string_equal(planned(world, "g-1"), "n1");
+    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+}
+
+static void binds_only_when_all_have_voted_and_the_plan_is_stored(void **state)
+{
+    struct world *world = *state;
+    uint64_t first, second;
+
+    add_gang(world, "g", 2, 2);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    first = vote(world, "g-0", "n0");
+    assert_int_equal(count_actions(world, ACT_BIND), 0);
+    assert_null(reply_to(world, first));
+    second = vote(world, "g-1", "n1");
+    assert_int_equal(the_gang(world, "g")->state, GANG_BINDING);
+    assert_int_equal(count_actions(world, ACT_BIND), 0);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    assert_int_equal(count_actions(world, ACT_BIND), 2);
+    assert_non_null(strstr(find_action(world, ACT_BIND, "g-1")->body, "\"lockstep.dev/rank\":\"1\""));
+    answer_writes(world, ACT_BIND, WRITE_OK);
+    assert_string_equal(reply_to(world, first), "");
+    assert_string_equal(reply_to(world, second), "");
+    assert_int_equal(the_gang(world, "g")->state, GANG_BOUND);
+}
+
+static void holds_become_use_when_the_pods_are_seen_bound(void **state)
+{
+    struct world *world = *state;
+    struct core_counts counts;
+
+    add_gang(world, "g", 2, 2);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    vote(world, "g-0", "n0");
+    vote(world, "g-1", "n1");
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    answer_writes(world, ACT_BIND, WRITE_OK);
+    core_counts(world->core, &counts);
+    assert_int_equal(counts.holds, 2);
+    bound(world, "g-0", "g", 2, "n0", POD_RUNNING);
+    bound(world, "g-1", "g", 2, "n1", POD_RUNNING);
+    core_counts(world->core, &counts);
+    assert_int_equal(counts.holds, 0);
+    assert_int_equal(the_gang(world, "g")->state, GANG_RUNNING);
+    bound(world, "g-0", "g", 2, "n0", POD_SUCCEEDED);
+    bound(world, "g-1", "g", 2, "n1", POD_SUCCEEDED);
+    assert_int_equal(the_gang(world, "g")->state, GANG_DONE);
+    drop_pod(world, "g-0");
+    drop_pod(world, "g-1");
+    assert_null(core_gang(world->core, "ns", "g"));
+}
+
+static void says_how_many_fit_when_one_node_is_missing(void **state)
+{
+    struct world *world = *state;
+
+    use_node(world, "n3", "other", 1);
+    add_gang(world, "g", 8, 8);
+    assert_int_equal(the_gang(world, "g")->state, GANG_WAITING);
+    assert_string_equal(the_gang(world, "g")->reason.text,
+                        "7 of 8 pods of 8 nvidia.com/gpu fit: 7 of 8 nodes have room, 1 are full, "
+                        "0 do not match");
+    assert_string_equal(planned(world, "g-0"), "");
+    drop_pod(world, "other");
+    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+}
+
+static void wakes_only_members_that_were_refused(void **state)
+{
+    struct world *world = *state;
+    struct event refused = {.kind = EV_REFUSED, .uid = "g-1"};
+
+    use_node(world, "n3", "other", 8);
+    add_gang(world, "g", 8, 8);
+    world_step(world, refused);
+    drop_pod(world, "other");
+    assert_int_equal(count_actions(world, ACT_NOMINATE), 1);
+    assert_non_null(find_action(world, ACT_NOMINATE, "g-1"));
+}
+
+static void two_large_gangs_never_share_the_cluster(void **state)
+{
+    struct world *world = *state;
+
+    add_gang(world, "a", 5, 5);
+    add_gang(world, "b", 5, 5);
+    assert_int_equal(the_gang(world, "a")->state, GANG_PLANNED);
+    assert_int_equal(the_gang(world, "b")->state, GANG_WAITING);
+    for (int i = 0; i < 5; i++) {
+        char uid[16];
+
+        snprintf(uid, sizeof(uid), "a-%d", i);
+        drop_pod(world, uid);
+    }
+    assert_int_equal(the_gang(world, "b")->state, GANG_PLANNED);
+}
+
+static void an_early_plan_is_given_up_when_members_stay_away(void **state)
+{
+    struct world *world = *state;
+    struct core_counts counts;
+
+    add_gang(world, "g", 3, 4);
+    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+    pass_time(world, 6 * SECOND);
+    assert_int_equal(the_gang(world, "g")->state, GANG_FORMING);
+    assert_string_equal(the_gang(world, "g")->reason.text, "3 of 4 pods exist");
+    core_counts(world->core, &counts);
+    assert_int_equal(counts.holds, 0);
+    put_pod(world, make_pod("g-3", 8, "g", 4));
+    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+    assert_int_equal(count_actions(world, ACT_NOMINATE), 3);
+}
+
+static void votes_that_wait_too_long_are_sent_back(void **state)
+{
+    struct world *world = *state;
+    uint64_t ticket;
+
+    add_gang(world, "g", 2, 2);
+    ticket = vote(world, "g-0", "n0");
+    pass_time(world, 51 * SECOND);
+    assert_string_equal(reply_to(world, ticket),
+                        "the gang's other pods did not arrive at bind in time");
+    assert_int_equal(the_gang(world, "g")->reason.code, REASON_VOTES_MISSING);
+    pass_time(world, 2 * SECOND);
+    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+}
+
+static void a_vote_for_another_node_is_refused_at_once(void **state)
+{
+    struct world *world = *state;
+    uint64_t ticket;
+
+    add_gang(world, "g", 2, 2);
+    ticket = vote(world, "g-0", "n5");
+    assert_string_equal(reply_to(world, ticket), "the plan has another node for this pod");
+}
+
+static void a_tainted_node_makes_a_new_plan(void **state)
+{
+    struct world *world = *state;
+    struct obj_node *node = make_node("n0", "b0", "r0");
+
+    add_gang(world, "g", 2, 2);
+    assert_string_equal(planned(world, "g-0"), "n0");
+    node->taints = calloc(1, sizeof(struct taint));
+    node->taints[0] = (struct taint){strdup("k"), strdup(""), EFFECT_NO_SCHEDULE};
+    node->ntaints = 1;
+    world_step(world, (struct event){.kind = EV_NODE, .object.node = node});
+    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+    assert_string_equal(planned(world, "g-0"), "n2");
+    assert_string_equal(planned(world, "g-1"), "n3");
+}
+
+static void an_undone_nomination_is_repeated_once_then_the_node_is_left_out(void **state)
+{
+    struct world *world = *state;
+    struct event refused = {.kind = EV_REFUSED, .uid = "g-0"};
+
+    add_gang(world, "g", 2, 2);
+    world_step(world, refused);
+    for (int round = 0; round < 2; round++) {
+        struct obj_pod *pod = make_pod("g-0", 8, "g", 2);
+
+        assert_string_equal(planned(world, "g-0"), "n0");
+        assert_int_equal(count_actions(world, ACT_NOMINATE), 1);
+        answer_writes(world, ACT_NOMINATE, WRITE_OK);
+        set_text(&pod->nominated, "n0");
+        put_pod(world, pod);
+        put_pod(world, make_pod("g-0", 8, "g", 2));
+    }
+    assert_string_equal(planned(world, "g-0"), "n2");
+}
+
+static void ordinary_pods_stay_off_what_is_held(void **state)
+{
+    struct world *world = *state;
+    uint64_t refused, taken;
+
+    add_gang(world, "g", 2, 2);
+    put_pod(world, make_pod("plain", 8, "", 0));
+    assert_false(core_node_fits(world->core, "plain", "n0", 2));
+    assert_true(core_node_fits(world->core, "plain", "n5", 2));
+    refused = vote(world, "plain", "n0");
+    assert_non_null(strstr(reply_to(world, refused), "no room"));
+    taken = vote(world, "plain", "n5");
+    assert_null(reply_to(world, taken));
+    answer_writes(world, ACT_BIND, WRITE_OK);
+    assert_string_equal(reply_to(world, taken), "");
+}
+
+static void a_restart_finishes_a_stored_binding_without_votes(void **state)
+{
+    struct world *world = *state, second;
+    struct obj_placement *placement = calloc(1, sizeof(*placement));
+
+    (void)world;
+    world_open(&second);
+    for (int i = 0; i < 4; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "n%d", i);
+        add_node(&second, name, "b0", "r0");
+    }
+    bound(&second, "g-0", "g", 2, "n2", POD_RUNNING);
+    put_pod(&second, make_pod("g-1", 8, "g", 2));
+    *placement = (struct obj_placement){.ns = strdup("ns"), .name = strdup("g"), .uid = strdup("u"),
+                                        .gang_kind = strdup("Gang"), .gang_name = strdup("g"),
+                                        .state = strdup("Binding"), .reason_code = strdup(""),
+                                        .generation = 3, .pods = 2, .nshares = 2};
+    placement->shares = calloc(2, sizeof(struct placement_share));
+    placement->shares[0] = (struct placement_share){strdup("n2"), 0, 1};
+    placement->shares[1] = (struct placement_share){strdup("n3"), 1, 1};
+    world_step(&second, (struct event){.kind = EV_PLACEMENT, .object.placement = placement});
+    sync_world(&second);
+    assert_int_equal(count_actions(&second, ACT_BIND), 1);
+    assert_string_equal(find_action(&second, ACT_BIND, "g-1")->node, "n3");
+    answer_writes(&second, ACT_BIND, WRITE_OK);
+    assert_int_equal(the_gang(&second, "g")->state, GANG_BOUND);
+    world_close(&second);
+}
+
+static void a_lost_bind_answer_is_settled_by_the_watch(void **state)
+{
+    struct world *world = *state;
+    uint64_t ticket;
+
+    add_gang(world, "g", 1, 1);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    ticket = vote(world, "g-0", "n0");
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    answer_writes(world, ACT_BIND, WRITE_UNKNOWN);
+    assert_null(reply_to(world, ticket));
+    bound(world, "g-0", "g", 1, "n0", POD_PENDING);
+    assert_string_equal(reply_to(world, ticket), "");
+    assert_int_equal(the_gang(world, "g")->state, GANG_BOUND);
+}
+
+static void a_recreated_member_takes_its_old_place(void **state)
+{
+    struct world *world = *state;
+
+    add_gang(world, "g", 2, 2);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    vote(world, "g-0", "n0");
+    vote(world, "g-1", "n1");
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    answer_writes(world, ACT_BIND, WRITE_OK);
+    bound(world, "g-0", "g", 2, "n0", POD_RUNNING);
+    bound(world, "g-1", "g", 2, "n1", POD_RUNNING);
+    drop_pod(world, "g-1");
+    assert_int_equal(the_gang(world, "g")->state, GANG_BROKEN);
+    put_pod(world, make_pod("g-2", 8, "g", 2));
+    assert_string_equal(planned(world, "g-2"), "n1");
+    vote(world, "g-2", "n1");
+    assert_non_null(find_action(world, ACT_BIND, "g-2"));
+    answer_writes(world, ACT_BIND, WRITE_OK);
+    bound(world, "g-2", "g", 2, "n1", POD_RUNNING);
+    assert_int_equal(the_gang(world, "g")->state, GANG_RUNNING);
+}
+
+static void an_unknown_level_is_named(void **state)
+{
+    struct world *world = *state;
+    struct obj_pod *pod = make_pod("g-0", 8, "g", 1);
+
+    set_text(&pod->wish.required, "example.com/row");
+    put_pod(world, pod);
+    assert_int_equal(the_gang(world, "g")->reason.code, REASON_UNKNOWN_LEVEL);
+}
+
+static void nothing_is_planned_before_the_caches_are_complete(void **state)
+{
+    struct world world;
+
+    (void)state;
+    world_open(&world);
+    add_node(&world, "n0", "b", "r");
+    put_pod(&world, make_pod("g-0", 8, "g", 1));
+    assert_string_equal(planned(&world, "g-0"), "");
+    assert_int_equal(world.actions.n, 0);
+    world_close(&world);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
+    const struct CMUnitTest tests[] = {
+        CASE(plans_early_and_keeps_to_one_rack),
+        CASE(binds_only_when_all_have_voted_and_the_plan_is_stored),
+        CASE(holds_become_use_when_the_pods_are_seen_bound),
+        CASE(says_how_many_fit_when_one_node_is_missing),
+        CASE(wakes_only_members_that_were_refused),
+        CASE(two_large_gangs_never_share_the_cluster),
+        CASE(an_early_plan_is_given_up_when_members_stay_away),
+        CASE(votes_that_wait_too_long_are_sent_back),
+        CASE(a_vote_for_another_node_is_refused_at_once),
+        CASE(a_tainted_node_makes_a_new_plan),
+        CASE(an_undone_nomination_is_repeated_once_then_the_node_is_left_out),
+        CASE(ordinary_pods_stay_off_what_is_held),
+        CASE(a_restart_finishes_a_stored_binding_without_votes),
+        CASE(a_lost_bind_answer_is_settled_by_the_watch),
+        CASE(a_recreated_member_takes_its_old_place),
+        CASE(an_unknown_level_is_named),
+        CASE(nothing_is_planned_before_the_caches_are_complete),
+    };
+
+    return cmocka_run_group_tests_name("core", tests, NULL, NULL);
+}
