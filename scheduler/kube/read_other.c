@@ -1,0 +1,340 @@
+/* Nodes, Jobs, PodGroups, Namespaces and our own GangPlacements. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/kube/read_internal.h"
+
+#define TAINTS_MAX 256
+
+/* ---- Node ------------------------------------------------------------------------------------------ */
+
+static int read_taints(const struct reading *reading, const json_t *list, struct obj_node *node)
+{
+    size_t n = json_array_size(list);
+
+    if (n > TAINTS_MAX)
+        return read__bad(reading, "spec.taints", list, "at most 256 taints");
+    node->taints = calloc(n + 1, sizeof(*node->taints));
+    if (!node->taints)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *object = json_array_get(list, i);
+        const char *effect = read__entry(object, "effect");
+        struct taint *taint = &node->taints[node->ntaints++];
+
+        taint->key = read__copy(read__entry(object, "key"));
+        taint->value = read__copy(read__entry(object, "value"));
+        taint->effect = !effect                                 ? EFFECT_NO_EXECUTE
+                        : strcmp(effect, "NoSchedule") == 0     ? EFFECT_NO_SCHEDULE
+                        : strcmp(effect, "PreferNoSchedule") == 0 ? EFFECT_PREFER_NO_SCHEDULE
+                                                                : EFFECT_NO_EXECUTE;
+        if (!taint->key || !taint->value)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int read_node(const json_t *object, struct obj_node **ret, struct err *err)
+{
+    const json_t *meta = json_object_get(object, "metadata");
+    const json_t *spec = json_object_get(object, "spec");
+    struct obj_node *node;
+    struct reading reading;
+    int r = read__begin(&reading, object, "Node", err);
+
+    if (r < 0)
+        return r;
+    node = calloc(1, sizeof(*node));
+    if (!node)
+        return -ENOMEM;
+    node->unschedulable = read__flag(spec, "unschedulable");
+    r = read__text(&reading, meta, "name", &node->name);
+    if (r == 0)
+        r = read__text(&reading, meta, "uid", &node->uid);
+    if (r == 0)
+        r = read__labels(&reading, json_object_get(meta, "labels"), "metadata.labels",
+                         &node->labels);
+    if (r == 0)
+        r = read_taints(&reading, json_object_get(spec, "taints"), node);
+    if (r == 0)
+        r = read__amounts(&reading,
+                          json_object_get(json_object_get(object, "status"), "allocatable"),
+                          "status.allocatable", &node->allocatable);
+    if (r < 0)
+        obj_node_free(node);
+    else
+        *ret = node;
+    return r;
+}
+
+/* ---- Job ------------------------------------------------------------------------------------------- */
+
+/* What the Job says of itself stands in where its template says nothing. */
+static int merge_wish(const struct reading *reading, const json_t *meta, struct gang_wish *wish)
+{
+    struct gang_wish own;
+    int r = read__wish(reading, json_object_get(meta, "labels"),
+                       json_object_get(meta, "annotations"), &own);
+    char **mine[] = {&own.required, &own.preferred, &own.role, &own.unsupported};
+    char **theirs[] = {&wish->required, &wish->preferred, &wish->role, &wish->unsupported};
+
+    for (size_t i = 0; i < 4; i++) {
+        if (r == 0 && !(*theirs[i])[0]) {
+            char *swap = *theirs[i];
+
+            *theirs[i] = *mine[i];
+            *mine[i] = swap;
+        }
+        free(*mine[i]);
+    }
+    if (r == 0 && wish->size == 0)
+        wish->size = own.size;
+    free(own.name);
+    return r;
+}
+
+static int read_template(const struct reading *reading, const json_t *object, const char *uid,
+                         struct obj_pod **ret)
+{
+    const json_t *meta = json_object_get(object, "metadata");
+    const json_t *template = json_object_get(json_object_get(object, "spec"), "template");
+    struct obj_pod *pod = calloc(1, sizeof(*pod));
+    int r;
+
+    if (!pod)
+        return -ENOMEM;
+    *ret = pod;
+    pod->ns = read__copy(*reading->ns ? reading->ns : "default");
+    pod->name = read__copy(NULL);
+    pod->uid = read__copy(NULL);
+    if (!pod->ns || !pod->name || !pod->uid)
+        return -ENOMEM;
+    r = read__pod_body(reading, template, pod);
+    if (r < 0)
+        return r;
+    pod->owner.kind = OWNER_JOB;
+    free(pod->owner.api_version);
+    free(pod->owner.kind_name);
+    free(pod->owner.name);
+    free(pod->owner.uid);
+    pod->owner.api_version = read__copy("batch/v1");
+    pod->owner.kind_name = read__copy("Job");
+    pod->owner.name = read__copy(reading->name);
+    pod->owner.uid = read__copy(uid);
+    if (!pod->owner.api_version || !pod->owner.kind_name || !pod->owner.name || !pod->owner.uid)
+        return -ENOMEM;
+    return merge_wish(reading, meta, &pod->wish);
+}
+
+static bool job_finished(const json_t *conditions)
+{
+    size_t index;
+    json_t *condition;
+
+    json_array_foreach((json_t *)(uintptr_t)conditions, index, condition) {
+        const char *type = read__entry(condition, "type");
+        const char *status = read__entry(condition, "status");
+
+        if (type && status && strcmp(status, "True") == 0 &&
+            (strcmp(type, "Complete") == 0 || strcmp(type, "Failed") == 0))
+            return true;
+    }
+    return false;
+}
+
+int read_job(const json_t *object, struct obj_job **ret, struct err *err)
+{
+    const json_t *meta = json_object_get(object, "metadata");
+    const json_t *spec = json_object_get(object, "spec");
+    const char *mode = read__entry(spec, "completionMode");
+    int64_t parallelism = 1, completions = -1;
+    struct obj_job *job;
+    struct reading reading;
+    int r = read__begin(&reading, object, "Job", err);
+
+    if (r < 0)
+        return r;
+    job = calloc(1, sizeof(*job));
+    if (!job)
+        return -ENOMEM;
+    job->indexed = mode && strcmp(mode, "Indexed") == 0;
+    job->suspended = read__flag(spec, "suspend");
+    job->finished = job_finished(json_object_get(json_object_get(object, "status"), "conditions"));
+    job->ns = read__copy(*reading.ns ? reading.ns : "default");
+    r = job->ns ? read__text(&reading, meta, "name", &job->name) : -ENOMEM;
+    if (r == 0)
+        r = read__text(&reading, meta, "uid", &job->uid);
+    if (r == 0)
+        r = read__time(&reading, meta, "creationTimestamp", &job->created_s);
+    if (r == 0)
+        r = read__int(&reading, spec, "parallelism", 1, 0, INT32_MAX, &parallelism);
+    if (r == 0)
+        r = read__int(&reading, spec, "completions", -1, 0, INT32_MAX, &completions);
+    job->parallelism = (int32_t)parallelism;
+    job->completions = (int32_t)completions;
+    if (r == 0)
+        r = read_template(&reading, object, job->uid, &job->template);
+    if (r < 0)
+        obj_job_free(job);
+    else
+        *ret = job;
+    return r;
+}
+
+/* ---- PodGroup --------------------------------------------------------------------------------------- */
+
+static int read_group_levels(const struct reading *reading, const json_t *object,
+                             struct obj_group *group)
+{
+    const json_t *meta = json_object_get(object, "metadata");
+    const json_t *spec = json_object_get(object, "spec");
+    const json_t *topology = json_object_get(json_object_get(spec, "schedulingConstraints"),
+                                             "topology");
+    struct gang_wish wish;
+    int r = read__wish(reading, json_object_get(meta, "labels"),
+                       json_object_get(meta, "annotations"), &wish);
+
+    free(wish.name);
+    free(wish.role);
+    group->required = wish.required;
+    group->preferred = wish.preferred;
+    group->unsupported = wish.unsupported;
+    if (r == 0 && group->required && !group->required[0] && json_array_size(topology) > 0) {
+        free(group->required);
+        group->required = read__copy(read__entry(json_array_get(topology, 0), "key"));
+    }
+    return r < 0 || !group->required ? -ENOMEM : 0;
+}
+
+int read_group(const json_t *object, struct obj_group **ret, struct err *err)
+{
+    const json_t *meta = json_object_get(object, "metadata");
+    const json_t *spec = json_object_get(object, "spec");
+    const char *api = read__entry(object, "apiVersion");
+    const json_t *policy = json_object_get(json_object_get(spec, "schedulingPolicy"), "gang");
+    bool sigs = api && strncmp(api, "scheduling.x-k8s.io/", 20) == 0;
+    int64_t min = 0;
+    struct obj_group *group;
+    struct reading reading;
+    int r = read__begin(&reading, object, "PodGroup", err);
+
+    if (r < 0)
+        return r;
+    group = calloc(1, sizeof(*group));
+    if (!group)
+        return -ENOMEM;
+    group->kind = sigs ? GROUP_SIGS : GROUP_NATIVE;
+    group->ns = read__copy(*reading.ns ? reading.ns : "default");
+    group->api_version = read__copy(api);
+    r = group->ns && group->api_version ? read__text(&reading, meta, "name", &group->name) : -ENOMEM;
+    if (r == 0)
+        r = read__text(&reading, meta, "uid", &group->uid);
+    if (r == 0)
+        r = read__time(&reading, meta, "creationTimestamp", &group->created_s);
+    if (r == 0)
+        r = read__int(&reading, sigs ? spec : policy, sigs ? "minMember" : "minCount", 0, 0,
+                      OBJ_GANG_PODS_MAX, &min);
+    group->min = (int32_t)min;
+    if (r == 0)
+        r = read_group_levels(&reading, object, group);
+    if (r < 0)
+        obj_group_free(group);
+    else
+        *ret = group;
+    return r;
+}
+
+/* ---- Namespace, GangPlacement -------------------------------------------------------------------------- */
+
+int read_namespace(const json_t *object, struct obj_namespace **ret, struct err *err)
+{
+    const json_t *labels = json_object_get(json_object_get(object, "metadata"), "labels");
+    const char *jobs = read__entry(labels, "lockstep.dev/jobs");
+    const char *evict = read__entry(labels, "lockstep.dev/evict");
+    struct obj_namespace *ns;
+    struct reading reading;
+    int r = read__begin(&reading, object, "Namespace", err);
+
+    if (r < 0)
+        return r;
+    ns = calloc(1, sizeof(*ns));
+    if (!ns)
+        return -ENOMEM;
+    ns->name = strdup(reading.name);
+    ns->jobs_are_gangs = jobs && strcmp(jobs, "gang") == 0;
+    ns->evict_allowed = evict && strcmp(evict, "allowed") == 0;
+    *ret = ns;
+    return 0;
+}
+
+static int read_shares(const struct reading *reading, const json_t *list,
+                       struct obj_placement *placement)
+{
+    size_t n = json_array_size(list);
+
+    if (n > OBJ_GANG_PODS_MAX)
+        return read__bad(reading, "status.nodes", list, "at most 20000 entries");
+    placement->shares = calloc(n + 1, sizeof(*placement->shares));
+    if (!placement->shares)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *entry = json_array_get(list, i);
+        struct placement_share *share = &placement->shares[placement->nshares++];
+        int64_t first, count;
+        int r = read__text(reading, entry, "name", &share->node);
+
+        if (r == 0)
+            r = read__int(reading, entry, "first", 0, 0, OBJ_GANG_PODS_MAX, &first);
+        if (r == 0)
+            r = read__int(reading, entry, "count", 1, 1, OBJ_GANG_PODS_MAX, &count);
+        if (r < 0)
+            return r;
+        share->first = (int32_t)first;
+        share->count = (int32_t)count;
+    }
+    return 0;
+}
+
+int read_placement(const json_t *object, struct obj_placement **ret, struct err *err)
+{
+    const json_t *meta = json_object_get(object, "metadata");
+    const json_t *gang = json_object_get(json_object_get(object, "spec"), "gang");
+    const json_t *status = json_object_get(object, "status");
+    struct obj_placement *placement;
+    struct reading reading;
+    int64_t pods = 0;
+    int r = read__begin(&reading, object, "GangPlacement", err);
+
+    if (r < 0)
+        return r;
+    placement = calloc(1, sizeof(*placement));
+    if (!placement)
+        return -ENOMEM;
+    r = read__text(&reading, meta, "namespace", &placement->ns);
+    if (r == 0)
+        r = read__text(&reading, meta, "name", &placement->name);
+    if (r == 0)
+        r = read__text(&reading, meta, "uid", &placement->uid);
+    if (r == 0)
+        r = read__text(&reading, gang, "kind", &placement->gang_kind);
+    if (r == 0)
+        r = read__text(&reading, gang, "name", &placement->gang_name);
+    if (r == 0)
+        r = read__text(&reading, status, "state", &placement->state);
+    if (r == 0)
+        r = read__text(&reading, json_object_get(status, "reason"), "code",
+                       &placement->reason_code);
+    if (r == 0)
+        r = read__int(&reading, status, "generation", 0, 0, INT64_MAX, &placement->generation);
+    if (r == 0)
+        r = read__int(&reading, status, "pods", 0, 0, OBJ_GANG_PODS_MAX, &pods);
+    placement->pods = (int32_t)pods;
+    if (r == 0)
+        r = read_shares(&reading, json_object_get(status, "nodes"), placement);
+    if (r < 0)
+        obj_placement_free(placement);
+    else
+        *ret = placement;
+    return r;
+}
