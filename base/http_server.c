@@ -1,0 +1,559 @@
+#include "base/http_server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/parse.h"
+#include "base/tls_files.h"
+
+#define BODY_MAX_DEFAULT ((size_t)8 << 20)
+#define REPLY_MAX ((size_t)64 << 20)
+#define HEADER_MEMORY ((size_t)64 << 10)
+#define IDLE_S 300u /* longer than Go's 90 s, so that the client closes idle connections */
+#define BUCKETS 1024
+#define CLIENT_OK ((void *)1)
+#define CLIENT_REFUSED ((void *)2)
+
+/* One call; lives from its first byte to MHD's completion callback. */
+struct call {
+    struct http_server *server;
+    struct MHD_Connection *connection;
+    const struct http_route *route;
+    struct strbuf body;
+    struct http_reply reply;
+    uint64_t token;
+    bool refused, held, suspended, answered;
+    struct call *next; /* in the table of held calls */
+};
+
+struct http_server {
+    struct MHD_Daemon *daemon;
+    struct http_server_options options;
+    char **clients;
+    char *trust; /* CA file's text */
+    struct tls_files *files;
+    pthread_mutex_t lock; /* table of held calls, next token, stopping */
+    struct call *held[BUCKETS];
+    uint64_t next_token;
+    unsigned nheld;
+    bool stopping;
+};
+
+/* ---- who calls ------------------------------------------------------------------------------------ */
+
+static bool name_allowed(const struct http_server *server, const char *name)
+{
+    for (char **client = server->clients; client && *client; client++)
+        if (strcmp(*client, name) == 0)
+            return true;
+    return server->clients == NULL;
+}
+
+static bool certificate_allowed(const struct http_server *server, gnutls_session_t session)
+{
+    unsigned n = 0, status = 0;
+    const gnutls_datum_t *chain;
+    gnutls_x509_crt_t cert;
+    char name[256];
+    size_t size = sizeof(name);
+    bool allowed = false;
+
+    if (gnutls_certificate_verify_peers2(session, &status) < 0 || status != 0)
+        return false;
+    chain = gnutls_certificate_get_peers(session, &n);
+    if (!chain || n == 0 || gnutls_x509_crt_init(&cert) < 0)
+        return false;
+    if (gnutls_x509_crt_import(cert, &chain[0], GNUTLS_X509_FMT_DER) == 0) {
+        if (gnutls_x509_crt_get_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &size) ==
+            0)
+            allowed = name_allowed(server, name);
+        for (unsigned i = 0; !allowed; i++) {
+            int r;
+
+            size = sizeof(name) - 1;
+            r = gnutls_x509_crt_get_subject_alt_name(cert, i, name, &size, NULL);
+            if (r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE || r < 0)
+                break;
+            name[size] = '\0';
+            allowed = r == GNUTLS_SAN_DNSNAME && name_allowed(server, name);
+        }
+    }
+    gnutls_x509_crt_deinit(cert);
+    return allowed;
+}
+
+/* Verified once per connection: the signature check costs more than most requests. */
+static bool client_allowed(struct http_server *server, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info;
+    void **mark;
+    bool allowed;
+
+    if (!server->trust)
+        return true;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    mark = info ? (void **)(uintptr_t)&info->socket_context : NULL;
+    if (mark && *mark)
+        return *mark == CLIENT_OK;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    allowed = info && certificate_allowed(server, info->tls_session);
+    if (mark)
+        *mark = allowed ? CLIENT_OK : CLIENT_REFUSED;
+    return allowed;
+}
+
+static int give_certificate(gnutls_session_t session, const gnutls_datum_t *req_ca_dn, int nreqs,
+                            const gnutls_pk_algorithm_t *pk_algos, int pk_algos_length,
+                            gnutls_pcert_st **pcert, unsigned int *pcert_length,
+                            gnutls_privkey_t *privkey);
+
+/* GnuTLS gives the callback no context, so listeners register their files by session's credentials. */
+static pthread_mutex_t listeners_lock = PTHREAD_MUTEX_INITIALIZER;
+#define LISTENERS_MAX 16
+static struct {
+    unsigned port;
+    struct tls_files *files;
+} listeners[LISTENERS_MAX];
+
+static unsigned local_port(gnutls_session_t session)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    int fd = gnutls_transport_get_int(session);
+
+    if (getsockname(fd, (struct sockaddr *)&address, &len) < 0)
+        return 0;
+    return address.ss_family == AF_INET6
+               ? ntohs(((struct sockaddr_in6 *)(void *)&address)->sin6_port)
+               : ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
+}
+
+static int give_certificate(gnutls_session_t session, const gnutls_datum_t *req_ca_dn, int nreqs,
+                            const gnutls_pk_algorithm_t *pk_algos, int pk_algos_length,
+                            gnutls_pcert_st **pcert, unsigned int *pcert_length,
+                            gnutls_privkey_t *privkey)
+{
+    unsigned port = local_port(session);
+    int r = -1;
+
+    (void)req_ca_dn;
+    (void)nreqs;
+    (void)pk_algos;
+    (void)pk_algos_length;
+    pthread_mutex_lock(&listeners_lock);
+    for (unsigned i = 0; i < LISTENERS_MAX; i++) {
+        if (!listeners[i].files || listeners[i].port != port)
+            continue;
+        tls_files_get(listeners[i].files, pcert, pcert_length, privkey);
+        r = 0;
+    }
+    pthread_mutex_unlock(&listeners_lock);
+    return r;
+}
+
+static void register_listener(unsigned port, struct tls_files *files)
+{
+    pthread_mutex_lock(&listeners_lock);
+    for (unsigned i = 0; i < LISTENERS_MAX; i++) {
+        if (listeners[i].files)
+            continue;
+        listeners[i].port = port;
+        listeners[i].files = files;
+        break;
+    }
+    pthread_mutex_unlock(&listeners_lock);
+}
+
+static void forget_listener(const struct tls_files *files)
+{
+    pthread_mutex_lock(&listeners_lock);
+    for (unsigned i = 0; i < LISTENERS_MAX; i++)
+        if (listeners[i].files == files)
+            listeners[i].files = NULL;
+    pthread_mutex_unlock(&listeners_lock);
+}
+
+/* ---- held calls -------------------------------------------------------------------------------------- */
+
+static void table_add(struct http_server *server, struct call *call)
+{
+    struct call **bucket = &server->held[call->token % BUCKETS];
+
+    call->next = *bucket;
+    *bucket = call;
+    server->nheld++;
+}
+
+/* Takes the call with this token out of the table; NULL: not held. */
+static struct call *table_take(struct http_server *server, uint64_t token)
+{
+    for (struct call **at = &server->held[token % BUCKETS]; *at; at = &(*at)->next) {
+        struct call *call = *at;
+
+        if (call->token != token)
+            continue;
+        *at = call->next;
+        server->nheld--;
+        return call;
+    }
+    return NULL;
+}
+
+static void answer(struct call *call, int status, const char *body, size_t len)
+{
+    call->reply.status = status;
+    strbuf_clear(&call->reply.body);
+    strbuf_add(&call->reply.body, body, len);
+    call->answered = true;
+    if (call->suspended)
+        MHD_resume_connection(call->connection);
+}
+
+void http_server_reply(struct http_server *server, uint64_t token, int status, const char *body,
+                       size_t len)
+{
+    struct call *call;
+
+    pthread_mutex_lock(&server->lock);
+    call = table_take(server, token);
+    if (call)
+        answer(call, status, body, len);
+    pthread_mutex_unlock(&server->lock);
+}
+
+unsigned http_server_held(struct http_server *server)
+{
+    unsigned n;
+
+    pthread_mutex_lock(&server->lock);
+    n = server->nheld;
+    pthread_mutex_unlock(&server->lock);
+    return n;
+}
+
+/* ---- calls -------------------------------------------------------------------------------------------- */
+
+static void set_text(struct http_reply *reply, int status, const char *text)
+{
+    reply->status = status;
+    reply->type = "text/plain";
+    strbuf_clear(&reply->body);
+    strbuf_addf(&reply->body, "%s\n", text);
+}
+
+static enum MHD_Result send_reply(struct call *call)
+{
+    struct http_reply *reply = &call->reply;
+    struct MHD_Response *response;
+    enum MHD_Result result;
+
+    if (reply->body.failed)
+        set_text(reply, 500, "the answer is too large");
+    response = MHD_create_response_from_buffer(reply->body.len, reply->body.data,
+                                               MHD_RESPMEM_MUST_COPY);
+    if (!response)
+        return MHD_NO;
+    MHD_add_response_header(response, "Content-Type",
+                            reply->type ? reply->type : "application/json");
+    if (call->refused)
+        MHD_add_response_header(response, "Connection", "close");
+    result = MHD_queue_response(call->connection, (unsigned)reply->status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static enum MHD_Result refuse(struct call *call, int status, const char *text)
+{
+    call->refused = true;
+    set_text(&call->reply, status, text);
+    return send_reply(call);
+}
+
+static const struct http_route *find_route(const struct http_server *server, const char *method,
+                                           const char *path, bool *ret_path_known)
+{
+    *ret_path_known = false;
+    for (const struct http_route *route = server->options.routes; route->path; route++) {
+        if (strcmp(route->path, path) != 0)
+            continue;
+        *ret_path_known = true;
+        if (strcmp(route->method, method) == 0)
+            return route;
+    }
+    return NULL;
+}
+
+static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *connection,
+                             const char *method, const char *path, struct call **ret_call)
+{
+    const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
+    struct call *call = calloc(1, sizeof(*call));
+    uint64_t announced = 0;
+    bool path_known;
+
+    if (!call)
+        return MHD_NO;
+    *ret_call = call;
+    call->server = server;
+    call->connection = connection;
+    call->body.max = server->options.body_max;
+    call->reply.status = 200;
+    call->reply.body.max = REPLY_MAX;
+    call->route = find_route(server, method, path, &path_known);
+    if (!client_allowed(server, connection))
+        return refuse(call, 403, "a client certificate of this listener's CA and an allowed name "
+                                 "are needed");
+    if (!call->route)
+        return refuse(call, path_known ? 405 : 404, path_known ? "wrong method" : "no such path");
+    if (length && (parse_u64(length, strlen(length), UINT64_MAX, &announced) < 0 ||
+                   announced > server->options.body_max))
+        return refuse(call, 413, "the body is too large");
+    return MHD_YES;
+}
+
+static enum MHD_Result dispatch(struct call *call, const char *method, const char *path)
+{
+    struct http_server *server = call->server;
+    struct http_request request = {method, path, call->body.data ? call->body.data : "",
+                                   call->body.len, 0};
+    enum http_outcome outcome;
+    bool wait;
+
+    /* In the table before the handler runs: the answer may come before it returns. */
+    pthread_mutex_lock(&server->lock);
+    call->token = request.token = ++server->next_token;
+    call->held = true;
+    table_add(server, call);
+    pthread_mutex_unlock(&server->lock);
+    outcome = call->route->handler(server->options.context, &request, &call->reply);
+    pthread_mutex_lock(&server->lock);
+    wait = outcome == HTTP_HELD && !call->answered && !server->stopping;
+    if (wait) {
+        call->suspended = true;
+        MHD_suspend_connection(call->connection);
+    } else if (table_take(server, request.token) && outcome == HTTP_HELD) {
+        set_text(&call->reply, 503, "stopping");
+    }
+    pthread_mutex_unlock(&server->lock);
+    return wait ? MHD_YES : send_reply(call);
+}
+
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *path,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *data_size, void **state)
+{
+    struct call *call = *state;
+
+    (void)version;
+    if (!call) {
+        struct call *fresh = NULL;
+        enum MHD_Result result = begin(context, connection, method, path, &fresh);
+
+        *state = fresh;
+        return result;
+    }
+    if (call->answered)
+        return send_reply(call);
+    if (call->refused) {
+        *data_size = 0;
+        return MHD_YES;
+    }
+    if (*data_size > 0) {
+        if (strbuf_add(&call->body, data, *data_size) < 0)
+            return MHD_NO; /* longer than announced or unannounced: the connection ends */
+        *data_size = 0;
+        return MHD_YES;
+    }
+    return dispatch(call, method, path);
+}
+
+static void on_completed(void *context, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct http_server *server = context;
+    struct call *call = *state;
+
+    (void)connection;
+    (void)code;
+    if (!call)
+        return;
+    pthread_mutex_lock(&server->lock);
+    if (call->held)
+        table_take(server, call->token);
+    pthread_mutex_unlock(&server->lock);
+    strbuf_release(&call->body);
+    strbuf_release(&call->reply.body);
+    free(call);
+    *state = NULL;
+}
+
+/* ---- start and stop ------------------------------------------------------------------------------------- */
+
+static int parse_listen(const char *listen, struct sockaddr_in *ret, struct err *err)
+{
+    const char *colon = strrchr(listen, ':');
+    char host[64] = "0.0.0.0";
+    uint64_t port;
+
+    *ret = (struct sockaddr_in){.sin_family = AF_INET};
+    if (colon && colon > listen)
+        snprintf(host, sizeof(host), "%.*s", (int)(colon - listen), listen);
+    if (!colon || parse_u64(colon + 1, strlen(colon + 1), 65535, &port) < 0 ||
+        inet_pton(AF_INET, host, &ret->sin_addr) != 1)
+        return err_set(err, -EINVAL, "listen address '%s': expected ipv4:port", listen);
+    ret->sin_port = htons((uint16_t)port);
+    return 0;
+}
+
+static bool set(const char *text)
+{
+    return text && *text;
+}
+
+static int load_tls(struct http_server *server, struct err *err)
+{
+    struct strbuf trust = STRBUF_INIT((size_t)1 << 20);
+    int r = tls_files_open(server->options.cert_file, server->options.key_file, &server->files, err);
+
+    if (r < 0 || !set(server->options.ca_file))
+        return r;
+    r = strbuf_read_file(&trust, server->options.ca_file);
+    if (r < 0) {
+        strbuf_release(&trust);
+        return err_set(err, r, "cannot read '%s': %s", server->options.ca_file, strerror(-r));
+    }
+    server->trust = strbuf_take(&trust, NULL);
+    return 0;
+}
+
+static int copy_clients(struct http_server *server, const char *const *clients)
+{
+    size_t n = 0;
+
+    if (!clients)
+        return 0;
+    while (clients[n])
+        n++;
+    server->clients = calloc(n + 1, sizeof(char *));
+    for (size_t i = 0; server->clients && i < n; i++) {
+        server->clients[i] = strdup(clients[i]);
+        if (!server->clients[i])
+            return -ENOMEM;
+    }
+    return server->clients ? 0 : -ENOMEM;
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    (void)context;
+    (void)connection;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        *socket_context = NULL;
+}
+
+static int start_daemon(struct http_server *server, const struct sockaddr_in *address,
+                        struct err *err)
+{
+    const struct http_server_options *options = &server->options;
+    bool tls = server->files != NULL;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+                     (tls ? MHD_USE_TLS : 0u);
+    struct MHD_OptionItem tls_options[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, (intptr_t)give_certificate, NULL},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
+        {server->trust ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, server->trust},
+        {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+
+    server->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, server, MHD_OPTION_SOCK_ADDR,
+        (const struct sockaddr *)address, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_CONNECTION_LIMIT,
+        options->connections_max, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_MEMORY, MHD_OPTION_THREAD_POOL_SIZE,
+        options->threads, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_ARRAY,
+        tls ? tls_options : none, MHD_OPTION_END);
+    if (!server->daemon)
+        return err_set(err, -EADDRINUSE, "cannot listen on %s: %s", options->listen,
+                       strerror(errno));
+    if (tls)
+        register_listener(http_server_port(server), server->files);
+    return 0;
+}
+
+int http_server_start(const struct http_server_options *options, struct http_server **ret_server,
+                      struct err *err)
+{
+    struct http_server *server = calloc(1, sizeof(*server));
+    struct sockaddr_in address;
+    int r;
+
+    if (!server)
+        return -ENOMEM;
+    server->options = *options;
+    server->options.body_max = options->body_max ? options->body_max : BODY_MAX_DEFAULT;
+    server->options.connections_max = options->connections_max ? options->connections_max : 4096;
+    server->options.threads = options->threads > 1 ? options->threads : 2;
+    pthread_mutex_init(&server->lock, NULL);
+    r = parse_listen(options->listen, &address, err);
+    if (r == 0 && !set(options->cert_file) && ntohl(address.sin_addr.s_addr) >> 24 != 127)
+        r = err_set(err, -EPERM,
+                    "listen %s: plaintext is for loopback only; name tls cert and key files",
+                    options->listen);
+    if (r == 0)
+        r = copy_clients(server, options->clients);
+    if (r == 0 && set(options->cert_file))
+        r = load_tls(server, err);
+    if (r == 0)
+        r = start_daemon(server, &address, err);
+    if (r < 0)
+        http_server_stop(server);
+    else
+        *ret_server = server;
+    return r;
+}
+
+static void release_held(struct http_server *server)
+{
+    static const char text[] = "stopping\n";
+
+    pthread_mutex_lock(&server->lock);
+    server->stopping = true;
+    for (size_t i = 0; i < BUCKETS; i++)
+        while (server->held[i])
+            answer(table_take(server, server->held[i]->token), 503, text, sizeof(text) - 1);
+    pthread_mutex_unlock(&server->lock);
+}
+
+void http_server_stop(struct http_server *server)
+{
+    if (!server)
+        return;
+    if (server->daemon) {
+        release_held(server);
+        forget_listener(server->files);
+        MHD_stop_daemon(server->daemon);
+    }
+    tls_files_close(server->files);
+    for (char **client = server->clients; client && *client; client++)
+        free(*client);
+    free(server->clients);
+    free(server->trust);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
+unsigned http_server_port(const struct http_server *server)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);
+
+    return info ? info->port : 0;
+}
