@@ -1,0 +1,32 @@
+/*
+ * kube_write.h - the writes that lockstep makes, and what the API server's answers mean.
+ *
+ * Each is asynchronous; done() is called once, on the client's thread, with a classified result and
+ * the server's message. Nothing is retried here but for 429, once, after its Retry-After (at most
+ * 5 s): who may retry, and until when, is the core's business.
+ */
+#pragma once
+
+#include "base/http_client.h"
+#include "scheduler/model/event.h"
+
+typedef void kube_done_fn(void *context, enum write_result result, const char *message);
+
+struct kube_target { /* a pod */
+    const char *ns, *name, *uid;
+};
+
+/* annotations: a JSON object as text, or NULL. */
+int kube_bind(struct http_client *client, const struct kube_target *pod, const char *node,
+              const char *annotations, kube_done_fn *done, void *context);
+int kube_nominate(struct http_client *client, const struct kube_target *pod, const char *node,
+                  kube_done_fn *done, void *context);
+/* Patches the status; where the object does not exist it is created first. body: the whole object. */
+int kube_put_placement(struct http_client *client, const char *ns, const char *name, const char *body,
+                       kube_done_fn *done, void *context);
+int kube_delete_placement(struct http_client *client, const char *ns, const char *name);
+int kube_pod_event(struct http_client *client, const struct kube_target *pod, const char *reason,
+                   bool warning, const char *note);
+
+/* Pure: what an HTTP status (or negative errno of http_client) means for a write. */
+enum write_result kube_classify(int status);
