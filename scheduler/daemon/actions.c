@@ -1,0 +1,106 @@
+/* Carries out what the core wants done; outcomes come back as events. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json_write.h"
+#include "base/log.h"
+#include "scheduler/daemon/daemon.h"
+#include "scheduler/kube/kube_write.h"
+
+struct pending { /* a write under way: what its outcome is about */
+    struct daemon *daemon;
+    struct event event;
+};
+
+static void on_write(void *context, enum write_result result, const char *message)
+{
+    struct pending *pending = context;
+
+    pending->event.result = result;
+    snprintf(pending->event.text, sizeof(pending->event.text), "%s", message);
+    if (result != WRITE_OK)
+        log_line(LOG_WARN, "kube", "write of %s/%s: %s: %s", pending->event.ns_name,
+                 pending->event.name, write_result_name(result), message);
+    queue_post(&pending->daemon->queue, &pending->event);
+    free(pending);
+}
+
+static struct pending *expect_outcome(struct daemon *daemon, const struct action *action)
+{
+    struct pending *pending = calloc(1, sizeof(*pending));
+
+    if (!pending)
+        return NULL;
+    pending->daemon = daemon;
+    pending->event = (struct event){.kind = EV_WRITE_DONE, .ticket = action->ticket,
+                                    .action = action->kind};
+    snprintf(pending->event.ns_name, sizeof(pending->event.ns_name), "%s", action->ns);
+    snprintf(pending->event.name, sizeof(pending->event.name), "%s", action->name);
+    snprintf(pending->event.uid, sizeof(pending->event.uid), "%s", action->uid);
+    return pending;
+}
+
+/* kube-scheduler of old versions formats the text: it must hold no '%'. */
+static void reply(struct daemon *daemon, const struct action *action)
+{
+    struct strbuf body = STRBUF_INIT(4096);
+    const char *text = action->text ? action->text : "";
+
+    strbuf_adds(&body, "{\"Error\":");
+    json_write_string(&body, text, strlen(text));
+    strbuf_addc(&body, '}');
+    for (size_t i = 0; i < body.len; i++)
+        if (body.data[i] == '%')
+            body.data[i] = '?';
+    http_server_reply(daemon->verbs_server, action->ticket, 200, body.data, body.len);
+    strbuf_release(&body);
+}
+
+static void write_action(struct daemon *daemon, const struct action *action)
+{
+    struct kube_target pod = {action->ns, action->name, action->uid};
+    struct pending *pending = expect_outcome(daemon, action);
+    int r = -1;
+
+    if (!pending)
+        return;
+    if (action->kind == ACT_BIND)
+        r = kube_bind(daemon->client, &pod, action->node, action->body, on_write, pending);
+    else if (action->kind == ACT_NOMINATE)
+        r = kube_nominate(daemon->client, &pod, action->node, on_write, pending);
+    else if (action->kind == ACT_PLACEMENT && action->body)
+        r = kube_put_placement(daemon->client, action->ns, action->name, action->body, on_write,
+                               pending);
+    if (r < 0)
+        on_write(pending, WRITE_SERVER, "the write could not be queued");
+}
+
+void daemon_act(struct daemon *daemon, const struct actions *actions)
+{
+    for (size_t i = 0; i < actions->n; i++) {
+        const struct action *action = &actions->items[i];
+        struct kube_target pod = {action->ns, action->name, action->uid};
+
+        switch (action->kind) {
+        case ACT_REPLY:
+            reply(daemon, action);
+            break;
+        case ACT_POD_EVENT:
+            kube_pod_event(daemon->client, &pod, action->reason, action->warning,
+                           action->text ? action->text : "");
+            break;
+        case ACT_PLACEMENT_DELETE:
+            kube_delete_placement(daemon->client, action->ns, action->name);
+            break;
+        default:
+            log_line(LOG_DEBUG, "act", "%s pod=%s/%s node=%s",
+                     action->kind == ACT_BIND       ? "bind"
+                     : action->kind == ACT_NOMINATE ? "nominate"
+                                                    : "placement",
+                     action->ns, action->name, action->node);
+            write_action(daemon, action);
+            break;
+        }
+    }
+}

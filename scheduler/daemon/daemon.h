@@ -1,0 +1,70 @@
+/*
+ * daemon.h - the extender's parts wired together; included by daemon/ only.
+ *
+ * Threads: the loop (main) steps the core under the write lock; the HTTP client's thread brings watch
+ * events and write results; the servers' threads ask the core under the read lock. All of them post
+ * events to one queue; only the loop takes them out.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/http_client.h"
+#include "base/http_server.h"
+#include "scheduler/extender/verbs.h"
+#include "scheduler/kube/kube_config.h"
+#include "scheduler/kube/kube_watch.h"
+#include "scheduler/model/config.h"
+#include "scheduler/model/core.h"
+
+#define WATCHES 7
+
+struct event_queue {
+    pthread_mutex_t lock;
+    pthread_cond_t ready;
+    struct event *items;
+    size_t n, size;
+    bool stopped;
+};
+
+struct daemon;
+struct watch_source { /* context of one watch's callbacks */
+    struct daemon *daemon;
+    enum event_kind upsert, gone;
+    enum group_kind group_kind;
+    const char *what;
+};
+
+struct daemon {
+    struct config config;
+    struct kube_config kube;
+    struct core *core;
+    pthread_rwlock_t core_lock;
+    struct event_queue queue;
+    struct http_client *client, *watch_client;
+    struct http_server *verbs_server, *health_server;
+    struct verbs verbs;
+    struct watch_source sources[WATCHES];
+    struct kube_watch *watches[WATCHES];
+    _Atomic int synced; /* watches that have listed once */
+    _Atomic int64_t beat_ns; /* when the loop last went round */
+};
+
+/* queue.c */
+void queue_init(struct event_queue *queue);
+void queue_release(struct event_queue *queue);
+int queue_post(struct event_queue *queue, const struct event *event); /* copies; takes the object */
+void queue_stop(struct event_queue *queue);
+/* Waits until there are events or the deadline; moves at most max out. false: stopped. */
+bool queue_take(struct event_queue *queue, int64_t deadline_ns, size_t max, struct event *ret,
+                size_t *ret_n);
+
+/* loop.c */
+void daemon_loop(struct daemon *daemon);
+/* actions.c */
+void daemon_act(struct daemon *daemon, const struct actions *actions);
+/* watches.c */
+int daemon_watch(struct daemon *daemon, struct err *err);
+/* health.c */
+extern const struct http_route health_routes[];

@@ -1,0 +1,40 @@
+/* The one thread that steps the core: events in batches, then plans, then what is to be done. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "scheduler/daemon/daemon.h"
+
+#define BATCH 512 /* events under one write lock: filter waits at most for these */
+
+static void step_batch(struct daemon *daemon, struct event *events, size_t n,
+                       struct actions *actions)
+{
+    int64_t now = clock_boot_ns();
+
+    pthread_rwlock_wrlock(&daemon->core_lock);
+    for (size_t i = 0; i < n; i++)
+        core_step(daemon->core, &events[i], now, actions);
+    core_settle(daemon->core, now, actions);
+    pthread_rwlock_unlock(&daemon->core_lock);
+}
+
+void daemon_loop(struct daemon *daemon)
+{
+    struct event *events = calloc(BATCH, sizeof(*events));
+    struct actions actions = {0};
+    bool running = events != NULL;
+    size_t n;
+
+    core_set_epoch(daemon->core,
+                   (clock_read(CLOCK_REALTIME) - clock_boot_ns()) / 1000000000);
+    while (running) {
+        running = queue_take(&daemon->queue, core_deadline(daemon->core), BATCH, events, &n);
+        atomic_store(&daemon->beat_ns, clock_boot_ns());
+        step_batch(daemon, events, n, &actions);
+        daemon_act(daemon, &actions);
+        actions_clear(&actions);
+    }
+    actions_release(&actions);
+    free(events);
+}

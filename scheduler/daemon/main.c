@@ -1,0 +1,225 @@
+/* lockstep-extender: starts the parts, runs the loop, ends in order. */
+#include <argp.h>
+#include <gnutls/gnutls.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "scheduler/daemon/daemon.h"
+
+#define PARALLEL_WRITES 48
+#define CONNECTIONS_MAX 20064 /* largest gang + 64 */
+
+const char *argp_program_version = "lockstep-extender 0.1.0";
+
+struct arguments {
+    const char *config, *kubeconfig;
+    bool check;
+};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    enum log_level level;
+
+    switch (key) {
+    case 'c':
+        arguments->config = argument;
+        return 0;
+    case 'k':
+        arguments->kubeconfig = argument;
+        return 0;
+    case 'n':
+        arguments->check = true;
+        return 0;
+    case 'l':
+        if (log_parse_level(argument, &level) < 0)
+            argp_error(state, "--log-level '%s': expected debug, info, warn or error", argument);
+        log_set_level(level);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option options[] = {
+    {"config", 'c', "FILE", 0, "lockstep.yaml; defaults without it", 0},
+    {"kubeconfig", 'k', "FILE", 0, "how to reach the API server; in a pod it is not needed", 0},
+    {"log-level", 'l', "LEVEL", 0, "debug, info, warn or error (default info)", 0},
+    {"check", 'n', NULL, 0, "read the configuration, say whether it is right, and end", 0},
+    {0}};
+
+static const struct argp parser = {
+    options, parse_option, NULL,
+    "Places gangs of pods for a kube-scheduler, all of a gang or nothing of it.\v"
+    "Example:\n  lockstep-extender -c lockstep.yaml --kubeconfig extender.kubeconfig\n",
+    NULL, NULL, NULL};
+
+/* ---- glue ----------------------------------------------------------------------------------------- */
+
+static void post(void *context, const struct event *event)
+{
+    struct daemon *daemon = context;
+
+    queue_post(&daemon->queue, event);
+}
+
+static void missed(void *context, const char *pod, const char *node, size_t offered)
+{
+    (void)context;
+    log_line(LOG_INFO, "filter", "planned node not offered pod=%s node=%s offered=%zu", pod, node,
+             offered);
+}
+
+static const struct http_route verb_routes[] = {VERBS_ROUTES, {0}};
+
+static int start_servers(struct daemon *daemon, struct err *err)
+{
+    const struct config *config = &daemon->config;
+    struct http_server_options verbs = {.listen = config->listen_verbs,
+                                        .cert_file = config->verbs.cert,
+                                        .key_file = config->verbs.key,
+                                        .ca_file = config->verbs.ca,
+                                        .clients = (const char *const *)config->verbs.clients,
+                                        .routes = verb_routes,
+                                        .context = &daemon->verbs,
+                                        .connections_max = CONNECTIONS_MAX,
+                                        .threads = 2};
+    struct http_server_options health = {.listen = config->listen_health,
+                                         .cert_file = config->health.cert,
+                                         .key_file = config->health.key,
+                                         .routes = health_routes,
+                                         .context = daemon,
+                                         .body_max = 4096,
+                                         .connections_max = 256,
+                                         .threads = 2};
+    int r = http_server_start(&verbs, &daemon->verbs_server, err);
+
+    return r < 0 ? r : http_server_start(&health, &daemon->health_server, err);
+}
+
+static int start_client(const struct kube_config *kube, unsigned parallel,
+                        struct http_client **ret, struct err *err)
+{
+    struct http_endpoint endpoint = {kube->url,      kube->ca_file,    kube->cert_file,
+                                     kube->key_file, kube->token_file, kube->token};
+
+    return http_client_start(&endpoint, parallel, ret, err);
+}
+
+static int start(struct daemon *daemon, struct err *err)
+{
+    int r;
+
+    daemon->verbs = (struct verbs){daemon->core, &daemon->core_lock, post, missed, daemon};
+    atomic_store(&daemon->beat_ns, clock_boot_ns());
+    r = start_servers(daemon, err);
+    if (r == 0)
+        r = start_client(&daemon->kube, PARALLEL_WRITES, &daemon->client, err);
+    if (r == 0)
+        r = start_client(&daemon->kube, WATCHES + 1, &daemon->watch_client, err);
+    return r < 0 ? r : daemon_watch(daemon, err);
+}
+
+/* Events stop first, then the servers answer what is held, then the memory goes. */
+static void stop(struct daemon *daemon)
+{
+    http_client_stop(daemon->watch_client);
+    http_client_stop(daemon->client);
+    for (size_t i = 0; i < WATCHES; i++)
+        kube_watch_free(daemon->watches[i]);
+    http_server_stop(daemon->verbs_server);
+    http_server_stop(daemon->health_server);
+    queue_release(&daemon->queue);
+    pthread_rwlock_destroy(&daemon->core_lock);
+    core_free(daemon->core);
+    kube_config_release(&daemon->kube);
+    config_release(&daemon->config);
+}
+
+static void *wait_for_signal(void *context)
+{
+    struct daemon *daemon = context;
+    sigset_t signals;
+    int number;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigwait(&signals, &number);
+    log_line(LOG_INFO, "main", "stopping on signal %d", number);
+    queue_stop(&daemon->queue);
+    return NULL;
+}
+
+static void block_signals(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int load(struct daemon *daemon, const struct arguments *arguments, struct err *err)
+{
+    int r = arguments->config ? config_load(arguments->config, &daemon->config, err)
+                              : config_init(&daemon->config);
+
+    if (r < 0 || arguments->check)
+        return r;
+    return kube_config_load(arguments->kubeconfig, &daemon->kube, err);
+}
+
+static int run(struct daemon *daemon, struct err *err)
+{
+    pthread_t waiter;
+    int r;
+
+    daemon->core = core_new(&daemon->config);
+    if (!daemon->core)
+        return err_set(err, -1, "out of memory");
+    block_signals();
+    queue_init(&daemon->queue);
+    pthread_rwlock_init(&daemon->core_lock, NULL);
+    r = pthread_create(&waiter, NULL, wait_for_signal, daemon) == 0 ? start(daemon, err) : -1;
+    if (r == 0) {
+        log_line(LOG_INFO, "main", "verbs on %s, health and metrics on %s",
+                 daemon->config.listen_verbs, daemon->config.listen_health);
+        daemon_loop(daemon);
+        pthread_join(waiter, NULL);
+    }
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    static struct daemon daemon;
+    struct arguments arguments = {0};
+    struct err err = ERR_INIT;
+    int r;
+
+    argp_err_exit_status = 2;
+    argp_parse(&parser, argc, argv, 0, NULL, &arguments);
+    gnutls_global_init();
+    r = load(&daemon, &arguments, &err);
+    if (r < 0) {
+        fprintf(stderr, "lockstep-extender: %s\n", err.text);
+        return 2;
+    }
+    if (arguments.check) {
+        config_release(&daemon.config);
+        printf("configuration is right\n");
+        return 0;
+    }
+    r = run(&daemon, &err);
+    if (r < 0)
+        fprintf(stderr, "lockstep-extender: %s\n", err.text);
+    stop(&daemon);
+    return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,99 @@
+/* The seven kinds of objects that lockstep watches, read and posted as events. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "scheduler/daemon/daemon.h"
+#include "scheduler/kube/read.h"
+
+static const struct {
+    const char *path;
+    enum event_kind upsert, gone;
+    enum group_kind group_kind;
+} kinds[WATCHES] = {
+    {"/api/v1/nodes", EV_NODE, EV_NODE_GONE, GROUP_NATIVE},
+    {"/api/v1/namespaces", EV_NAMESPACE, EV_NAMESPACE_GONE, GROUP_NATIVE},
+    {"/api/v1/pods", EV_POD, EV_POD_GONE, GROUP_NATIVE},
+    {"/apis/batch/v1/jobs", EV_JOB, EV_JOB_GONE, GROUP_NATIVE},
+    {"/apis/scheduling.k8s.io/v1beta1/podgroups", EV_GROUP, EV_GROUP_GONE, GROUP_NATIVE},
+    {"/apis/scheduling.x-k8s.io/v1alpha1/podgroups", EV_GROUP, EV_GROUP_GONE, GROUP_SIGS},
+    {"/apis/lockstep.dev/v1alpha1/gangplacements", EV_PLACEMENT, EV_PLACEMENT_GONE, GROUP_NATIVE},
+};
+
+static int read_object(const struct watch_source *source, const json_t *object,
+                       struct event *event, struct err *err)
+{
+    switch (source->upsert) {
+    case EV_NODE:
+        return read_node(object, &event->object.node, err);
+    case EV_POD:
+        return read_pod(object, &event->object.pod, err);
+    case EV_JOB:
+        return read_job(object, &event->object.job, err);
+    case EV_GROUP:
+        return read_group(object, &event->object.group, err);
+    case EV_NAMESPACE:
+        return read_namespace(object, &event->object.ns, err);
+    default:
+        return read_placement(object, &event->object.placement, err);
+    }
+}
+
+static void on_upsert(void *context, const json_t *object)
+{
+    struct watch_source *source = context;
+    struct event event = {.kind = source->upsert};
+    struct err err = ERR_INIT;
+
+    if (read_object(source, object, &event, &err) < 0) {
+        log_line(LOG_WARN, "watch", "left out: %s", err.text);
+        return;
+    }
+    if (source->upsert == EV_GROUP) /* items of a list carry no apiVersion: the path says it */
+        event.object.group->kind = source->group_kind;
+    queue_post(&source->daemon->queue, &event);
+}
+
+static void on_gone(void *context, const char *ns, const char *name, const char *uid)
+{
+    struct watch_source *source = context;
+    struct event event = {.kind = source->gone, .group_kind = source->group_kind};
+
+    snprintf(event.ns_name, sizeof(event.ns_name), "%s", ns);
+    snprintf(event.name, sizeof(event.name), "%s", name);
+    snprintf(event.uid, sizeof(event.uid), "%s", uid);
+    queue_post(&source->daemon->queue, &event);
+}
+
+static void on_synced(void *context)
+{
+    struct watch_source *source = context;
+    struct event event = {.kind = EV_SYNCED};
+
+    log_line(LOG_INFO, "watch", "listed %s", source->what);
+    if (atomic_fetch_add(&source->daemon->synced, 1) + 1 == WATCHES)
+        queue_post(&source->daemon->queue, &event);
+}
+
+static void on_trouble(void *context, const char *what)
+{
+    (void)context;
+    log_line(LOG_WARN, "watch", "%s", what);
+}
+
+int daemon_watch(struct daemon *daemon, struct err *err)
+{
+    for (size_t i = 0; i < WATCHES; i++) {
+        struct watch_source *source = &daemon->sources[i];
+        struct kube_watch_handler handler = {source, on_upsert, on_gone, on_synced, on_trouble};
+        int r;
+
+        *source = (struct watch_source){daemon, kinds[i].upsert, kinds[i].gone,
+                                        kinds[i].group_kind, kinds[i].path};
+        r = kube_watch_start(daemon->watch_client, kinds[i].path, "", (unsigned)i + 1, &handler,
+                             &daemon->watches[i]);
+        if (r < 0)
+            return err_set(err, r, "cannot watch %s", kinds[i].path);
+    }
+    return 0;
+}
