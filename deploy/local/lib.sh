@@ -1,0 +1,95 @@
+# lib.sh - what the scripts of the local cluster share; sourced, never run.
+# shellcheck shell=bash
+set -euo pipefail
+
+LOCAL_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+SOURCE_DIR=$(cd "$LOCAL_DIR/../.." && pwd)
+K8S=${K8S:-1.37.2}
+LOCKSTEP_CACHE=${LOCKSTEP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockstep}
+LOCKSTEP_RUN=${LOCKSTEP_RUN:-$LOCKSTEP_CACHE/run}
+BIN=$LOCKSTEP_CACHE/k8s-$K8S/bin
+START=$SECONDS
+
+say() { printf '[%4ds] %s\n' $((SECONDS - START)) "$*" >&2; }
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$1" >&2
+    exit "${2:-1}"
+}
+
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# need_packages PACKAGE...: Debian packages; root gets them installed, others are told the command.
+need_packages() {
+    local missing=() package
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    is_root || die "missing packages, as root: apt-get install -y --no-install-recommends ${missing[*]}" 2
+    say "installing Debian packages: ${missing[*]}"
+    apt-get update -qq >&2 || die "apt-get update failed"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+        >/dev/null || die "apt-get install failed: ${missing[*]}"
+}
+
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+wait_for() {
+    local limit=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $limit ] || die "$what: not there in time"
+        sleep 0.1
+    done
+}
+
+# free_port: a TCP port of the loopback that nobody listens on, below the ephemeral range.
+free_port() {
+    local port
+    for _ in $(seq 200); do
+        port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            echo "$port"
+            return
+        fi
+    done
+    die "no free port found"
+}
+
+# cluster_vars NAME: where the cluster's files are.
+cluster_vars() {
+    [[ $1 =~ ^[a-z][a-z0-9-]{0,8}$ ]] ||
+        die "cluster name '$1': expected up to 9 lower-case letters, digits and '-'" 2
+    NAME=$1
+    RUN=$LOCKSTEP_RUN/$NAME
+    PKI=$RUN/pki
+    NETNS=ls-$NAME
+}
+
+# spawn LABEL COMMAND...: starts in the cluster's network, in a session of its own, id in pids/.
+spawn() {
+    local label=$1
+    shift
+    mkdir -p "$RUN/pids" "$RUN/logs"
+    if [ -n "${IN_NETNS:-}" ]; then
+        setsid nsenter --net="/run/netns/$IN_NETNS" "$@" >"$RUN/logs/$label.log" 2>&1 </dev/null &
+    else
+        setsid "$@" >"$RUN/logs/$label.log" 2>&1 </dev/null &
+    fi
+    echo $! >"$RUN/pids/$label"
+    disown
+}
+
+# stop_one LABEL [SIGNAL]: ends what spawn started under that label.
+stop_one() {
+    local file=$RUN/pids/$1 pid
+    [ -f "$file" ] || return 0
+    pid=$(cat "$file")
+    kill "-${2:-TERM}" "$pid" 2>/dev/null || true
+    for _ in $(seq 100); do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "$pid" 2>/dev/null || true
+    rm -f "$file"
+}
