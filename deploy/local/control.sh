@@ -83,7 +83,7 @@ start_apiserver() {
 control_start() {
     start_etcd
     start_apiserver
-    wait_for 60 "API server (see $RUN/logs/apiserver.log)" kube get --raw /readyz
+    wait_for_process apiserver 60 kube get --raw /readyz
     spawn controller "$BIN/kube-controller-manager" --kubeconfig "$RUN/controller.kubeconfig" \
         --authentication-kubeconfig "$RUN/controller.kubeconfig" \
         --authorization-kubeconfig "$RUN/controller.kubeconfig" \

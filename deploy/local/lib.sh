@@ -43,6 +43,17 @@ wait_for() {
     done
 }
 
+# wait_for_process LABEL SECONDS COMMAND...: like wait_for, but a process that ended is not waited for.
+wait_for_process() {
+    local label=$1 limit=$((SECONDS + $2))
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        kill -0 "$(cat "$RUN/pids/$label")" 2>/dev/null || die "$label ended: $(tail -n 3 "$RUN/logs/$label.log")"
+        [ $SECONDS -lt $limit ] || die "$label: not ready in time (see $RUN/logs/$label.log)"
+        sleep 0.1
+    done
+}
+
 # free_port: a TCP port of the loopback that nobody listens on, below the ephemeral range.
 free_port() {
     local port

@@ -44,7 +44,7 @@ lockstep_extender() {
     [ -x "$EXTENDER" ] || die "no extender at '$EXTENDER': cmake --preset release && cmake --build --preset release"
     spawn extender "$EXTENDER" -c "$RUN/lockstep.yaml" --kubeconfig "$RUN/extender.kubeconfig" \
         --log-level debug
-    wait_for 60 "lockstep-extender (see $RUN/logs/extender.log)" lockstep_answers
+    wait_for_process extender 60 lockstep_answers
 }
 
 lockstep_answers() {
