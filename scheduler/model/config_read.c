@@ -151,35 +151,51 @@ static bool stands_before(const json_t *list, size_t at)
     return false;
 }
 
-static int read_list(const struct config_field *field, struct config *config, bool label_keys,
-                     const char *expected)
+static bool is_list(const struct config_field *field, bool label_keys)
 {
-    char ***ret = target(field, config), **texts;
     size_t n = json_array_size(field->value);
 
     if (!json_is_array(field->value) || (int64_t)n < field->key->min || (int64_t)n > field->key->max)
-        return bad(field, expected);
+        return false;
     for (size_t i = 0; i < n; i++) {
         const char *text = json_string_value(json_array_get(field->value, i));
 
         if (!text || !text[0] || strlen(text) > TEXT_MAX || stands_before(field->value, i) ||
             (label_keys && !is_label_key(text)))
-            return bad(field, expected);
+            return false;
     }
-    texts = calloc(n + 1, sizeof(char *));
+    return true;
+}
+
+static char **copy_list(const json_t *list)
+{
+    size_t n = json_array_size(list);
+    char **texts = calloc(n + 1, sizeof(char *));
+
     for (size_t i = 0; texts && i < n; i++) {
-        texts[i] = strdup(json_string_value(json_array_get(field->value, i)));
+        texts[i] = strdup(json_string_value(json_array_get(list, i)));
         if (!texts[i]) {
             config__free_texts(texts);
-            texts = NULL;
+            return NULL;
         }
     }
+    return texts;
+}
+
+static int read_list(const struct config_field *field, struct config *config, bool label_keys,
+                     const char *expected)
+{
+    char ***ret = target(field, config), **texts;
+
+    if (!is_list(field, label_keys))
+        return bad(field, expected);
+    texts = copy_list(field->value);
     if (!texts)
         return no_memory(field);
     config__free_texts(*ret);
     *ret = texts;
     if (field->key->count_at)
-        *(size_t *)(void *)((char *)config + field->key->count_at) = n;
+        *(size_t *)(void *)((char *)config + field->key->count_at) = json_array_size(field->value);
     return 0;
 }
 
