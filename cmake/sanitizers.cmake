@@ -6,3 +6,7 @@ if(LOCKSTEP_SANITIZE)
                         -fno-omit-frame-pointer)
     add_link_options(-fsanitize=${LOCKSTEP_SANITIZE})
 endif()
+if(LOCKSTEP_FUZZ)
+    # Coverage of the libraries too, or the fuzzer would be blind outside its own file.
+    add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

@@ -65,7 +65,7 @@ issue() {
 }
 
 issue verbs-server lockstep-verbs serverAuth 127.0.0.1 localhost
-issue health-server lockstep-health serverAuth 127.0.0.1 localhost \
+issue metrics-server lockstep-metrics serverAuth 127.0.0.1 localhost \
     lockstep-extender.lockstep-system.svc "${HOSTS[@]}"
 issue scheduler-client lockstep-kube-scheduler clientAuth lockstep-kube-scheduler
 
@@ -75,7 +75,7 @@ kind: Secret
 metadata: {name: lockstep-tls, namespace: lockstep-system}
 type: Opaque
 data:"
-for file in ca.crt verbs-server.crt verbs-server.key health-server.crt health-server.key \
+for file in ca.crt verbs-server.crt verbs-server.key metrics-server.crt metrics-server.key \
     scheduler-client.crt scheduler-client.key; do
     echo "  $file: $(base64 -w0 <"$OUT/$file")"
 done

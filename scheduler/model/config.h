@@ -2,7 +2,8 @@
  * config.h - lockstep.yaml as values: strict, with defaults, read once.
  *
  * Unknown keys, wrong types and values out of range are errors that name file, line, field, what
- * was found and what was expected. The struct owns its strings; immutable after loading.
+ * was found and what was expected; configs/lockstep.yaml shows and explains every key. The struct
+ * owns its strings; immutable after loading.
  */
 #pragma once
 
@@ -15,9 +16,11 @@
 
 #define CONFIG_LEVELS_MAX 6
 #define CONFIG_ACCELERATORS_MAX 8
+#define CONFIG_CLIENTS_MAX 16
+#define CONFIG_SELECTOR_MAX 16
 
-struct config_tls { /* file names; "" for none */
-    char *ca, *cert, *key;
+struct config_tls { /* file names; "" for none; cert and key are both there or both not */
+    char *ca, *cert, *key; /* ca: whose client certificates are taken, there when cert is */
     char **clients; /* certificate names that may call; NULL-terminated; NULL: any of the CA */
 };
 
@@ -31,14 +34,16 @@ struct config {
     int64_t hold_deadline_ns, early_plan_deadline_ns, head_of_line_ns;
     int64_t give_up_ns; /* 0: never */
     bool preemption;
-    char *listen_verbs, *listen_health; /* "ip:port" */
-    struct config_tls verbs, health;
+    char *listen_verbs; /* "ip:port", "[ip6]:port" or ":port" (every address) */
+    char *listen_health; /* the same, for health and metrics: key `metrics` in the file */
+    struct config_tls verbs;
+    struct config_tls health; /* cert and key only: kubelet and Prometheus have no certificate */
 };
 
 int config_init(struct config *config); /* the defaults; -ENOMEM */
 void config_release(struct config *config);
 
-/* Over the defaults; on failure the config is released. */
+/* The defaults and what the file says over them; on failure *ret_config is untouched. */
 int config_load(const char *path, struct config *ret_config, struct err *err);
 int config_parse(const char *name, const char *text, size_t len, struct config *ret_config,
                  struct err *err);

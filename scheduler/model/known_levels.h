@@ -1,9 +1,10 @@
 /*
  * known_levels.h - which node labels say where a node is, when lockstep.yaml names none.
  *
- * Sets of keys that cloud providers and discovery tools put on nodes, outermost level first; the
- * first set of which a key is present wins, its absent keys are left out. Sources: Topograph's and
- * GKE's label documentation, AWS EC2 instance topology, OCI node labels, Kubernetes well-known labels.
+ * From the outside: the zone; the fabric, by the first set of keys of which a node carries any (of
+ * that set only the keys that are there); the NVLink domain, by the first key that is there.
+ * Sources: Topograph's label documentation (tier-0 is the nearest switch), GKE, AWS EC2 instance
+ * topology, OKE's RDMA locality and host labels, GPU feature discovery, Kubernetes' well-known labels.
  */
 #pragma once
 
@@ -12,5 +13,5 @@
 
 typedef bool label_present_fn(void *context, const char *key); /* does any node carry the key? */
 
-/* Returns how many keys (static strings) it wrote to ret_keys. Pure. */
+/* Returns how many keys (static strings) it wrote to ret_keys, at most max. Pure. */
 size_t known_levels(label_present_fn *present, void *context, const char **ret_keys, size_t max);

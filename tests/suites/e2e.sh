@@ -1,0 +1,4 @@
+# A real control plane on loopback: every executable tests/e2e/*.sh.
+source tests/suites/lib.sh
+build_preset release
+run_scripts tests/e2e 600

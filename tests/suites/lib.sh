@@ -1,0 +1,79 @@
+# lib.sh - what the suites share. Sourced with the repository's root as working directory.
+
+: "${LOCKSTEP_TESTS_START:=$(date +%s)}"
+: "${LOCKSTEP_JOBS:=$(nproc)}"
+export LOCKSTEP_TESTS_START LOCKSTEP_JOBS
+
+# progress TEXT: on stderr, with the time since the start.
+progress() {
+    local s=$(($(date +%s) - LOCKSTEP_TESTS_START))
+    printf '[%02d:%02d] %s\n' $((s / 60)) $((s % 60)) "$*" >&2
+}
+
+# build_preset NAME [TARGET...]: configures and builds; a failure is one failed test and the suite's end.
+build_preset() {
+    local preset=$1
+    shift
+    progress "building preset $preset"
+    if cmake --preset "$preset" >"build/$preset.configure.log" 2>&1 &&
+        cmake --build --preset "$preset" -j "$LOCKSTEP_JOBS" ${1:+--target "$@"} \
+            >"build/$preset.build.log" 2>&1; then
+        return 0
+    fi
+    tail -n 60 "build/$preset.configure.log" "build/$preset.build.log" >&2 2>/dev/null
+    echo "not ok build.$preset: see build/$preset.build.log"
+    exit 1
+}
+
+# run_ctest PRESET LABEL [JOBS]: one line per ctest test with the label; output of failed ones on stderr.
+run_ctest() {
+    local dir=build/$1 label=$2 jobs=${3:-$LOCKSTEP_JOBS} code
+    ctest --test-dir "$dir" -L "^$label\$" -j "$jobs" --output-on-failure --no-tests=error \
+        >"$dir/ctest-$label.log" 2>&1
+    code=$?
+    awk '
+        match($0, /Test +#[0-9]+: /) {
+            rest = substr($0, RSTART + RLENGTH)
+            name = rest
+            sub(/ .*/, "", name)
+            if (rest ~ /\.\.+ *Passed/) print "ok " name
+            else if (rest ~ /Skipped/) print "skip " name ": the test said so"
+            else if (rest ~ /\*\*\*/) {
+                sub(/^.*\*\*\*/, "", rest)
+                print "not ok " name ": " rest
+            }
+        }' "$dir/ctest-$label.log"
+    [ $code -eq 0 ] || cat "$dir/ctest-$label.log" >&2
+    return $code
+}
+
+# run_scripts DIR [TIMEOUT_S]: every executable DIR/*.sh is one test by its exit code (0 ok, 77 skip
+# with the last line of its stderr as the reason) unless it prints result lines of its own.
+run_scripts() {
+    local dir=$1 limit=${2:-600} script name out log code bad=0 any=0
+    for script in "$dir"/*.sh; do
+        [ -x "$script" ] || continue
+        any=1
+        name=$(basename "$script" .sh)
+        out=build/test-logs/$(basename "$dir").$name.out
+        log=build/test-logs/$(basename "$dir").$name.log
+        progress "$script"
+        timeout --kill-after=30 "$limit" bash "$script" >"$out" 2> >(tee "$log" >&2)
+        code=$?
+        [ $code -eq 124 ] && echo "$script: ended after $limit s" >>"$log"
+        if grep -qE '^(ok|not ok|skip) ' "$out"; then
+            cat "$out"
+            grep -q '^not ok ' "$out" && bad=1
+            [ $code -eq 0 ] || grep -q '^not ok ' "$out" || { echo "not ok $name: exit $code"; bad=1; }
+            continue
+        fi
+        cat "$out" >&2
+        case $code in
+        0) echo "ok $name" ;;
+        77) echo "skip $name: $(tail -n 1 "$log")" ;;
+        *) echo "not ok $name: exit $code: $(tail -n 1 "$log")"; bad=1 ;;
+        esac
+    done
+    [ $any -eq 1 ] || echo "skip $dir: it holds no executable script yet"
+    return $bad
+}

@@ -1,0 +1,8 @@
+# The deterministic simulator: the production core under seeded faults.
+source tests/suites/lib.sh
+build_preset release
+if ! ctest --test-dir build/release -N -L '^sim$' | grep -q 'Test *#'; then
+    echo "skip sim: no test carries the label sim yet"
+    exit 0
+fi
+run_ctest release sim
