@@ -67,6 +67,9 @@ void core_counts(const struct core *core, struct core_counts *ret_counts);
 /* Finds a gang by namespace and name (of its GangPlacement); NULL: none. */
 const struct gang *core_gang(const struct core *core, const char *ns, const char *name);
 
+/* The gang of a pod; NULL: none, or the pod is unknown. */
+const struct gang *core_gang_of(const struct core *core, const char *pod_uid);
+
 struct cluster;
 const struct cluster *core_cluster(const struct core *core);
 

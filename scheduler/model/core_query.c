@@ -76,6 +76,13 @@ const struct gang *core_gang(const struct core *core, const char *ns, const char
     return hashmap_get(&core->records, key);
 }
 
+const struct gang *core_gang_of(const struct core *core, const char *pod_uid)
+{
+    const struct pod *pod = cluster_pod(&core->cluster, pod_uid);
+
+    return pod ? pod->gang : NULL;
+}
+
 const struct cluster *core_cluster(const struct core *core)
 {
     return &core->cluster;

@@ -1,0 +1,41 @@
+/*
+ * cli.h - the parts of the lockstep command. Exit codes: 0 done, 1 internal error, 2 bad usage or bad
+ * input, 3 the answer is "no".
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "scheduler/model/core.h"
+
+enum exit_code { EXIT_OK, EXIT_INTERNAL, EXIT_BAD_INPUT, EXIT_NO };
+
+int cmd_plan(int argc, char **argv);
+
+/* ---- load.c: objects from files into a core -------------------------------------------------------- */
+
+struct loader {
+    struct core *core;
+    struct actions actions;
+    size_t nodes, pods, other; /* objects read; other kinds are counted and left out */
+};
+
+/* YAML or JSON, one or many documents, Lists flattened; "-" is standard input. -EINVAL with err. */
+int load_cluster(struct loader *loader, const char *path, struct err *err);
+
+/* The gang of the manifest: its pods are made as the controllers would make them, newest of all. */
+struct wanted_gang {
+    char uid[NAME_TEXT]; /* of one of its pods */
+    char unsupported[NAME_TEXT]; /* a kind that is not supported yet, "" */
+};
+int load_gang(struct loader *loader, const char *path, const char *scheduler_name,
+              struct wanted_gang *ret, struct err *err);
+
+/* ---- show.c: the answer ------------------------------------------------------------------------------ */
+
+json_t *show_json(const struct core *core, const struct gang *gang);
+json_t *show_unsupported(const char *what);
+void show_text(const struct core *core, const struct gang *gang);
+bool gang_is_placed(const struct gang *gang);

@@ -1,0 +1,145 @@
+/* A gang's plan for people and for programs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "scheduler/cli/cli.h"
+#include "scheduler/model/gang.h"
+
+bool gang_is_placed(const struct gang *gang)
+{
+    return gang && gang->nslots > 0 && gang->state != GANG_FORMING && gang->state != GANG_WAITING;
+}
+
+static const char *level_name(const struct core *core, const struct gang *gang, uint32_t level)
+{
+    return level < gang->nlevels ? core_cluster(core)->levels[level] : "node";
+}
+
+static const char *pod_name(const struct slot *slot)
+{
+    return slot->pod ? slot->pod->object->name : "";
+}
+
+static json_t *placement_json(const struct gang *gang)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:i, s:s, s:[], s:[], s:[]}", "pod",
+                            pod_name(&gang->slots[i]), "role", gang->role, "rank", (int)i, "node",
+                            gang->slots[i].node->name, "gpus", "numa", "nics"));
+    return list;
+}
+
+static json_t *placed_json(const struct core *core, const struct gang *gang)
+{
+    json_t *domains = json_object(), *certificate = json_array();
+    char hash[GANG_HASH_TEXT];
+
+    gang_hash(gang, hash);
+    for (uint32_t level = 0; level <= gang->nlevels; level++) {
+        const struct plan_level_use *use = &gang->use[level];
+        const char *name = level_name(core, gang, level);
+
+        json_object_set_new(domains, name, json_integer(use->used));
+        json_array_append_new(certificate,
+                              json_pack("{s:s, s:i, s:i, s:b}", "level", name, "used",
+                                        (int)use->used, "lower_bound", (int)use->lower_bound,
+                                        "optimal", use->used == use->lower_bound));
+    }
+    /* No machine model yet: the bandwidth is unknown, and said to be. */
+    return json_pack("{s:b, s:s, s:o, s:o, s:{s:n, s:s}, s:o}", "feasible", 1, "hash", hash,
+                     "placement", placement_json(gang), "domains", domains, "predicted",
+                     "busbw_gb_s", "limited_by", "unknown", "certificate", certificate);
+}
+
+/* Counterfactuals that follow from the planner's own numbers. */
+static json_t *would_fit_json(const struct gang *gang)
+{
+    json_t *list = json_array();
+    char text[80];
+
+    if (gang->reason.fit > 0 && gang->reason.fit < gang->reason.pods) {
+        snprintf(text, sizeof(text), "fits with %u pods", gang->reason.fit);
+        json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "change", "pods", "pods",
+                                              (int)gang->reason.fit, "text", text));
+    }
+    if (gang->reason.code == REASON_NO_DOMAIN_FITS)
+        json_array_append_new(list, json_pack("{s:s, s:s}", "change", "preferred", "text",
+                                              "fits with preferred instead of required level"));
+    return list;
+}
+
+json_t *show_json(const struct core *core, const struct gang *gang)
+{
+    json_t *root, *name = json_sprintf("%s/%s", gang->ns, gang->name);
+
+    if (gang_is_placed(gang))
+        root = placed_json(core, gang);
+    else
+        root = json_pack("{s:b, s:{s:s, s:s, s:i, s:i}, s:o}", "feasible", 0, "reason", "code",
+                         reason_code_name(gang->reason.code), "message", gang->reason.text, "pods",
+                         (int)gang->reason.pods, "fit", (int)gang->reason.fit, "would_fit",
+                         would_fit_json(gang));
+    json_object_set_new(root, "gang", name);
+    return root;
+}
+
+json_t *show_unsupported(const char *what)
+{
+    return json_pack("{s:b, s:{s:s, s:o}, s:[]}", "feasible", 0, "reason", "code", "Unsupported",
+                     "message", json_sprintf("workload kind %s is not supported yet", what),
+                     "would_fit");
+}
+
+/* ---- text --------------------------------------------------------------------------------------------- */
+
+static const char *paint(const char *code)
+{
+    return isatty(STDOUT_FILENO) && !getenv("NO_COLOR") ? code : "";
+}
+
+static void show_nodes(const struct core *core, const struct gang *gang)
+{
+    const struct cluster *cluster = core_cluster(core);
+
+    printf("\n  %-11s %-24s %s\n", "RANKS", "NODE", "WHERE");
+    for (uint32_t i = 0, end; i < gang->nslots; i = end) {
+        const struct node *node = gang->slots[i].node;
+        char ranks[32];
+
+        for (end = i + 1; end < gang->nslots && gang->slots[end].node == node;)
+            end++;
+        snprintf(ranks, sizeof(ranks), end == i + 1 ? "%u" : "%u-%u", i, end - 1);
+        printf("  %-11s %-24s", ranks, node->name);
+        for (uint32_t level = 0; level < gang->nlevels; level++)
+            printf(" %s", cluster_domain_name(cluster, node->domain[level]));
+        putchar('\n');
+    }
+}
+
+void show_text(const struct core *core, const struct gang *gang)
+{
+    if (!gang_is_placed(gang)) {
+        printf("%s%s/%s does not fit%s: %s: %s\n", paint("\033[31m"), gang->ns, gang->name,
+               paint("\033[0m"), reason_code_name(gang->reason.code), gang->reason.text);
+        if (gang->reason.fit > 0 && gang->reason.fit < gang->reason.pods)
+            printf("  it would fit with %u pods\n", gang->reason.fit);
+        if (gang->reason.code == REASON_NO_DOMAIN_FITS)
+            printf("  it would fit with the level preferred instead of required\n");
+        return;
+    }
+    printf("%s%s/%s fits%s: %u pods on", paint("\033[32m"), gang->ns, gang->name, paint("\033[0m"),
+           gang->nslots);
+    for (uint32_t level = gang->nlevels + 1; level-- > 0;)
+        printf(" %u %s%s", gang->use[level].used, level_name(core, gang, level),
+               level ? "," : "\n");
+    for (uint32_t level = 0; level <= gang->nlevels; level++)
+        if (gang->use[level].used == gang->use[level].lower_bound)
+            printf("  %s: no placement uses fewer than %u\n", level_name(core, gang, level),
+                   gang->use[level].used);
+    show_nodes(core, gang);
+}
