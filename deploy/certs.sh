@@ -1,6 +1,6 @@
 #!/bin/bash
 # certs.sh OUTDIR [--host NAME|IP]...   makes lockstep's own CA and certificates in OUTDIR
-# certs.sh --secret OUTDIR              prints them as Secret lockstep-tls, for kubectl apply -f -
+# certs.sh OUTDIR --secret ...          and prints them as Secret lockstep-tls, for kubectl apply -f -
 #
 # Run it again at any time: what is valid for 30 days more stays, the rest is made anew. --host adds a
 # name to the servers' certificates, beside loopback and the Service names. OUTDIR/ca.key signs all of
@@ -136,9 +136,6 @@ sans() { # SERVICE: the names of a server, with those of --host
 
 print_secret() {
     local file
-    for file in ca verbs-server scheduler-client metrics-server agents-server probes-server; do
-        [ -s "$DIR/$file.crt" ] || die "$DIR/$file.crt does not exist: run certs.sh $DIR first"
-    done
     printf 'apiVersion: v1\nkind: Secret\nmetadata:\n  name: lockstep-tls\n  namespace: %s\n' $NAMESPACE
     printf '  labels:\n    app.kubernetes.io/part-of: lockstep\ntype: Opaque\ndata:\n'
     for file in "$DIR"/*.crt "$DIR"/*.key; do
@@ -166,10 +163,6 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ -n "$DIR" ] || usage "OUTDIR is missing"
-if [ -n "$SECRET" ]; then
-    print_secret
-    exit
-fi
 SANS=()
 for host in "${HOSTS[@]}"; do
     san_of "$host"
@@ -187,3 +180,4 @@ make_leaf agents-server serverAuth lockstep-agents "$(sans lockstep-agents)"
 make_leaf probes-server serverAuth lockstep-probes "$(sans lockstep-probes)"
 chmod 600 "$DIR"/*.key
 chmod 644 "$DIR"/*.crt
+[ -z "$SECRET" ] || print_secret

@@ -53,7 +53,7 @@ check renews_what_lost_its_key test "$(made "$out")" = "agents-server "
 rm "$out/ca.crt"
 check a_new_ca_renews_all test "$(made "$out")" = "$all"
 check ca_key_is_private test "$(stat -c %a "$out/ca.key")" = 600
-check secret_holds_all_but_the_ca_key test "$(bash deploy/certs.sh --secret "$out" | grep -c '^  .*\.\(crt\|key\): ')" = 11
-check secret_lacks_the_ca_key test -z "$(bash deploy/certs.sh --secret "$out" | grep '^  ca.key')"
+check secret_holds_all_but_the_ca_key test "$(bash deploy/certs.sh "$out" --secret | grep -c '^  .*\.\(crt\|key\): ')" = 11
+check secret_lacks_the_ca_key test -z "$(bash deploy/certs.sh "$out" --secret | grep '^  ca.key')"
 check refuses_a_bad_host test "$(made "$out" --host 'a b')$(bash deploy/certs.sh "$out" --host 1:2 2>&1)" = "certs.sh: '1:2' is not an IP address"
 exit $failed
