@@ -1,81 +1,183 @@
-#!/usr/bin/env bash
-# Makes lockstep's own CA and the certificates for mutual TLS between its parts.
-#   bash deploy/certs.sh OUTDIR [--host NAME-OR-IP]... [--secret]
-# Valid files are kept; those that end within 30 days are made anew. --secret prints a Secret
-# (namespace lockstep-system, name lockstep-tls) for kubectl apply -f -.
+#!/bin/bash
+# certs.sh OUTDIR [--host NAME|IP]...   makes lockstep's own CA and certificates in OUTDIR
+# certs.sh OUTDIR --secret ...          and prints them as Secret lockstep-tls, for kubectl apply -f -
+#
+# Run it again at any time: what is valid for 30 days more stays, the rest is made anew. --host adds a
+# name to the servers' certificates, beside loopback and the Service names. OUTDIR/ca.key signs all of
+# them: keep it away from the cluster (the Secret does not hold it).
+#
+#   ca.crt                who is believed
+#   verbs-server          the extender to kube-scheduler (loopback)
+#   scheduler-client      kube-scheduler to the extender: CN lockstep-kube-scheduler
+#   metrics-server        health and metrics, to kubelet and Prometheus
+#   agents-server, probes-server   the services for machines' and probes' reports
 set -euo pipefail
 
-usage() {
-    sed -n '3,5s/^# *//p' "$0" >&2
-    exit 2
+NAMESPACE=lockstep-system
+CA_DAYS=3650
+DAYS=365
+RENEW_S=$((30 * 86400))
+
+die() {
+    echo "certs.sh: $1" >&2
+    exit "${2:-1}"
 }
 
-OUT= SECRET= HOSTS=()
+usage() {
+    sed -n '2,3s/^# //p' "$0" >&2
+    die "$1" 2
+}
+
+quiet() { # openssl talks a lot; show it only when it failed
+    local out
+    out=$("$@" 2>&1) || die "'$*' failed: $out"
+}
+
+new_key() { (umask 077 && quiet openssl ecparam -name prime256v1 -genkey -noout -out "$1"); }
+
+same_key() { [ "$(openssl x509 -in "$1" -noout -pubkey 2>/dev/null)" = "$(openssl pkey -in "$2" -pubout 2>/dev/null)" ]; }
+
+valid_ca() {
+    [ -s "$DIR/ca.crt" ] && [ -s "$DIR/ca.key" ] && same_key "$DIR/ca.crt" "$DIR/ca.key" &&
+        openssl x509 -in "$DIR/ca.crt" -noout -checkend $RENEW_S >/dev/null
+}
+
+make_ca() {
+    valid_ca && return
+    new_key "$WORK/ca.key"
+    quiet openssl req -x509 -new -sha256 -key "$WORK/ca.key" -out "$WORK/ca.crt" -days $CA_DAYS \
+        -subj "/O=lockstep/CN=lockstep-ca" \
+        -addext "basicConstraints=critical,CA:TRUE,pathlen:0" \
+        -addext "keyUsage=critical,keyCertSign,cRLSign"
+    mv "$WORK/ca.key" "$WORK/ca.crt" "$DIR/"
+    echo "made ca" >&2
+}
+
+# What a certificate says and what it should: its name, then its other names, one a line.
+described() { # CRT
+    openssl x509 -in "$1" -noout -subject -nameopt RFC2253 2>/dev/null | sed 's/^subject= *//'
+    openssl x509 -in "$1" -noout -ext subjectAltName 2>/dev/null | sed -n '2s/^ *//p' |
+        sed 's/IP Address:/IP:/g; s/, /\n/g' | sort
+}
+
+wanted() { # CN SANS
+    echo "CN=$1,O=lockstep"
+    [ -z "$2" ] || tr ',' '\n' <<<"$2" | sort
+}
+
+valid_leaf() { # NAME CN SANS
+    local crt=$DIR/$1.crt
+    [ -s "$crt" ] && [ -s "$DIR/$1.key" ] && same_key "$crt" "$DIR/$1.key" &&
+        openssl x509 -in "$crt" -noout -checkend $RENEW_S >/dev/null &&
+        openssl verify -CAfile "$DIR/ca.crt" "$crt" >/dev/null 2>&1 &&
+        [ "$(described "$crt")" = "$(wanted "$2" "$3")" ]
+}
+
+make_leaf() { # NAME serverAuth|clientAuth CN SANS
+    local name=$1 use=$2 cn=$3 sans=$4
+    valid_leaf "$name" "$cn" "$sans" && return
+    new_key "$WORK/$name.key"
+    quiet openssl req -new -sha256 -key "$WORK/$name.key" -out "$WORK/$name.csr" -subj "/O=lockstep/CN=$cn"
+    {
+        echo "basicConstraints=critical,CA:FALSE"
+        echo "keyUsage=critical,digitalSignature"
+        echo "extendedKeyUsage=$use"
+        echo "subjectKeyIdentifier=hash"
+        echo "authorityKeyIdentifier=keyid"
+        [ -z "$sans" ] || echo "subjectAltName=$sans"
+    } >"$WORK/$name.ext"
+    quiet openssl x509 -req -sha256 -in "$WORK/$name.csr" -CA "$DIR/ca.crt" -CAkey "$DIR/ca.key" \
+        -set_serial "0x$(openssl rand -hex 16)" -days $DAYS -extfile "$WORK/$name.ext" -out "$WORK/$name.crt"
+    mv "$WORK/$name.key" "$WORK/$name.crt" "$DIR/"
+    echo "made $name" >&2
+}
+
+is_ip() { [[ $1 =~ ^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$ || $1 == *:* ]]; }
+
+# OpenSSL writes addresses of version 6 in full: ask for them in the same form, to find them again.
+full_ip6() {
+    local ip=$1 head tail group out=""
+    local -a before=() after=()
+    [[ $ip == *::* ]] && { head=${ip%%::*} tail=${ip##*::}; } || { head=$ip tail=""; }
+    IFS=: read -ra before <<<"$head"
+    IFS=: read -ra after <<<"$tail"
+    [[ $ip == *::* ]] && while [ $((${#before[@]} + ${#after[@]})) -lt 8 ]; do before+=(0); done
+    for group in "${before[@]}" "${after[@]}"; do
+        [[ $group =~ ^[0-9A-Fa-f]{1,4}$ ]] || die "'$ip' is not an IP address" 2
+        out+=$(printf ':%X' "0x$group")
+    done
+    [ $((${#before[@]} + ${#after[@]})) -eq 8 ] || die "'$ip' is not an IP address" 2
+    echo "${out#:}"
+}
+
+# Sets SAN to the entry for a name or an address.
+san_of() {
+    local ip
+    if [[ $1 == *:* ]]; then
+        ip=$(full_ip6 "$1") || exit $?
+        SAN=IP:$ip
+    elif is_ip "$1"; then
+        SAN=IP:$1
+    elif [[ $1 =~ ^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$ ]]; then
+        SAN=DNS:$1
+    else
+        die "'$1' is neither a DNS name nor an IP address" 2
+    fi
+}
+
+sans() { # SERVICE: the names of a server, with those of --host
+    local list="DNS:localhost,IP:127.0.0.1,IP:0:0:0:0:0:0:0:1" san
+    [ -z "$1" ] || list+=",DNS:$1.$NAMESPACE,DNS:$1.$NAMESPACE.svc"
+    for san in "${SANS[@]}"; do
+        [[ ",$list," == *",$san,"* ]] || list+=",$san"
+    done
+    echo "$list"
+}
+
+print_secret() {
+    local file
+    printf 'apiVersion: v1\nkind: Secret\nmetadata:\n  name: lockstep-tls\n  namespace: %s\n' $NAMESPACE
+    printf '  labels:\n    app.kubernetes.io/part-of: lockstep\ntype: Opaque\ndata:\n'
+    for file in "$DIR"/*.crt "$DIR"/*.key; do
+        [ "$(basename "$file")" = ca.key ] || echo "  $(basename "$file"): $(base64 -w0 <"$file")"
+    done
+}
+
+command -v openssl >/dev/null ||
+    die "openssl is missing: apt-get install openssl"
+DIR="" SECRET="" HOSTS=()
 while [ $# -gt 0 ]; do
     case $1 in
-    --host) HOSTS+=("${2:?--host needs a name or address}") && shift 2 ;;
-    --secret) SECRET=yes && shift ;;
-    -*) usage ;;
-    *) [ -z "$OUT" ] || usage && OUT=$1 && shift ;;
+    --secret) SECRET=1 ;;
+    --host)
+        [ $# -ge 2 ] || usage "--host needs a name or an address"
+        HOSTS+=("$2")
+        shift
+        ;;
+    -*) usage "unknown option '$1'" ;;
+    *)
+        [ -z "$DIR" ] || usage "one OUTDIR, found '$DIR' and '$1'"
+        DIR=$1
+        ;;
     esac
+    shift
 done
-[ -n "$OUT" ] || usage
-command -v openssl >/dev/null || {
-    echo "certs.sh: openssl is missing: apt-get install openssl" >&2
-    exit 2
-}
-mkdir -p "$OUT"
-umask 077
-
-# good FILE: exists and is valid for 30 days more.
-good() { [ -s "$1" ] && openssl x509 -in "$1" -noout -checkend 2592000 >/dev/null 2>&1; }
-
-if ! good "$OUT/ca.crt"; then
-    rm -f "$OUT"/*.crt
-    openssl ecparam -name prime256v1 -genkey -noout -out "$OUT/ca.key"
-    openssl req -x509 -new -key "$OUT/ca.key" -days 3650 -subj "/CN=lockstep-ca" \
-        -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign \
-        -out "$OUT/ca.crt"
-fi
-
-# alt NAME...: subjectAltName of names and addresses.
-alt() {
-    local list= host
-    for host in "$@"; do
-        [[ $host =~ ^[0-9.]+$ ]] && list+=",IP:$host" || list+=",DNS:$host"
-    done
-    echo "subjectAltName=${list#,}"
-}
-
-# issue FILE COMMON-NAME USAGE ALT-NAME...
-issue() {
-    local file=$OUT/$1 name=$2 usage=$3
-    shift 3
-    good "$file.crt" && return
-    openssl ecparam -name prime256v1 -genkey -noout -out "$file.key.new"
-    openssl req -new -key "$file.key.new" -subj "/CN=$name" -out "$file.csr"
-    openssl x509 -req -in "$file.csr" -CA "$OUT/ca.crt" -CAkey "$OUT/ca.key" -days 365 \
-        -CAcreateserial -extfile <(
-            alt "$@"
-            echo "extendedKeyUsage=$usage"
-        ) -out "$file.crt.new" 2>/dev/null
-    mv "$file.key.new" "$file.key"
-    mv "$file.crt.new" "$file.crt"
-    rm -f "$file.csr"
-}
-
-issue verbs-server lockstep-verbs serverAuth 127.0.0.1 localhost
-issue metrics-server lockstep-metrics serverAuth 127.0.0.1 localhost \
-    lockstep-extender.lockstep-system.svc "${HOSTS[@]}"
-issue scheduler-client lockstep-kube-scheduler clientAuth lockstep-kube-scheduler
-
-[ -n "$SECRET" ] || exit 0
-echo "apiVersion: v1
-kind: Secret
-metadata: {name: lockstep-tls, namespace: lockstep-system}
-type: Opaque
-data:"
-for file in ca.crt verbs-server.crt verbs-server.key metrics-server.crt metrics-server.key \
-    scheduler-client.crt scheduler-client.key; do
-    echo "  $file: $(base64 -w0 <"$OUT/$file")"
+[ -n "$DIR" ] || usage "OUTDIR is missing"
+SANS=()
+for host in "${HOSTS[@]}"; do
+    san_of "$host"
+    SANS+=("$SAN")
 done
+[ -d "$DIR" ] || mkdir -p -m 700 "$DIR" || die "cannot make the folder '$DIR'"
+# In OUTDIR, so that moving a file into place is one step.
+WORK=$(mktemp -d "$DIR/.new.XXXXXX")
+trap 'rm -rf "$WORK"' EXIT
+make_ca
+make_leaf verbs-server serverAuth lockstep-verbs "$(sans "")"
+make_leaf scheduler-client clientAuth lockstep-kube-scheduler ""
+make_leaf metrics-server serverAuth lockstep-metrics "$(sans lockstep-metrics)"
+make_leaf agents-server serverAuth lockstep-agents "$(sans lockstep-agents)"
+make_leaf probes-server serverAuth lockstep-probes "$(sans lockstep-probes)"
+chmod 600 "$DIR"/*.key
+chmod 644 "$DIR"/*.crt
+[ -z "$SECRET" ] || print_secret
