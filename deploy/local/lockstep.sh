@@ -29,11 +29,13 @@ YAML
 lockstep_config() {
     VERBS_PORT=$(free_port) HEALTH_PORT=$(free_port)
     sed -e "s#/etc/lockstep/tls/#$RUN/tls/#; s#127.0.0.1:9443#127.0.0.1:$VERBS_PORT#" \
-        -e "s#\":9440\"#127.0.0.1:$HEALTH_PORT#" \
-        -e 's%^levels: .*%levels: [example.com/block, example.com/rack]%' \
+        -e "s#metrics: .*:9440.*#metrics: 127.0.0.1:$HEALTH_PORT#" \
+        -e '/^levels:/d; /^schedulerName:/a levels: [example.com/block, example.com/rack]' \
         "$SOURCE_DIR/configs/lockstep.yaml" >"$RUN/lockstep.yaml"
+    grep -q ":$VERBS_PORT" "$RUN/lockstep.yaml" && grep -q ":$HEALTH_PORT" "$RUN/lockstep.yaml" ||
+        die "configs/lockstep.yaml has changed: its ports were not found"
     sed -e "s#/etc/lockstep/tls/#$RUN/tls/#; s#127.0.0.1:9443#127.0.0.1:$VERBS_PORT#" \
-        -e "s#/etc/lockstep/kube-scheduler/kubeconfig#$RUN/scheduler.kubeconfig#" \
+        -e "s#/etc/lockstep/kube-scheduler.kubeconfig#$RUN/scheduler.kubeconfig#" \
         -e "s#percentageOfNodesToScore: .*#percentageOfNodesToScore: $PERCENTAGE#" \
         -e 's#leaderElect: true#leaderElect: false#' \
         "$SOURCE_DIR/configs/kube-scheduler.yaml" >"$RUN/kube-scheduler.yaml"
