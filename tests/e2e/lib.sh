@@ -73,9 +73,9 @@ member() {
 fill() {
     local gpus=$1
     shift
-    printf '%s\n' "$@" | jq -R . | jq -s --arg gpus "$gpus" '{apiVersion: "v1", kind: "List", items: map({
+    printf '%s\n' "$@" | jq -R . | jq -s --arg gpus "$gpus" --arg class "${FILL_CLASS:-}" '{apiVersion: "v1", kind: "List", items: map({
         apiVersion: "v1", kind: "Pod", metadata: {name: "fill-\(.)", labels: {app: "fill"}},
-        spec: {nodeName: ., terminationGracePeriodSeconds: 0, containers: [{name: "c", image: "none.test/none",
+        spec: {nodeName: ., priorityClassName: $class, terminationGracePeriodSeconds: 0, containers: [{name: "c", image: "none.test/none",
         resources: {limits: {"nvidia.com/gpu": $gpus}}}]}})}' | k create -f - >/dev/null ||
         fail "cannot fill nodes"
 }
