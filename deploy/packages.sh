@@ -5,7 +5,7 @@
 #   packages.sh ensure [GROUP...]  installs what is missing (root), else names the command
 #   packages.sh have GROUP...      exit 0: all there; 1: names what is missing on stderr
 #
-# Groups: build, fuzz, cluster (real kubelets), image; none named = all. What is already there in
+# Groups: build (with what image.sh needs), fuzz, cluster (real kubelets); none named = all. What is already there in
 # another way (say, libcurl's other flavour) counts: the probe decides, not the package's name.
 set -euo pipefail
 
@@ -34,8 +34,6 @@ cluster runc                       cmd:runc
 cluster containernetworking-plugins file:/usr/lib/cni/bridge
 cluster iproute2                   cmd:ip
 cluster busybox-static             file:/bin/busybox
-image   busybox-static             file:/bin/busybox
-image   binutils                   cmd:nm
 TABLE
 }
 
