@@ -20,7 +20,7 @@ kwok_start() {
     say "creating $NODES fake nodes in $RACKS racks"
     kwok_nodes >"$RUN/nodes.json"
     kube create -f "$RUN/nodes.json" >/dev/null
-    spawn kwok "$BIN/kwok" --kubeconfig "$RUN/admin.kubeconfig" --config "$BIN/../kwok-stages.yaml" \
+    spawn kwok "$BIN/kwok" --kubeconfig "$RUN/admin.kubeconfig" --config "$BIN/../kwok-stages-1.yaml" \
         --manage-all-nodes=false --manage-nodes-with-annotation-selector kwok.x-k8s.io/node=fake \
         --node-ip 127.0.0.1 --node-lease-duration-seconds 40 --server-address 127.0.0.1:0
 }

@@ -38,7 +38,7 @@ room_for_31() {
     "31 of 32 pods"*"33 are full"*) ;;
     *) fail "the reason lacks the numbers: $(reason want32)" ;;
     esac
-    k describe pod -l lockstep.dev/gang=want32 | grep -q "31 of 32 pods" || fail "no Event tells the reason"
+    k describe "$(k get pods -l lockstep.dev/gang=want32 -o name | head -n 1)" | grep -q "31 of 32 pods" || fail "no Event tells the reason"
     k delete pod fill-node-040 --force --grace-period=0 >/dev/null 2>&1
     local start=$SECONDS
     within 10 "32 pods bound" all_bound want32 32
