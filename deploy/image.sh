@@ -40,7 +40,9 @@ add_binary() {
     mkdir -p "$FS/usr/local/bin"
     cp "$binary" "$FS/usr/local/bin/$name"
     strip --strip-unneeded "$FS/usr/local/bin/$name"
-    libraries=$(ldd "$binary") || die "ldd cannot read '$binary'"
+    # A static program needs nothing more.
+    libraries=$(ldd "$binary" 2>&1) || { grep -q 'not a dynamic executable' <<<"$libraries" && return; } ||
+        die "ldd cannot read '$binary': $libraries"
     grep -q 'not found' <<<"$libraries" && die "'$binary' lacks a library: $(grep 'not found' <<<"$libraries")"
     # "name => /path (address)" and, for the loader, "/path (address)".
     awk '$2 == "=>" && $3 ~ /^\// {print $3} $1 ~ /^\// {print $1}' <<<"$libraries" | while read -r library; do

@@ -3,6 +3,7 @@
 : "${LOCKSTEP_TESTS_START:=$(date +%s)}"
 : "${LOCKSTEP_JOBS:=$(nproc)}"
 export LOCKSTEP_TESTS_START LOCKSTEP_JOBS
+mkdir -p build/test-logs
 
 # progress TEXT: on stderr, with the time since the start.
 progress() {
