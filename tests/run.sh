@@ -12,7 +12,7 @@ source tests/suites/lib.sh
 
 CI_SUITES=(unit sim e2e cluster fuzz asan tsan)
 NAMED_SUITES=(faults soak)
-SUITE_TIMEOUT_S=${LOCKSTEP_SUITE_TIMEOUT_S:-1500}
+SUITE_TIMEOUT_S=${LOCKSTEP_SUITE_TIMEOUT_S:-2400}
 TOTAL_TIMEOUT_S=${LOCKSTEP_TOTAL_TIMEOUT_S:-3300} # CI machines have an hour
 LOGS=build/test-logs
 

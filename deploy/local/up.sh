@@ -11,7 +11,7 @@ source "$LOCAL_DIR/real.sh"
 source "$LOCAL_DIR/lockstep.sh"
 
 CLUSTER=demo NODES=64 RACKS=8 REAL=0 GPUS=8 PERCENTAGE=100 LOCKSTEP=yes GATES=
-EXTENDER=$SOURCE_DIR/build/release/bin/lockstep-extender
+EXTENDER=${LOCKSTEP_EXTENDER:-$SOURCE_DIR/build/release/bin/lockstep-extender}
 
 parse() {
     while [ $# -gt 0 ]; do

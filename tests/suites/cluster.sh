@@ -9,4 +9,5 @@ if ! bash deploy/packages.sh ensure cluster; then
     exit 0
 fi
 build_preset release
+need_binaries
 run_scripts tests/cluster 900

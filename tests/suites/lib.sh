@@ -26,6 +26,15 @@ build_preset() {
     exit 1
 }
 
+# need_binaries: the real control plane of deploy/local, built from Go modules once (minutes); where that
+# fails, so does the suite.
+need_binaries() {
+    progress "control plane binaries"
+    bash deploy/local/build.sh >&2 && return
+    echo "not ok binaries: deploy/local/build.sh failed"
+    exit 1
+}
+
 # run_ctest PRESET LABEL [JOBS]: one line per ctest test with the label; output of failed ones on stderr.
 run_ctest() {
     local dir=build/$1 label=$2 jobs=${3:-$LOCKSTEP_JOBS} code
@@ -48,20 +57,19 @@ run_ctest() {
     return $code
 }
 
-# run_scripts DIR [TIMEOUT_S]: every executable DIR/*.sh is one test by its exit code (0 ok, 77 skip
-# with the last line of its stderr as the reason) unless it prints result lines of its own.
-run_scripts() {
-    local dir=$1 limit=${2:-600} script name out log code bad=0 any=0
-    for script in "$dir"/*.sh; do
-        [ -x "$script" ] || continue
-        any=1
+# run_script_files TIMEOUT_S FILE...: each is one test by its exit code (0 ok, 77 skip with the last line
+# of its stderr as the reason) unless it prints result lines of its own.
+run_script_files() {
+    local limit=$1 script name out log code bad=0
+    shift
+    for script in "$@"; do
         name=$(basename "$script" .sh)
-        out=build/test-logs/$(basename "$dir").$name.out
-        log=build/test-logs/$(basename "$dir").$name.log
+        out=build/test-logs/${script//\//.}.out
+        log=build/test-logs/${script//\//.}.log
         progress "$script"
         timeout --kill-after=30 "$limit" bash "$script" >"$out" 2> >(tee "$log" >&2)
         code=$?
-        [ $code -eq 124 ] && echo "$script: ended after $limit s" >>"$log"
+        [ $code -eq 124 ] && echo "ended after $limit s" >>"$log"
         if grep -qE '^(ok|not ok|skip) ' "$out"; then
             cat "$out"
             grep -q '^not ok ' "$out" && bad=1
@@ -75,6 +83,19 @@ run_scripts() {
         *) echo "not ok $name: exit $code: $(tail -n 1 "$log")"; bad=1 ;;
         esac
     done
-    [ $any -eq 1 ] || echo "skip $dir: it holds no executable script yet"
     return $bad
+}
+
+# run_scripts DIR [TIMEOUT_S]: every executable DIR/*.sh.
+run_scripts() {
+    local dir=$1 limit=${2:-600} script
+    local -a files=()
+    for script in "$dir"/*.sh; do
+        [ -x "$script" ] && files+=("$script")
+    done
+    if [ ${#files[@]} -eq 0 ]; then
+        echo "skip $dir: it holds no executable script yet"
+        return 0
+    fi
+    run_script_files "$limit" "${files[@]}"
 }
