@@ -16,15 +16,13 @@ fi
 REAL=0
 [ ! -f "$RUN/env.sh" ] || source "$RUN/env.sh"
 
-# Watchers first: an API server with watchers takes minutes to end, so it is killed, as is its etcd.
-for label in lockstep-scheduler extender scheduler controller kwok; do
-    stop_one "$label"
-done
+# An API server with watchers takes minutes to end, so it is killed, as is its etcd; the rest may end by
+# itself within a second.
+end_all TERM lockstep-scheduler extender scheduler controller kwok
 real_stop
-stop_one apiserver KILL
-stop_one etcd KILL
+end_all KILL apiserver etcd
 for file in "$RUN"/pids/*; do
-    [ ! -f "$file" ] || stop_one "$(basename "$file")"
+    [ ! -f "$file" ] || end_all KILL "$(basename "$file")"
 done
 real_network_stop
 rm -rf "$RUN"

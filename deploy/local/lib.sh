@@ -91,16 +91,26 @@ spawn() {
     disown
 }
 
-# stop_one LABEL [SIGNAL]: ends what spawn started under that label.
-stop_one() {
-    local file=$RUN/pids/$1 pid
-    [ -f "$file" ] || return 0
-    pid=$(cat "$file")
-    kill "-${2:-TERM}" "$pid" 2>/dev/null || true
-    for _ in $(seq 100); do
-        kill -0 "$pid" 2>/dev/null || break
-        sleep 0.1
+# end_all SIGNAL LABEL...: ends what spawn started under the labels; what is left after a second is killed.
+end_all() {
+    local signal=$1 label pid pids=()
+    shift
+    for label in "$@"; do
+        [ -f "$RUN/pids/$label" ] || continue
+        pid=$(cat "$RUN/pids/$label")
+        kill "-$signal" "$pid" 2>/dev/null && pids+=("$pid")
+        rm -f "$RUN/pids/$label"
     done
-    kill -KILL "$pid" 2>/dev/null || true
-    rm -f "$file"
+    for _ in $(seq 20); do
+        alive "${pids[@]}" || return 0
+        sleep 0.05
+    done
+    kill -KILL "${pids[@]}" 2>/dev/null || true
+}
+alive() {
+    local pid
+    for pid in "$@"; do
+        kill -0 "$pid" 2>/dev/null && return 0
+    done
+    return 1
 }

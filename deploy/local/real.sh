@@ -83,6 +83,7 @@ state = "$dir/containerd-state"
 [plugins."io.containerd.grpc.v1.cri"]
   restrict_oom_score_adj = true
   sandbox_image = "lockstep.test/pause:1"
+  netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "$dir/cni"
@@ -196,14 +197,14 @@ real_ready() {
 real_stop() {
     local i
     [ "${REAL:-0}" -gt 0 ] || return 0
-    for i in $(seq "$REAL"); do
-        stop_one "kubelet-$i" KILL
-    done
+    # shellcheck disable=SC2046
+    end_all KILL $(seq -f 'kubelet-%g' "$REAL")
     for i in $(seq "$REAL"); do
         real_kill_pods "$i"
         real_kill_shims "$i"
-        stop_one "containerd-$i"
     done
+    # shellcheck disable=SC2046
+    end_all TERM $(seq -f 'containerd-%g' "$REAL")
     for i in $(seq "$REAL"); do
         real_unmount "$RUN/$(real_node "$i")"
         real_remove_cgroup "$i"
@@ -222,10 +223,9 @@ real_kill_pods() {
 
 # containerd's shims outlive it: they are told by the address of their containerd.
 real_kill_shims() {
-    local cmdline pid socket
-    socket=$RUN/$(real_node "$1")/containerd.sock
-    for cmdline in /proc/[0-9]*/cmdline; do
-        tr '\0' ' ' <"$cmdline" 2>/dev/null | grep -q "containerd-shim.*-address $socket" || continue
+    local cmdline pid
+    for cmdline in $(grep -lazE "^$RUN/$(real_node "$1")/containerd.sock\$" /proc/[0-9]*/cmdline 2>/dev/null); do
+        grep -qaz containerd-shim "$cmdline" 2>/dev/null || continue
         pid=${cmdline#/proc/}
         kill -KILL "${pid%/cmdline}" 2>/dev/null || true
     done

@@ -45,7 +45,8 @@ static json_t *placed_json(const struct core *core, const struct gang *gang)
         const char *name = level_name(core, gang, level);
 
         json_object_set_new(domains, name, json_integer(use->used));
-        json_array_append_new(certificate,
+        if (!gang->adopted) /* pods that are bound already were not planned here: nothing is certified */
+            json_array_append_new(certificate,
                               json_pack("{s:s, s:i, s:i, s:b}", "level", name, "used",
                                         (int)use->used, "lower_bound", (int)use->lower_bound,
                                         "optimal", use->used == use->lower_bound));
@@ -138,7 +139,7 @@ void show_text(const struct core *core, const struct gang *gang)
         printf(" %u %s%s", gang->use[level].used, level_name(core, gang, level),
                level ? "," : "\n");
     for (uint32_t level = 0; level <= gang->nlevels; level++)
-        if (gang->use[level].used == gang->use[level].lower_bound)
+        if (gang->use[level].used == gang->use[level].lower_bound && !gang->adopted)
             printf("  %s: no placement uses fewer than %u\n", level_name(core, gang, level),
                    gang->use[level].used);
     show_nodes(core, gang);

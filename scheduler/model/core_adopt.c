@@ -102,7 +102,7 @@ static void adopt_gang(struct core *core, struct gang *gang)
         if (gang->members[i]->object->node[0])
             seat_bound(core, gang, gang->members[i]);
     gang->adopted = true;
-    gang->nlevels = core->cluster.nlevels;
+    gang_count_use(&core->cluster, gang);
     if (binding)
         finish_binding(core, gang);
     else

@@ -68,6 +68,7 @@ static void take_over_bound(struct core *core, struct gang *gang)
         if (gang->members[i]->object->node[0])
             core__refill(core, gang, gang->members[i]);
     gang->adopted = true;
+    gang_count_use(&core->cluster, gang);
     core__set_state(core, gang, GANG_BOUND);
 }
 

@@ -195,6 +195,34 @@ uint32_t gang_bound(const struct gang *gang)
     return gang_count(gang, SLOT_BOUND) + gang_count(gang, SLOT_DONE);
 }
 
+/* Was the domain of slot `i` at this level seen at an earlier slot? Unknown ones count one a node. */
+static bool seen_before(const struct gang *gang, uint32_t i, uint32_t level, uint32_t nlevels)
+{
+    const struct node *node = gang->slots[i].node;
+
+    for (uint32_t k = i; k-- > 0;) {
+        const struct node *other = gang->slots[k].node;
+
+        if (other == node)
+            return true;
+        if (other && level < nlevels && node->domain[level] != PLAN_UNKNOWN &&
+            other->domain[level] == node->domain[level])
+            return true;
+    }
+    return false;
+}
+
+void gang_count_use(const struct cluster *cluster, struct gang *gang)
+{
+    gang->nlevels = cluster->nlevels;
+    for (uint32_t level = 0; level <= gang->nlevels; level++) {
+        gang->use[level].used = 0;
+        for (uint32_t i = 0; i < gang->nslots; i++)
+            if (gang->slots[i].node && !seen_before(gang, i, level, gang->nlevels))
+                gang->use[level].used++;
+    }
+}
+
 void gang_hash(const struct gang *gang, char ret_hex[GANG_HASH_TEXT])
 {
     struct strbuf text = STRBUF_INIT((size_t)64 << 20);

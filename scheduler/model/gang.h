@@ -164,6 +164,9 @@ void slot_unhold(struct cluster *cluster, struct slot *slot, const struct resour
 uint32_t gang_count(const struct gang *gang, enum slot_state state);
 uint32_t gang_bound(const struct gang *gang); /* slots bound or done */
 
+/* Counts the domains that the slots are in, per level; a plan's lower bounds stay. */
+void gang_count_use(const struct cluster *cluster, struct gang *gang);
+
 /* SHA-256 over the lines "role rank node" in order of rank, as hex. */
 #define GANG_HASH_TEXT 65
 void gang_hash(const struct gang *gang, char ret_hex[GANG_HASH_TEXT]);
