@@ -3,7 +3,7 @@
 # mounted certificates and tokens; and a gang that the stock kube-scheduler and the extender in it start.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-NAME=depl
+NAME=d$$ # of its own: runs beside others, and after one that was killed
 work=$(mktemp -d)
 failed=0
 

@@ -3,7 +3,7 @@
 # rights are exactly those of architecture.md, and a stock kube-scheduler runs under its own identity.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-NAME=mani
+NAME=m$$ # of its own: runs beside others, and after one that was killed
 SELF=system:serviceaccount:lockstep-system
 work=$(mktemp -d)
 scheduler='' failed=0
