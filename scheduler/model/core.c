@@ -70,6 +70,7 @@ void core_free(struct core *core)
     free(core->dirty.items);
     free(core->ready.items);
     free(core->batch.items);
+    free(core->unsaved.items);
     free(core->held);
     free(core->plan_nodes);
     plan_scratch_free(core->scratch);
@@ -390,8 +391,11 @@ void core_settle(struct core *core, int64_t now_ns, struct actions *ret_actions)
         if (core->dirty.n == 0)
             break;
     }
-    for (size_t i = 0; i < core->all.n; i++)
-        core__write_record(core, core->all.items[i]);
+    for (size_t i = 0; i < core->unsaved.n; i++) {
+        core->unsaved.items[i]->unsaved = false;
+        core__write_record(core, core->unsaved.items[i]);
+    }
+    core->unsaved.n = 0;
 }
 
 int64_t core_deadline(const struct core *core)

@@ -24,6 +24,7 @@ struct core {
     struct hashmap jobs, groups, namespaces, placements; /* objects by "ns/name" (groups: kind too) */
     struct gang_list all, dirty, ready;
     struct gang_list batch; /* the dirty ones that are being settled */
+    struct gang_list unsaved; /* touched since their GangPlacement was last compared */
     struct pod **held; /* ordinary pods with a binding under way */
     size_t nheld, held_size;
     struct plan_scratch *scratch;

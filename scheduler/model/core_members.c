@@ -36,6 +36,8 @@ void core__touch(struct core *core, struct gang *gang)
 {
     if (!gang->dirty && gang_list_add(&core->dirty, gang) == 0)
         gang->dirty = true;
+    if (!gang->unsaved && gang_list_add(&core->unsaved, gang) == 0)
+        gang->unsaved = true;
 }
 
 void core__wake_at(struct core *core, struct gang *gang, int64_t when_ns)
@@ -105,6 +107,7 @@ void core__drop_gang(struct core *core, struct gang *gang)
     gang_list_remove(&core->all, gang);
     gang_list_remove(&core->dirty, gang);
     gang_list_remove(&core->ready, gang);
+    gang_list_remove(&core->unsaved, gang);
     gang_free(&core->cluster, gang);
 }
 

@@ -143,6 +143,7 @@ struct gang {
     bool reason_told; /* Events were posted for this reason */
     struct gang_record record;
     bool dirty; /* on the core's list of gangs to look at */
+    bool unsaved; /* on the core's list of gangs whose GangPlacement may have to be written */
     bool ready; /* on the core's list of gangs that want a plan */
 };
 
