@@ -109,12 +109,7 @@ static bool client_allowed(struct http_server *server, struct MHD_Connection *co
     return allowed;
 }
 
-static int give_certificate(gnutls_session_t session, const gnutls_datum_t *req_ca_dn, int nreqs,
-                            const gnutls_pk_algorithm_t *pk_algos, int pk_algos_length,
-                            gnutls_pcert_st **pcert, unsigned int *pcert_length,
-                            gnutls_privkey_t *privkey);
-
-/* GnuTLS gives the callback no context, so listeners register their files by session's credentials. */
+/* GnuTLS gives its callback no context: a listener's files are found by the port of the connection. */
 static pthread_mutex_t listeners_lock = PTHREAD_MUTEX_INITIALIZER;
 #define LISTENERS_MAX 16
 static struct {
@@ -124,15 +119,16 @@ static struct {
 
 static unsigned local_port(gnutls_session_t session)
 {
-    struct sockaddr_storage address;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ipv4;
+    } address;
     socklen_t len = sizeof(address);
-    int fd = gnutls_transport_get_int(session);
 
-    if (getsockname(fd, (struct sockaddr *)&address, &len) < 0)
+    memset(&address, 0, sizeof(address));
+    if (getsockname(gnutls_transport_get_int(session), &address.any, &len) < 0)
         return 0;
-    return address.ss_family == AF_INET6
-               ? ntohs(((struct sockaddr_in6 *)(void *)&address)->sin6_port)
-               : ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
+    return ntohs(address.ipv4.sin_port); /* listeners are IPv4 */
 }
 
 static int give_certificate(gnutls_session_t session, const gnutls_datum_t *req_ca_dn, int nreqs,

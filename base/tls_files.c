@@ -105,7 +105,7 @@ static int refresh(struct tls_files *files, struct err *err)
         same_time(key_time, files->key_time))
         return 0;
     r = read_pair(files->cert_file, files->key_file, &pair, err);
-    if (r < 0)
+    if (r < 0 || !pair)
         return r;
     pair->older = files->newest;
     files->newest = pair;

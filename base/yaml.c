@@ -157,7 +157,7 @@ static int read_sequence(struct reader *reader, unsigned depth, json_t **ret)
     yaml_event_t event;
 
     for (;;) {
-        json_t *item;
+        json_t *item = NULL;
         bool end;
         int r = next_event(reader, &event);
 

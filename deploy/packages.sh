@@ -27,6 +27,8 @@ build   openssl                    cmd:openssl
 build   binutils                   cmd:nm
 fuzz    clang                      cmd:clang
 fuzz    libclang-rt-14-dev         file:/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a
+lint    clang                      cmd:clang
+lint    clang-tidy                 cmd:clang-tidy
 cluster ca-certificates            file:/etc/ssl/certs/ca-certificates.crt
 cluster curl                       cmd:curl
 cluster containerd                 cmd:containerd

@@ -76,6 +76,7 @@ does_not_fit() {
     show kubectl describe "$(k get pods -l lockstep.dev/gang=huge -o name | head -n 1)" | tail -n 5
     tell "The first Job leaves: the second starts, whole."
     k delete job train --cascade=foreground >/dev/null
+    k wait --for=delete gangplacement/train --timeout 30s >/dev/null
     k delete job huge --cascade=foreground >/dev/null
     gang huge "$NODES" | k apply -f - >/dev/null
     wait_state huge Running

@@ -76,9 +76,13 @@ static int set_levels(struct config *config, const char *text, struct err *err)
     while (levels && *text) {
         size_t len = strcspn(text, ",");
 
-        if (len == 0 || n == CONFIG_LEVELS_MAX)
+        if (len == 0 || n == CONFIG_LEVELS_MAX) {
+            for (size_t i = 0; i < n; i++)
+                free(levels[i]);
+            free(levels);
             return err_set(err, -EINVAL, "--levels: expected 1 to %d keys, comma-joined",
                            CONFIG_LEVELS_MAX);
+        }
         levels[n++] = strndup(text, len);
         text += len + (text[len] == ',');
     }

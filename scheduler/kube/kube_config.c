@@ -205,7 +205,7 @@ static int read_user(const struct loading *loading, const json_t *user)
 static int read_root(const struct loading *loading, const json_t *root)
 {
     const char *current = text_of(root, "current-context"), *name;
-    const json_t *context, *cluster, *user;
+    const json_t *context = NULL, *cluster = NULL, *user = NULL;
     int r;
 
     if (!current || !*current)
@@ -258,8 +258,10 @@ static int load_in_cluster(struct kube_config *ret, struct err *err)
     if (!host || !port)
         return err_set(err, -ENOENT, "not in a pod (KUBERNETES_SERVICE_HOST is not set): name a "
                                      "kubeconfig with --kubeconfig");
-    if (init(&config) < 0)
+    if (init(&config) < 0) {
+        kube_config_release(&config);
         return -ENOMEM;
+    }
     if ((strchr(host, 0x3a) ? asprintf(&url, "https://[%s]:%s", host, port)
                             : asprintf(&url, "https://%s:%s", host, port)) < 0 ||
         take(&config.url, url) < 0 || take(&config.ca_file, strdup(POD_DIR "ca.crt")) < 0 ||

@@ -54,6 +54,8 @@ enum write_result kube_classify(int status)
 
 static void write_free(struct write *write)
 {
+    if (!write)
+        return;
     free(write->method);
     free(write->path);
     free(write->type);
@@ -184,6 +186,7 @@ int kube_bind(struct http_client *client, const struct kube_target *pod, const c
 
     if (!write || !stamp) {
         json_decref(stamp);
+        write_free(write);
         return -ENOMEM;
     }
     binding = json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:o}, s:{s:s, s:s, s:s}}", "apiVersion", "v1",
@@ -223,6 +226,7 @@ int kube_put_placement(struct http_client *client, const char *ns, const char *n
     if (!write || !patch) {
         json_decref(object);
         json_decref(patch);
+        write_free(write);
         return -ENOMEM;
     }
     write->path = path_of(PLACEMENTS "/%s/status", ns, name);

@@ -281,7 +281,7 @@ static int read_shares(const struct reading *reading, const json_t *list,
     for (size_t i = 0; i < n; i++) {
         const json_t *entry = json_array_get(list, i);
         struct placement_share *share = &placement->shares[placement->nshares++];
-        int64_t first, count;
+        int64_t first = 0, count = 0;
         int r = read__text(reading, entry, "name", &share->node);
 
         if (r == 0)

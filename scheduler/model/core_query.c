@@ -8,13 +8,14 @@
 static const char *const wait_text = "the gang waits until all of it fits: "
                                      "see kubectl get gangplacements";
 static const char *const cold_text = "lockstep has not read the cluster yet";
+static const char *const unseen_text = "lockstep has not seen this pod yet";
 
 void core_answer(const struct core *core, const char *pod_uid, struct answer *ret_answer)
 {
     const struct pod *pod = cluster_pod(&core->cluster, pod_uid);
 
     if (!core->synced || !pod) {
-        *ret_answer = (struct answer){.kind = ANSWER_UNKNOWN, .reason = cold_text};
+        *ret_answer = (struct answer){.kind = ANSWER_UNKNOWN, .reason = core->synced ? unseen_text : cold_text};
     } else if (!pod->gang) {
         *ret_answer = (struct answer){.kind = ANSWER_ORDINARY};
     } else if (pod->slot >= 0 && pod->gang->slots[pod->slot].node) {

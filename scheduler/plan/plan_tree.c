@@ -94,8 +94,8 @@ struct group *plan__tree(struct plan_solver *solver)
 
     if (!root)
         return NULL;
-    root->nodes = plan__alloc(solver->scratch, request->nnodes, sizeof(uint32_t));
-    if (!root->nodes && request->nnodes)
+    root->nodes = plan__alloc(solver->scratch, request->nnodes + 1, sizeof(uint32_t));
+    if (!root->nodes)
         return NULL;
     for (uint32_t i = 0; i < request->nnodes; i++) {
         if (request->nodes[i].capacity > 0)
