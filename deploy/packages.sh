@@ -5,7 +5,7 @@
 #   packages.sh ensure [GROUP...]  installs what is missing (root), else names the command
 #   packages.sh have GROUP...      exit 0: all there; 1: names what is missing on stderr
 #
-# Groups: build (with what image.sh needs), fuzz, cluster (real kubelets); none named = all. What is already there in
+# Groups: build (with what image.sh needs), fuzz, lint, cluster (real kubelets); none named = all. What is already there in
 # another way (say, libcurl's other flavour) counts: the probe decides, not the package's name.
 set -euo pipefail
 

@@ -91,7 +91,7 @@ spawn() {
     disown
 }
 
-# end_all SIGNAL LABEL...: ends what spawn started under the labels; what is left after a second is killed.
+# end_all SIGNAL LABEL...: ends what spawn started under the labels; what is left after PATIENCE (1 s) is killed.
 end_all() {
     local signal=$1 label pid pids=()
     shift
@@ -101,7 +101,7 @@ end_all() {
         kill "-$signal" "$pid" 2>/dev/null && pids+=("$pid")
         rm -f "$RUN/pids/$label"
     done
-    for _ in $(seq 20); do
+    for _ in $(seq $((${PATIENCE:-1} * 20))); do
         alive "${pids[@]}" || return 0
         sleep 0.05
     done

@@ -4,7 +4,7 @@ set -uo pipefail
 source deploy/local/lib.sh
 set +e
 
-EXTENDER_BIN=${LOCKSTEP_EXTENDER:-build/release/bin/lockstep-extender}
+EXTENDER_BIN=${LOCKSTEP_EXTENDER:-$PWD/build/release/bin/lockstep-extender}
 LOCKSTEP_BIN=${LOCKSTEP_CLI:-build/release/bin/lockstep}
 
 # up NAME OPTION...: a cluster for this script, taken down when it ends.
@@ -13,7 +13,7 @@ up() {
     shift
     trap 'bash deploy/local/down.sh --name "$NAME" >&2' EXIT
     bash deploy/local/down.sh --name "$NAME" >&2
-    bash deploy/local/up.sh --name "$NAME" --extender-bin "$PWD/$EXTENDER_BIN" "$@" >&2 || exit 1
+    bash deploy/local/up.sh --name "$NAME" --extender-bin "$EXTENDER_BIN" "$@" >&2 || exit 1
     source "$RUN/env.sh"
 }
 

@@ -9,7 +9,7 @@ run_ctest asan unit || bad=1
 # Whether the extender ended badly shows in no exit code of a script: its reports go to files.
 reports=$PWD/build/test-logs/sanitizer
 rm -f "$reports".*
-scripts=$(grep -lE 'deploy/local/(up|demo)\.sh' tests/e2e/*.sh 2>/dev/null | xargs -r grep -L -e '--lockstep no')
+scripts=$(grep -l '^source tests/e2e/lib.sh' tests/e2e/*.sh)
 if [ -n "$scripts" ] && [ -x build/asan/bin/lockstep-extender ]; then
     build_preset release
     need_binaries
