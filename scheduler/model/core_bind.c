@@ -69,8 +69,10 @@ static void vote_ordinary(struct core *core, struct pod *pod, const char *name, 
 {
     struct node *node = cluster_node(&core->cluster, name);
 
-    if (pod->hold.node) /* a second call: kube-scheduler gave the first one up */
-        core__release_hold(core, pod, "a newer bind call took this one's place");
+    if (pod->hold.node) { /* an earlier binding may have been applied: the watch or its deadline tells */
+        core__reply(core, ticket, "an earlier binding of this pod is not settled yet");
+        return;
+    }
     if (node && node->object && node_room(node, &pod->requests) == 0) {
         core__reply(core, ticket, "no room on the node beside what is held for gangs");
         return;
@@ -104,12 +106,15 @@ static void ordinary_bind_done(struct core *core, struct pod *pod, const struct 
 {
     char text[NAME_TEXT + 64];
 
-    if (event->result == WRITE_OK) {
-        core__reply(core, pod->hold.ticket, "");
-        pod->hold.ticket = 0; /* the hold stays until the pod is seen on its node */
+    pod->hold.write = 0;
+    snprintf(text, sizeof(text), "binding: %s: %s", write_result_name(event->result), event->text);
+    if (event->result == WRITE_OK || event->result == WRITE_UNKNOWN ||
+        event->result == WRITE_CONFLICT) {
+        /* It is, or may be, bound: the hold stays until the pod is seen or the deadline passes. */
+        core__reply(core, pod->hold.ticket, event->result == WRITE_OK ? "" : text);
+        pod->hold.ticket = 0;
         return;
     }
-    snprintf(text, sizeof(text), "binding: %s: %s", write_result_name(event->result), event->text);
     core__release_hold(core, pod, text);
 }
 
@@ -241,6 +246,7 @@ static void member_bind_done(struct core *core, struct pod *pod, struct slot *sl
         slot->ticket = 0;
         return;
     }
+    slot->unsure |= event->result == WRITE_UNKNOWN || event->result == WRITE_CONFLICT;
     /* 409: bound already, by an earlier try whose answer was lost, or by somebody else: the watch
      * tells. 404: the pod is going. The rest may pass: the gang's deadline ends the retries. */
     slot_retry(core, gang, slot);
@@ -271,7 +277,7 @@ void core__saw_bound(struct core *core, struct pod *pod)
     if (!gang || pod->slot < 0)
         return;
     slot = &gang->slots[pod->slot];
-    slot_unhold(&core->cluster, slot, &gang->requests);
+    slot_unhold(&core->cluster, slot);
     if (slot->state != SLOT_BOUND && slot->state != SLOT_DONE) {
         bool ours = slot->node && strcmp(slot->node->name, pod->object->node) == 0;
 

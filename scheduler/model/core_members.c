@@ -143,7 +143,7 @@ static void slot_vacate(struct core *core, struct gang *gang, struct slot *slot)
     core__reply(core, slot->ticket, "the pod left its gang");
     slot->ticket = 0;
     slot->pod = NULL;
-    slot->nominated = false;
+    slot->nominated = slot->unsure = false;
     slot->cleared = slot->tries = 0;
     slot->write = 0;
     slot->state = SLOT_EMPTY;
@@ -191,7 +191,7 @@ void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struc
     struct slot *slot = &gang->slots[index];
 
     slot->pod = pod;
-    slot->nominated = false;
+    slot->nominated = slot->unsure = false;
     slot->cleared = slot->tries = 0;
     slot->state = pod->object->phase == POD_SUCCEEDED ? SLOT_DONE
                   : pod->object->node[0]              ? SLOT_BOUND

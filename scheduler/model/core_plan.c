@@ -257,8 +257,14 @@ static void seat_members(struct core *core, struct gang *gang)
 /* Slots are made only for a gang of which nothing is bound, so each takes a hold. */
 static int take_plan(struct core *core, struct gang *gang, const struct plan *plan)
 {
-    if (gang_make_slots(gang, gang->size) < 0)
+    char *key = strdup(gang->members[0]->object->shape.key);
+
+    if (!key || gang_make_slots(gang, gang->size) < 0) {
+        free(key);
         return -ENOMEM;
+    }
+    free(gang->shape_key);
+    gang->shape_key = key;
     for (uint32_t i = 0; i < plan->nshares; i++) {
         const struct plan_share *share = &plan->shares[i];
 
@@ -420,7 +426,7 @@ void core__release_plan(struct core *core, struct gang *gang, const char *why)
             slot->pod->slot = -1;
             slot->pod->refused = true; /* it was sent back: it needs a wake-up next time */
         }
-        slot_unhold(&core->cluster, slot, &gang->requests);
+        slot_unhold(&core->cluster, slot);
         slot_set_node(&core->cluster, slot, NULL);
     }
     gang->nslots = 0;

@@ -132,7 +132,7 @@ static int check_holds(const struct core *core, struct err *err)
     for (size_t i = 0; i < core->all.n; i++)
         for (uint32_t s = 0; s < core->all.items[i]->nslots; s++)
             if (core->all.items[i]->slots[s].held)
-                owned += core->all.items[i]->requests.v[RES_PODS];
+                owned += core->all.items[i]->slots[s].hold.v[RES_PODS];
     for (size_t i = 0; i < core->nheld; i++)
         owned += core->held[i]->requests.v[RES_PODS];
     for (size_t i = 0; i < core->cluster.nnodes; i++)

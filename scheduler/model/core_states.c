@@ -100,11 +100,9 @@ static void settle_forming(struct core *core, struct gang *gang)
 
 static void fill_slots(struct core *core, struct gang *gang)
 {
-    const char *key = NULL;
+    const char *key = gang->shape_key;
     uint32_t next = 0;
 
-    for (uint32_t i = 0; i < gang->nslots && !key; i++)
-        key = gang->slots[i].pod ? gang->slots[i].pod->object->shape.key : NULL;
     for (size_t i = 0; i < gang->nmembers; i++) {
         struct pod *pod = gang->members[i];
         int32_t index = pod->object->index;
@@ -138,7 +136,7 @@ static bool check_nodes(struct core *core, struct gang *gang)
         if (!core->nodes_changed && !gang->dirty)
             continue;
         for (unsigned r = 0; r < RES_MAX && node->object; r++)
-            overfull |= gang->requests.v[r] > 0 &&
+            overfull |= slot->hold.v[r] > 0 &&
                         node->used.v[r] + node->held.v[r] > node->total.v[r];
         if (!node->object || overfull ||
             (slot->pod && !node_admits(node, &slot->pod->object->shape))) {
@@ -166,10 +164,23 @@ static void planned_too_late(struct core *core, struct gang *gang)
                      voted, slots);
 }
 
+/* A workload of the same name with other requests has come: the plan is not for it. */
+static bool shape_changed(const struct gang *gang)
+{
+    for (size_t i = 0; i < gang->nmembers; i++)
+        if (gang->shape_key && strcmp(gang->members[i]->object->shape.key, gang->shape_key) != 0)
+            return true;
+    return false;
+}
+
 static void settle_planned(struct core *core, struct gang *gang)
 {
     uint32_t empty;
 
+    if (shape_changed(gang)) {
+        core__release_plan(core, gang, "the gang's pods changed what they ask for");
+        return;
+    }
     if (!check_nodes(core, gang))
         return;
     fill_slots(core, gang);
@@ -196,10 +207,13 @@ static void settle_planned(struct core *core, struct gang *gang)
 static void binding_too_late(struct core *core, struct gang *gang)
 {
     uint32_t bound = gang_bound(gang);
+    bool unsure = false;
 
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        unsure |= gang->slots[i].write != 0 || gang->slots[i].unsure;
     gang->failures++;
     gang->not_before_ns = core->now_ns + backoff(gang->failures);
-    if (bound == 0) {
+    if (bound == 0 && !unsure) {
         core__release_plan(core, gang, "the gang could not be bound in time");
         core__set_reason(core, gang, REASON_BIND_FAILED,
                          "the API server took none of the gang's bindings in time; trying again");
@@ -290,7 +304,7 @@ static void release_slots(struct core *core, struct gang *gang)
     for (uint32_t i = 0; i < gang->nslots; i++) {
         core__reply(core, gang->slots[i].ticket, "the gang is gone");
         gang->slots[i].ticket = 0;
-        slot_unhold(&core->cluster, &gang->slots[i], &gang->requests);
+        slot_unhold(&core->cluster, &gang->slots[i]);
     }
 }
 

@@ -82,6 +82,7 @@ void gang_free(struct cluster *cluster, struct gang *gang)
     free(gang->ns);
     free(gang->name);
     free(gang->role);
+    free(gang->shape_key);
     free(gang->members);
     free(gang->slots);
     free(gang->excluded);
@@ -169,15 +170,16 @@ void slot_hold(struct slot *slot, const struct resources *requests)
 {
     if (slot->held || !slot->node)
         return;
-    node_hold(slot->node, requests);
+    slot->hold = *requests;
+    node_hold(slot->node, &slot->hold);
     slot->held = true;
 }
 
-void slot_unhold(struct cluster *cluster, struct slot *slot, const struct resources *requests)
+void slot_unhold(struct cluster *cluster, struct slot *slot)
 {
     if (!slot->held)
         return;
-    node_unhold(cluster, slot->node, requests);
+    node_unhold(cluster, slot->node, &slot->hold);
     slot->held = false;
 }
 

@@ -53,7 +53,9 @@ struct slot {
     struct pod *pod;
     struct node *node; /* a reference; NULL: not planned */
     enum slot_state state;
-    bool held; /* the pod's requests are counted in node->held */
+    bool held; /* `hold` is counted in node->held */
+    struct resources hold;
+    bool unsure; /* a binding's answer was lost: it may have been applied */
     bool nominated; /* the wake-and-steer write for this pod was sent for this plan */
     uint8_t cleared; /* how often kube-scheduler undid our nomination: it failed there in-tree */
     uint8_t tries; /* failed binding writes in a row */
@@ -113,6 +115,7 @@ struct gang {
     uint32_t min; /* members that must start together; 0: unknown */
     uint32_t size; /* slots wanted: max(min, members seen) */
     struct resources requests; /* of one member, as the plan counted them */
+    char *shape_key; /* of the members that the plan is for, NULL: no plan yet */
     int required_level, preferred_level; /* plan.h's indices, -1: none */
     char *role; /* "worker" unless said otherwise */
     int32_t priority;
@@ -158,9 +161,9 @@ void gang_sort_members(struct gang *gang); /* by index, then name */
 int gang_make_slots(struct gang *gang, uint32_t n);
 int gang_more_slots(struct gang *gang, uint32_t n); /* appends empty slots up to n */
 void slot_set_node(struct cluster *cluster, struct slot *slot, struct node *node);
-/* A slot holds what its gang's plan counted for one member. */
+/* A slot remembers what it holds, as a replacement may ask for something else. */
 void slot_hold(struct slot *slot, const struct resources *requests);
-void slot_unhold(struct cluster *cluster, struct slot *slot, const struct resources *requests);
+void slot_unhold(struct cluster *cluster, struct slot *slot);
 
 uint32_t gang_count(const struct gang *gang, enum slot_state state);
 uint32_t gang_bound(const struct gang *gang); /* slots bound or done */
