@@ -63,9 +63,10 @@ static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod)
     for (uint32_t i = 0; i < gang->nslots; i++) {
         struct slot *slot = &gang->slots[i];
 
-        if (slot->pod || !slot->node || (index >= 0 && (uint32_t)index != i))
-            continue;
-        slot_hold(slot, &gang->requests);
+        if (slot->pod || !slot->node || (index >= 0 && (uint32_t)index != i) ||
+            node_room(slot->node, &pod->requests) == 0)
+            continue; /* without room there the gang looks for another place */
+        slot_hold(slot, &pod->requests);
         core__slot_take(core, gang, i, pod);
         return;
     }

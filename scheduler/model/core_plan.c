@@ -329,12 +329,14 @@ static bool try_plan(struct core *core, struct gang *gang)
 
 /* ---- the queue -------------------------------------------------------------------------------- */
 
-/* A backoff or an exclusion has run out: worth another try though no room appeared. */
+/* Members changed, or a backoff or an exclusion ran out: worth another try though no room appeared. */
 static bool wait_is_over(const struct core *core, const struct gang *gang)
 {
     for (size_t i = 0; i < gang->nexcluded; i++)
         if (gang->excluded[i].until_ns <= core->now_ns)
             return true;
+    if (gang->changes != gang->tried_changes)
+        return true;
     return gang->not_before_ns > 0 && gang->not_before_ns <= core->now_ns;
 }
 
@@ -342,7 +344,8 @@ void core__queue(struct core *core, struct gang *gang)
 {
     if (gang->ready) {
         if (wait_is_over(core, gang)) {
-            gang->not_before_ns = 0;
+            if (gang->not_before_ns <= core->now_ns)
+                gang->not_before_ns = 0;
             gang->tried_version = 0;
             core->ready_changed = true;
         }
@@ -384,6 +387,7 @@ static void try_turn(struct core *core, struct gang *gang)
         return;
     }
     gang->tried_version = core->cluster.capacity_version;
+    gang->tried_changes = gang->changes;
     if (try_plan(core, gang)) {
         gang->ready = false;
         gang->failures = 0;
@@ -501,6 +505,8 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
     struct slot *slot;
     struct node *node;
 
+    if (index < 0 && gang->state == GANG_BINDING)
+        return false; /* more than the plan is for: after it is finished */
     if (index < 0) {
         index = (int)gang->nslots;
         if (gang_more_slots(gang, gang->nslots + 1) < 0)
@@ -513,6 +519,8 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
         return true;
     }
     gang->requests = pod->requests;
+    if (slot->held && memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0)
+        slot_unhold(&core->cluster, slot); /* it asks for something else than its predecessor */
     node = slot->node;
     if (!slot->held && (!node || !in_pool(core, node) || !node_admits(node, &pod->object->shape) ||
                         node_room(node, &gang->requests) == 0))

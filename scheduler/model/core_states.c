@@ -229,7 +229,10 @@ static void binding_too_late(struct core *core, struct gang *gang)
 
 static void settle_binding(struct core *core, struct gang *gang)
 {
-    fill_slots(core, gang);
+    /* A member that was deleted meanwhile: its replacement takes the slot, or room elsewhere. */
+    for (size_t i = 0; i < gang->nmembers; i++)
+        if (gang->members[i]->slot < 0)
+            core__refill(core, gang, gang->members[i]);
     if (gang->persisted)
         core__post_bindings(core, gang);
     if (gang_bound(gang) == gang->nslots) {

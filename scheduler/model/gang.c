@@ -104,6 +104,7 @@ int gang_add_member(struct gang *gang, struct pod *pod)
         gang->members_size = size;
     }
     gang->members[gang->nmembers++] = pod;
+    gang->changes++;
     pod->gang = gang;
     pod->slot = -1;
     return 0;
@@ -117,6 +118,7 @@ void gang_remove_member(struct gang *gang, struct pod *pod)
         gang->members[i] = gang->members[--gang->nmembers];
         break;
     }
+    gang->changes++;
     pod->gang = NULL;
     pod->slot = -1;
 }

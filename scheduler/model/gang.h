@@ -137,6 +137,7 @@ struct gang {
     int64_t state_since_s; /* wall clock, for the conditions */
     int64_t not_before_ns; /* backoff after a failed attempt */
     uint32_t failures;
+    uint32_t changes, tried_changes; /* of membership; at the last failed plan */
     uint64_t tried_version; /* cluster.capacity_version at the last failed plan */
     struct excluded *excluded;
     size_t nexcluded, excluded_size;

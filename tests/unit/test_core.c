@@ -313,6 +313,52 @@ static void a_recreated_member_takes_its_old_place(void **state)
     assert_int_equal(the_gang(world, "g")->state, GANG_RUNNING);
 }
 
+static void a_lost_answer_for_an_ordinary_pod_keeps_its_room(void **state)
+{
+    struct world *world = *state;
+    struct core_counts counts;
+
+    put_pod(world, make_pod("plain", 8, "", 0));
+    vote(world, "plain", "n0");
+    answer_writes(world, ACT_BIND, WRITE_UNKNOWN);
+    core_counts(world->core, &counts);
+    assert_int_equal(counts.holds, 1);
+    add_gang(world, "g", 8, 8);
+    assert_int_equal(the_gang(world, "g")->state, GANG_WAITING);
+    pass_time(world, 51 * SECOND);
+    core_counts(world->core, &counts);
+    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+}
+
+static void members_that_ask_for_something_else_get_a_new_plan(void **state)
+{
+    struct world *world = *state;
+
+    put_pod(world, make_pod("g-0", 4, "g", 2));
+    assert_string_equal(planned(world, "g-0"), "n0");
+    drop_pod(world, "g-0");
+    put_pod(world, make_pod("old", 4, "h", 2));
+    put_pod(world, make_pod("new", 8, "h", 2));
+    assert_int_equal(the_gang(world, "h")->reason.code, REASON_UNSUPPORTED);
+    drop_pod(world, "old");
+    put_pod(world, make_pod("newer", 8, "h", 2));
+    assert_int_equal(the_gang(world, "h")->state, GANG_PLANNED);
+    assert_string_not_equal(planned(world, "new"), planned(world, "newer"));
+}
+
+static void a_replacement_during_binding_needs_room_of_its_own(void **state)
+{
+    struct world *world = *state;
+
+    put_pod(world, make_pod("g-0", 4, "g", 1));
+    vote(world, "g-0", "n0");
+    assert_int_equal(the_gang(world, "g")->state, GANG_BINDING);
+    put_pod(world, make_pod("g-1", 8, "g", 1)); /* one more than the plan is for */
+    drop_pod(world, "g-0");
+    assert_string_equal(planned(world, "g-1"), "n0");
+    use_node(world, "n7", "other", 8); /* core_check() after each step sees no node overcommitted */
+}
+
 static void an_unknown_level_is_named(void **state)
 {
     struct world *world = *state;
@@ -355,6 +401,9 @@ int main(void)
         CASE(a_restart_finishes_a_stored_binding_without_votes),
         CASE(a_lost_bind_answer_is_settled_by_the_watch),
         CASE(a_recreated_member_takes_its_old_place),
+        CASE(a_lost_answer_for_an_ordinary_pod_keeps_its_room),
+        CASE(members_that_ask_for_something_else_get_a_new_plan),
+        CASE(a_replacement_during_binding_needs_room_of_its_own),
         CASE(an_unknown_level_is_named),
         CASE(nothing_is_planned_before_the_caches_are_complete),
     };
