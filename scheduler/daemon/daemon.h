@@ -49,6 +49,7 @@ struct daemon {
     struct kube_watch *watches[WATCHES];
     _Atomic int synced; /* watches that have listed once */
     _Atomic int64_t beat_ns; /* when the loop last went round */
+    _Atomic int64_t violations; /* broken invariants seen, see core_check() */
 };
 
 /* queue.c */

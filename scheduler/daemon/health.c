@@ -74,7 +74,7 @@ static enum http_outcome metrics(void *context, const struct http_request *reque
     metric_set(&plans, (int64_t)counts.plans);
     metric_set(&replans, (int64_t)counts.replans);
     metric_set(&binds, (int64_t)counts.binds);
-    metric_set(&violations, (int64_t)counts.violations);
+    metric_set(&violations, atomic_load(&daemon->violations));
     reply->type = "text/plain; version=0.0.4";
     metrics_write(&reply->body, own, sizeof(own) / sizeof(own[0]));
     metrics_write(&reply->body, verb_metrics, verb_metrics_n);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "scheduler/daemon/daemon.h"
 
+#define CHECK_EVERY_NS INT64_C(10000000000)
 #define BATCH 512 /* events under one write lock: filter waits at most for these */
 
 static void step_batch(struct daemon *daemon, struct event *events, size_t n,
@@ -19,10 +20,26 @@ static void step_batch(struct daemon *daemon, struct event *events, size_t n,
     pthread_rwlock_unlock(&daemon->core_lock);
 }
 
+/* The invariants are watched in production too: a broken one is a bug to report, never to hide. */
+static void check_sometimes(struct daemon *daemon, int64_t *last_ns)
+{
+    int64_t now = clock_boot_ns();
+    struct err err = ERR_INIT;
+
+    if (now - *last_ns < CHECK_EVERY_NS)
+        return;
+    *last_ns = now;
+    if (core_check(daemon->core, &err) == 0)
+        return;
+    atomic_fetch_add(&daemon->violations, 1);
+    log_line(LOG_ERROR, "core", "broken invariant: %s", err.text);
+}
+
 void daemon_loop(struct daemon *daemon)
 {
     struct event *events = calloc(BATCH, sizeof(*events));
     struct actions actions = {0};
+    int64_t last_check_ns = clock_boot_ns();
     bool running = events != NULL;
     size_t n;
 
@@ -33,6 +50,7 @@ void daemon_loop(struct daemon *daemon)
         atomic_store(&daemon->beat_ns, clock_boot_ns());
         step_batch(daemon, events, n, &actions);
         daemon_act(daemon, &actions);
+        check_sometimes(daemon, &last_check_ns);
         actions_clear(&actions);
     }
     actions_release(&actions);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -155,6 +156,18 @@ static void *wait_for_signal(void *context)
     return NULL;
 }
 
+/* Each held bind call is a connection: a soft limit of 1,024 files would end gangs at that size. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_line(LOG_WARN, "main", "cannot raise the limit of open files: large gangs may not bind");
+}
+
 static void block_signals(void)
 {
     sigset_t signals;
@@ -185,6 +198,7 @@ static int run(struct daemon *daemon, struct err *err)
     if (!daemon->core)
         return err_set(err, -1, "out of memory");
     block_signals();
+    raise_file_limit();
     queue_init(&daemon->queue);
     pthread_rwlock_init(&daemon->core_lock, NULL);
     r = pthread_create(&waiter, NULL, wait_for_signal, daemon) == 0 ? start(daemon, err) : -1;

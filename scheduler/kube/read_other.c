@@ -160,7 +160,8 @@ int read_job(const json_t *object, struct obj_job **ret, struct err *err)
         return -ENOMEM;
     job->indexed = mode && strcmp(mode, "Indexed") == 0;
     job->suspended = read__flag(spec, "suspend");
-    job->finished = job_finished(json_object_get(json_object_get(object, "status"), "conditions"));
+    job->finished = json_is_string(json_object_get(meta, "deletionTimestamp")) ||
+                    job_finished(json_object_get(json_object_get(object, "status"), "conditions"));
     job->ns = read__copy(*reading.ns ? reading.ns : "default");
     r = job->ns ? read__text(&reading, meta, "name", &job->name) : -ENOMEM;
     if (r == 0)

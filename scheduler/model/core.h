@@ -59,7 +59,7 @@ bool core_is_member(const struct core *core, const char *pod_uid);
 /* ---- what people ask ---------------------------------------------------------------------- */
 
 struct core_counts {
-    size_t nodes, pods, gangs, gangs_waiting, holds, violations;
+    size_t nodes, pods, gangs, gangs_waiting, holds;
     uint64_t plans, replans, binds, steps;
 };
 void core_counts(const struct core *core, struct core_counts *ret_counts);

@@ -35,7 +35,7 @@ struct core {
     uint64_t next_ticket;
     int64_t now_ns, epoch_s, next_wake_ns;
     struct actions *out; /* of the step or settle under way */
-    uint64_t plans, replans, binds, steps, violations;
+    uint64_t plans, replans, binds, steps;
 };
 
 /* ---- actions (core_actions.c) --------------------------------------------------------------- */
@@ -59,6 +59,7 @@ void core__group_key(const struct obj_group *group, char *ret, size_t size);
 /* ---- what a gang wants (core_wants.c) --------------------------------------------------------- */
 /* Fills min, size, levels, role, priority from members, Job and PodGroup; false: reason is set. */
 bool core__wants(struct core *core, struct gang *gang);
+const struct obj_job *core__job_of(const struct core *core, const struct obj_pod *pod); /* or NULL */
 
 /* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
 void core__refresh_levels(struct core *core);

@@ -54,7 +54,6 @@ void core_counts(const struct core *core, struct core_counts *ret_counts)
         .pods = core->cluster.pods_by_uid.n,
         .gangs = core->all.n,
         .holds = core->nheld,
-        .violations = core->violations,
         .plans = core->plans,
         .replans = core->replans,
         .binds = core->binds,

@@ -276,6 +276,15 @@ static void count_phases(const struct gang *gang, uint32_t *ret_running, uint32_
     }
 }
 
+/* Its Job is gone, ended or suspended: pods that go now are not missed. */
+static bool is_leaving(const struct core *core, const struct gang *gang)
+{
+    const struct obj_pod *pod = gang->members[0]->object;
+    const struct obj_job *job = core__job_of(core, pod);
+
+    return pod->owner.kind == OWNER_JOB && (!job || job->finished || job->suspended);
+}
+
 static void settle_bound(struct core *core, struct gang *gang)
 {
     uint32_t bound, running, done, min;
@@ -288,6 +297,8 @@ static void settle_bound(struct core *core, struct gang *gang)
     if (done > 0 && done == gang->nmembers && done >= min) {
         core__set_reason(core, gang, REASON_NONE, "%s", "");
         core__set_state(core, gang, GANG_DONE);
+    } else if (bound < min && is_leaving(core, gang)) {
+        return;
     } else if (bound < min) {
         core__set_state(core, gang, GANG_BROKEN);
         core__set_reason(core, gang, REASON_BELOW_MIN,

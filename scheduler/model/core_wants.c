@@ -47,7 +47,7 @@ static const struct obj_group *group_of(const struct core *core, const struct ga
     return hashmap_get(&core->groups, key);
 }
 
-static const struct obj_job *job_of(const struct core *core, const struct obj_pod *pod)
+const struct obj_job *core__job_of(const struct core *core, const struct obj_pod *pod)
 {
     char key[KEY_TEXT];
 
@@ -61,7 +61,7 @@ static const struct obj_job *job_of(const struct core *core, const struct obj_po
 static uint32_t wanted_min(struct core *core, struct gang *gang, const struct obj_pod *pod)
 {
     const struct obj_group *group = group_of(core, gang);
-    const struct obj_job *job = job_of(core, pod);
+    const struct obj_job *job = core__job_of(core, pod);
 
     if (gang->kind == GANG_GROUP_NATIVE || gang->kind == GANG_GROUP_SIGS) {
         if (!group)

@@ -121,7 +121,8 @@ struct obj_job {
     char *ns, *name, *uid;
     int32_t parallelism;
     int32_t completions; /* -1: not set */
-    bool indexed, suspended, finished;
+    bool indexed, suspended;
+    bool finished; /* complete, failed, or being deleted */
     int64_t created_s;
     struct obj_pod *template; /* a pod as this Job makes them, without uid, name and node */
 };

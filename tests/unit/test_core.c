@@ -359,6 +359,26 @@ static void a_replacement_during_binding_needs_room_of_its_own(void **state)
     use_node(world, "n7", "other", 8); /* core_check() after each step sees no node overcommitted */
 }
 
+static void a_job_that_was_deleted_does_not_break_its_gang(void **state)
+{
+    struct world *world = *state;
+
+    for (int i = 0; i < 2; i++) { /* bound pods of a Job that the API server does not have any more */
+        struct obj_pod *pod = make_pod(i ? "g-1" : "g-0", 8, "g", 2);
+
+        pod->owner.kind = OWNER_JOB;
+        set_text(&pod->owner.name, "job");
+        set_text(&pod->node, i ? "n1" : "n0");
+        pod->phase = POD_RUNNING;
+        put_pod(world, pod);
+    }
+    assert_int_equal(the_gang(world, "g")->state, GANG_RUNNING);
+    drop_pod(world, "g-0");
+    assert_int_equal(the_gang(world, "g")->state, GANG_RUNNING);
+    drop_pod(world, "g-1");
+    assert_null(core_gang(world->core, "ns", "g"));
+}
+
 static void an_unknown_level_is_named(void **state)
 {
     struct world *world = *state;
@@ -404,6 +424,7 @@ int main(void)
         CASE(a_lost_answer_for_an_ordinary_pod_keeps_its_room),
         CASE(members_that_ask_for_something_else_get_a_new_plan),
         CASE(a_replacement_during_binding_needs_room_of_its_own),
+        CASE(a_job_that_was_deleted_does_not_break_its_gang),
         CASE(an_unknown_level_is_named),
         CASE(nothing_is_planned_before_the_caches_are_complete),
     };
