@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/parse.h"
 #include "base/tls_files.h"
@@ -18,6 +19,7 @@
 #define HEADER_MEMORY ((size_t)64 << 10)
 #define IDLE_S 300u /* longer than Go's 90 s, so that the client closes idle connections */
 #define BUCKETS 1024
+#define STOP_MS 2000u /* for answers to leave when the server stops */
 #define CLIENT_OK ((void *)1)
 #define CLIENT_REFUSED ((void *)2)
 
@@ -43,6 +45,7 @@ struct http_server {
     struct call *held[BUCKETS];
     uint64_t next_token;
     unsigned nheld;
+    unsigned ncalls; /* begun and not completed */
     bool stopping;
 };
 
@@ -297,6 +300,9 @@ static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *
     if (!call)
         return MHD_NO;
     *ret_call = call;
+    pthread_mutex_lock(&server->lock);
+    server->ncalls++;
+    pthread_mutex_unlock(&server->lock);
     call->server = server;
     call->connection = connection;
     call->body.max = server->options.body_max;
@@ -383,6 +389,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     pthread_mutex_lock(&server->lock);
     if (call->held)
         table_take(server, call->token);
+    server->ncalls--;
     pthread_mutex_unlock(&server->lock);
     strbuf_release(&call->body);
     strbuf_release(&call->reply.body);
@@ -529,12 +536,28 @@ static void release_held(struct http_server *server)
     pthread_mutex_unlock(&server->lock);
 }
 
+/* Answers are on their way: MHD would close their connections first. */
+static void wait_for_calls(struct http_server *server)
+{
+    for (unsigned i = 0; i < STOP_MS / 10; i++) {
+        unsigned n;
+
+        pthread_mutex_lock(&server->lock);
+        n = server->ncalls;
+        pthread_mutex_unlock(&server->lock);
+        if (n == 0)
+            return;
+        usleep(10000);
+    }
+}
+
 void http_server_stop(struct http_server *server)
 {
     if (!server)
         return;
     if (server->daemon) {
         release_held(server);
+        wait_for_calls(server);
         forget_listener(server->files);
         MHD_stop_daemon(server->daemon);
     }

@@ -1,0 +1,280 @@
+/* The server with real TLS over loopback: who may call, held calls, certificates that change. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/http_client.h"
+#include "base/http_server.h"
+
+#define HELD 200
+
+static char directory[64];
+
+struct fixture {
+    struct http_server *server;
+    uint64_t tokens[HELD];
+    _Atomic int held, answered, last_status;
+};
+
+static enum http_outcome echo(void *context, const struct http_request *request,
+                              struct http_reply *reply)
+{
+    (void)context;
+    strbuf_add(&reply->body, request->body, request->len);
+    return HTTP_DONE;
+}
+
+static enum http_outcome hold(void *context, const struct http_request *request,
+                              struct http_reply *reply)
+{
+    struct fixture *fixture = context;
+    int n = atomic_load(&fixture->held);
+
+    (void)reply;
+    while (!atomic_compare_exchange_weak(&fixture->held, &n, n + 1))
+        ;
+    if (n < HELD)
+        fixture->tokens[n] = request->token;
+    return HTTP_HELD;
+}
+
+static const struct http_route routes[] = {{"POST", "/echo", echo}, {"POST", "/hold", hold}, {0}};
+
+static const char *file(const char *name)
+{
+    static char paths[8][128];
+    static int next;
+    char *path = paths[next++ % 8];
+
+    snprintf(path, 128, "%s/%s", directory, name);
+    return path;
+}
+
+static void make_certificates(const char *where)
+{
+    char command[256];
+
+    snprintf(command, sizeof(command), "bash %s/deploy/certs.sh %s >/dev/null 2>&1", SOURCE_DIR, where);
+    assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): a test's own script */
+}
+
+static void start(struct fixture *fixture, const char *const *clients)
+{
+    struct http_server_options options = {.listen = "127.0.0.1:0",
+                                          .cert_file = file("verbs-server.crt"),
+                                          .key_file = file("verbs-server.key"),
+                                          .ca_file = file("ca.crt"),
+                                          .clients = clients,
+                                          .routes = routes,
+                                          .context = fixture,
+                                          .body_max = 1000};
+    struct err err = ERR_INIT;
+
+    *fixture = (struct fixture){0};
+    if (http_server_start(&options, &fixture->server, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static struct http_client *connect_as(const struct fixture *fixture, const char *who, const char *ca)
+{
+    char url[64], cert[64], key[64];
+    struct http_endpoint endpoint = {.url = url, .ca_file = ca};
+    struct http_client *client;
+
+    snprintf(url, sizeof(url), "https://127.0.0.1:%u", http_server_port(fixture->server));
+    snprintf(cert, sizeof(cert), "%s.crt", who);
+    snprintf(key, sizeof(key), "%s.key", who);
+    if (*who) {
+        endpoint.cert_file = file(cert);
+        endpoint.key_file = file(key);
+    }
+    assert_int_equal(http_client_start(&endpoint, HELD, &client, NULL), 0);
+    return client;
+}
+
+static void on_done(void *context, int status, const char *body, size_t len, int retry_after_s)
+{
+    struct fixture *fixture = context;
+
+    (void)body;
+    (void)len;
+    (void)retry_after_s;
+    atomic_store(&fixture->last_status, status);
+    atomic_fetch_add(&fixture->answered, 1);
+}
+
+static void send(struct http_client *client, struct fixture *fixture, const char *path,
+                 const char *body)
+{
+    struct http_call call = {.method = "POST", .path = path, .body = body, .timeout_s = 20,
+                             .answer_max = 65536, .context = fixture, .on_done = on_done};
+
+    assert_int_equal(http_client_send(client, &call), 0);
+}
+
+static void wait_for(_Atomic int *counter, int n)
+{
+    for (int i = 0; i < 2000 && atomic_load(counter) < n; i++)
+        usleep(10000);
+    assert_int_equal(atomic_load(counter), n);
+}
+
+static int status_as(struct fixture *fixture, const char *who, const char *body)
+{
+    struct http_client *client = connect_as(fixture, who, file("ca.crt"));
+    int before = atomic_load(&fixture->answered);
+
+    send(client, fixture, "/echo", body);
+    wait_for(&fixture->answered, before + 1);
+    http_client_stop(client);
+    return atomic_load(&fixture->last_status);
+}
+
+static void only_named_certificates_of_the_ca_may_call(void **state)
+{
+    static const char *const clients[] = {"lockstep-kube-scheduler", NULL};
+    struct fixture fixture;
+    char rogue[80], path[128];
+
+    (void)state;
+    start(&fixture, clients);
+    assert_int_equal(status_as(&fixture, "scheduler-client", "{}"), 200);
+    assert_int_not_equal(status_as(&fixture, "", "{}"), 200);
+    assert_int_equal(status_as(&fixture, "agents-server", "{}"), 403); /* same CA, another name */
+    snprintf(rogue, sizeof(rogue), "%s/rogue", directory);
+    make_certificates(rogue);
+    snprintf(path, sizeof(path), "rogue/scheduler-client"); /* another CA, the right name */
+    assert_int_not_equal(status_as(&fixture, path, "{}"), 200);
+    http_server_stop(fixture.server);
+}
+
+static void too_long_a_body_is_refused_and_the_next_call_served(void **state)
+{
+    struct fixture fixture;
+    char body[2000];
+
+    (void)state;
+    memset(body, 'x', sizeof(body));
+    body[sizeof(body) - 1] = '\0';
+    start(&fixture, NULL);
+    assert_int_equal(status_as(&fixture, "scheduler-client", body), 413);
+    assert_int_equal(status_as(&fixture, "scheduler-client", "{}"), 200);
+    http_server_stop(fixture.server);
+}
+
+static void held_calls_are_answered_from_another_thread(void **state)
+{
+    struct fixture fixture;
+    struct http_client *client;
+
+    (void)state;
+    start(&fixture, NULL);
+    client = connect_as(&fixture, "scheduler-client", file("ca.crt"));
+    for (int i = 0; i < HELD; i++)
+        send(client, &fixture, "/hold", "{}");
+    wait_for(&fixture.held, HELD);
+    assert_int_equal(http_server_held(fixture.server), HELD);
+    assert_int_equal(atomic_load(&fixture.answered), 0);
+    for (int i = 0; i < HELD; i++)
+        http_server_reply(fixture.server, fixture.tokens[i], 200, "{}", 2);
+    wait_for(&fixture.answered, HELD);
+    assert_int_equal(atomic_load(&fixture.last_status), 200);
+    assert_int_equal(http_server_held(fixture.server), 0);
+    http_server_reply(fixture.server, fixture.tokens[0], 200, "{}", 2); /* not held any more */
+    http_client_stop(client);
+    http_server_stop(fixture.server);
+}
+
+static void stopping_answers_what_is_held(void **state)
+{
+    struct fixture fixture;
+    struct http_client *client;
+
+    (void)state;
+    start(&fixture, NULL);
+    client = connect_as(&fixture, "scheduler-client", file("ca.crt"));
+    send(client, &fixture, "/hold", "{}");
+    wait_for(&fixture.held, 1);
+    http_server_stop(fixture.server);
+    wait_for(&fixture.answered, 1);
+    assert_int_equal(atomic_load(&fixture.last_status), 503);
+    http_client_stop(client);
+}
+
+/* The certificate of another CA replaces the old one while the server runs. */
+static void a_changed_certificate_is_served_without_a_restart(void **state)
+{
+    struct fixture fixture;
+    struct http_client *client;
+    char other[80], command[512];
+
+    (void)state;
+    start(&fixture, NULL);
+    assert_int_equal(status_as(&fixture, "scheduler-client", "{}"), 200);
+    snprintf(other, sizeof(other), "%s/other", directory);
+    make_certificates(other);
+    snprintf(command, sizeof(command), "cp %s/verbs-server.key %s/ && cp %s/verbs-server.crt %s/", other,
+             directory, other, directory);
+    assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c) */
+    usleep(1200000); /* files are looked at once a second */
+    client = connect_as(&fixture, "scheduler-client", file("other/ca.crt"));
+    send(client, &fixture, "/echo", "{}");
+    wait_for(&fixture.answered, 2);
+    assert_int_equal(atomic_load(&fixture.last_status), 200);
+    http_client_stop(client);
+    assert_int_equal(status_as(&fixture, "scheduler-client", "{}"), -ECONNREFUSED); /* the old CA */
+    http_server_stop(fixture.server);
+}
+
+static void plaintext_stays_on_loopback(void **state)
+{
+    struct http_server_options options = {.listen = "0.0.0.0:0", .routes = routes};
+    struct http_server *server;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(http_server_start(&options, &server, &err), -EPERM);
+    assert_non_null(strstr(err.text, "loopback only"));
+}
+
+static int make_directory(void **state)
+{
+    (void)state;
+    snprintf(directory, sizeof(directory), "/tmp/lockstep-test-XXXXXX");
+    if (!mkdtemp(directory))
+        return -1;
+    make_certificates(directory);
+    return 0;
+}
+
+static int remove_directory(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof(command), "rm -r %s", directory);
+    return system(command); /* NOLINT(cert-env33-c) */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_named_certificates_of_the_ca_may_call),
+        cmocka_unit_test(too_long_a_body_is_refused_and_the_next_call_served),
+        cmocka_unit_test(held_calls_are_answered_from_another_thread),
+        cmocka_unit_test(stopping_answers_what_is_held),
+        cmocka_unit_test(a_changed_certificate_is_served_without_a_restart),
+        cmocka_unit_test(plaintext_stays_on_loopback),
+    };
+
+    return cmocka_run_group_tests_name("http_server", tests, make_directory, remove_directory);
+}
