@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,8 @@
 #include "scheduler/kube/read_internal.h"
 
 #define FOUND_MAX 80 /* bytes of a bad value that a message shows */
+#define NAMESPACE_MAX 63
+#define FIELD_MAX 400 /* bytes of the name of a field */
 
 int read__begin(struct reading *reading, const json_t *object, const char *kind, struct err *err)
 {
@@ -14,12 +17,15 @@ int read__begin(struct reading *reading, const json_t *object, const char *kind,
     const char *ns = json_string_value(json_object_get(meta, "namespace"));
     const char *name = json_string_value(json_object_get(meta, "name"));
 
-    *reading = (struct reading){kind, ns ? ns : "", name ? name : "", err};
+    *reading = (struct reading){kind, ns ? ns : "", name ? name : "", "", err};
     if (!json_is_object(meta))
         return err_set(err, -EINVAL, "%s: metadata: missing, expected a mapping", kind);
     if (!name || !is_dns_subdomain(name, strlen(name)))
         return err_set(err, -EINVAL, "%s: metadata.name: found '%.80s', expected a DNS name", kind,
                        name ? name : "");
+    if (ns && *ns && (strlen(ns) > NAMESPACE_MAX || !is_dns_subdomain(ns, strlen(ns))))
+        return err_set(err, -EINVAL, "%s %s: metadata.namespace: found '%.80s', expected a DNS label",
+                       kind, name, ns);
     return 0;
 }
 
@@ -28,9 +34,26 @@ int read__bad(const struct reading *reading, const char *field, const json_t *fo
 {
     CLEANUP_FREE char *text = json_dumps(found, JSON_COMPACT | JSON_ENCODE_ANY);
 
-    return err_set(reading->err, -EINVAL, "%s %s%s%s: %s: found %.*s, expected %s", reading->kind,
-                   reading->ns, *reading->ns ? "/" : "", reading->name, field, FOUND_MAX,
-                   text ? text : "nothing", expected);
+    return err_set(reading->err, -EINVAL, "%s %s%s%s: %s%s: found %.*s, expected %s", reading->kind,
+                   reading->ns, *reading->ns ? "/" : "", reading->name, reading->within, field,
+                   FOUND_MAX, text ? text : "nothing", expected);
+}
+
+static int bad_entry(const struct reading *reading, const char *field, const char *key,
+                     const json_t *found, const char *expected)
+{
+    char path[FIELD_MAX];
+
+    snprintf(path, sizeof(path), "%s.%s", field, key);
+    return read__bad(reading, path, found, expected);
+}
+
+/* Fields are named by their path; the last part is the key in the parent. */
+static const json_t *member(const json_t *parent, const char *path)
+{
+    const char *dot = strrchr(path, '.');
+
+    return json_object_get(parent, dot ? dot + 1 : path);
 }
 
 char *read__copy(const char *text)
@@ -40,7 +63,7 @@ char *read__copy(const char *text)
 
 int read__text(const struct reading *reading, const json_t *parent, const char *field, char **ret)
 {
-    const json_t *value = json_object_get(parent, field);
+    const json_t *value = member(parent, field);
     char *copy;
 
     if (value && !json_is_null(value) &&
@@ -57,16 +80,39 @@ int read__text(const struct reading *reading, const json_t *parent, const char *
 int read__int(const struct reading *reading, const json_t *parent, const char *field, int64_t missing,
               int64_t min, int64_t max, int64_t *ret)
 {
-    const json_t *value = json_object_get(parent, field);
+    const json_t *value = member(parent, field);
 
     if (!value || json_is_null(value)) {
         *ret = missing;
         return 0;
     }
     if (!json_is_integer(value) || json_integer_value(value) < min ||
-        json_integer_value(value) > max)
-        return read__bad(reading, field, value, "a whole number within bounds");
+        json_integer_value(value) > max) {
+        char expected[80];
+
+        snprintf(expected, sizeof(expected), "a whole number from %lld to %lld", (long long)min,
+                 (long long)max);
+        return read__bad(reading, field, value, expected);
+    }
     *ret = json_integer_value(value);
+    return 0;
+}
+
+int read__check_texts(const struct reading *reading, const json_t *meta, const char *field)
+{
+    const json_t *map = json_object_get(meta, field);
+    const char *key;
+    char path[32];
+    json_t *value;
+
+    if (!map || json_is_null(map))
+        return 0;
+    snprintf(path, sizeof(path), "metadata.%s", field);
+    if (!json_is_object(map))
+        return read__bad(reading, path, map, "a mapping");
+    json_object_foreach((json_t *)(uintptr_t)map, key, value)
+        if (!json_is_string(value) && !json_is_null(value))
+            return bad_entry(reading, path, key, value, "text (in YAML: in quotes)");
     return 0;
 }
 
@@ -77,7 +123,7 @@ bool read__flag(const json_t *parent, const char *field)
 
 int read__time(const struct reading *reading, const json_t *parent, const char *field, int64_t *ret)
 {
-    const json_t *value = json_object_get(parent, field);
+    const json_t *value = member(parent, field);
 
     *ret = 0;
     if (!value || json_is_null(value))
@@ -117,10 +163,10 @@ int read__labels(const struct reading *reading, const json_t *map, const char *f
 
         label->key = strdup(key);
         label->value = read__copy(json_string_value(value));
-        if (!label->key || !label->value || !json_is_string(value)) {
-            labels_free(&labels);
-            return read__bad(reading, field, value, "text");
-        }
+        if (label->key && label->value && (json_is_string(value) || json_is_null(value)))
+            continue;
+        labels_free(&labels);
+        return json_is_string(value) ? -ENOMEM : bad_entry(reading, field, key, value, "text");
     }
     qsort(labels.items, labels.n, sizeof(struct label), compare_labels);
     labels_free(ret);
@@ -205,16 +251,31 @@ int amounts__max(struct amounts *sum, const struct amounts *other)
     return 0;
 }
 
+/* Manifests may say cpu: 0.5: the number as it was written, so with no more digits than it had. */
+static int read_number(const json_t *value, char *ret, size_t size)
+{
+    if (json_is_integer(value))
+        snprintf(ret, size, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(ret, size, "%.15g", json_real_value(value));
+    else
+        return -EINVAL;
+    return 0;
+}
+
 static int read_quantity(const json_t *value, bool milli, int64_t *ret)
 {
-    if (json_is_string(value))
-        return milli ? parse_quantity_milli(json_string_value(value), json_string_length(value), ret)
-                     : parse_quantity(json_string_value(value), json_string_length(value), ret);
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        json_integer_value(value) > INT64_MAX / 1000)
-        return -EINVAL;
-    *ret = json_integer_value(value) * (milli ? 1000 : 1);
-    return 0;
+    char number[64];
+    const char *text = json_string_value(value);
+    size_t len = json_string_length(value);
+
+    if (!text) {
+        if (read_number(value, number, sizeof(number)) < 0)
+            return -EINVAL;
+        text = number;
+        len = strlen(number);
+    }
+    return milli ? parse_quantity_milli(text, len, ret) : parse_quantity(text, len, ret);
 }
 
 int read__amounts(const struct reading *reading, const json_t *map, const char *field,
@@ -232,10 +293,12 @@ int read__amounts(const struct reading *reading, const json_t *map, const char *
         int r = read_quantity(value, strcmp(resource, "cpu") == 0, &amount);
 
         if (r < 0)
-            return read__bad(reading, field, value, "a quantity such as 8, 500m or 16Gi");
+            return bad_entry(reading, field, resource, value, "a quantity such as 8, 500m or 16Gi");
         r = amounts__set(ret, resource, amount);
-        if (r < 0)
+        if (r == -E2BIG)
             return read__bad(reading, field, map, "at most 64 resources");
+        if (r < 0)
+            return r;
     }
     return 0;
 }

@@ -6,6 +6,7 @@
 /* One object being read: its name goes into every message. */
 struct reading {
     const char *kind, *ns, *name;
+    const char *within; /* goes before each field: "spec.template." or "" */
     struct err *err;
 };
 
@@ -13,10 +14,15 @@ int read__begin(struct reading *reading, const json_t *object, const char *kind,
 int read__bad(const struct reading *reading, const char *field, const json_t *found,
               const char *expected);
 
-/* A member that is text; absent or null gives "". Copies. */
+/*
+ * Members by the path that messages name, such as "spec.priority": its last part is the key in parent.
+ * Text: absent or null gives "". Copies.
+ */
 int read__text(const struct reading *reading, const json_t *parent, const char *field, char **ret);
 int read__int(const struct reading *reading, const json_t *parent, const char *field, int64_t missing,
               int64_t min, int64_t max, int64_t *ret);
+/* metadata.labels or .annotations: a value that is not text is named, not passed over. */
+int read__check_texts(const struct reading *reading, const json_t *meta, const char *field);
 bool read__flag(const json_t *parent, const char *field); /* absent: false */
 int read__time(const struct reading *reading, const json_t *parent, const char *field, int64_t *ret);
 int read__labels(const struct reading *reading, const json_t *map, const char *field,
@@ -33,8 +39,11 @@ int amounts__set(struct amounts *amounts, const char *resource, int64_t value);
 int amounts__add(struct amounts *sum, const struct amounts *more);
 int amounts__max(struct amounts *sum, const struct amounts *other);
 
-int read__shape(const struct reading *reading, const json_t *spec, struct pod_shape *ret);
-int read__wish(const struct reading *reading, const json_t *labels, const json_t *annotations,
-               struct gang_wish *ret);
+/* The object is a pod or a pod template; a template has no status. */
+int read__requests(const struct reading *reading, const json_t *object, struct amounts *ret);
+int read__shape(const struct reading *reading, const json_t *object, struct pod_shape *ret);
+/* From an object's metadata. On failure too the caller owns what ret holds. */
+int read__wish(const struct reading *reading, const json_t *meta, struct gang_wish *ret);
+void read__wish_free(struct gang_wish *wish);
 /* A pod or a pod template: metadata may be absent in a template. */
 int read__pod_body(const struct reading *reading, const json_t *object, struct obj_pod *pod);

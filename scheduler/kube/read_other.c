@@ -1,5 +1,6 @@
 /* Nodes, Jobs, PodGroups, Namespaces and our own GangPlacements. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,9 +50,9 @@ int read_node(const json_t *object, struct obj_node **ret, struct err *err)
     if (!node)
         return -ENOMEM;
     node->unschedulable = read__flag(spec, "unschedulable");
-    r = read__text(&reading, meta, "name", &node->name);
+    r = read__text(&reading, meta, "metadata.name", &node->name);
     if (r == 0)
-        r = read__text(&reading, meta, "uid", &node->uid);
+        r = read__text(&reading, meta, "metadata.uid", &node->uid);
     if (r == 0)
         r = read__labels(&reading, json_object_get(meta, "labels"), "metadata.labels",
                          &node->labels);
@@ -70,27 +71,45 @@ int read_node(const json_t *object, struct obj_node **ret, struct err *err)
 
 /* ---- Job ------------------------------------------------------------------------------------------- */
 
-/* What the Job says of itself stands in where its template says nothing. */
+static int replace(char **field, const char *text)
+{
+    char *copy = read__copy(text);
+
+    if (!copy)
+        return -ENOMEM;
+    free(*field);
+    *field = copy;
+    return 0;
+}
+
+static void take_if_missing(char **field, char **other)
+{
+    char *swap = *field;
+
+    if (swap[0])
+        return;
+    *field = *other;
+    *other = swap;
+}
+
+/*
+ * What the Job says of itself stands in where its template says nothing; but not the gang's name:
+ * a pod is in a gang by its own label, which the Job does not give it.
+ */
 static int merge_wish(const struct reading *reading, const json_t *meta, struct gang_wish *wish)
 {
     struct gang_wish own;
-    int r = read__wish(reading, json_object_get(meta, "labels"),
-                       json_object_get(meta, "annotations"), &own);
-    char **mine[] = {&own.required, &own.preferred, &own.role, &own.unsupported};
-    char **theirs[] = {&wish->required, &wish->preferred, &wish->role, &wish->unsupported};
+    int r = read__wish(reading, meta, &own);
 
-    for (size_t i = 0; i < 4; i++) {
-        if (r == 0 && !(*theirs[i])[0]) {
-            char *swap = *theirs[i];
-
-            *theirs[i] = *mine[i];
-            *mine[i] = swap;
-        }
-        free(*mine[i]);
+    if (r == 0) {
+        take_if_missing(&wish->required, &own.required);
+        take_if_missing(&wish->preferred, &own.preferred);
+        take_if_missing(&wish->role, &own.role);
+        take_if_missing(&wish->unsupported, &own.unsupported);
+        if (wish->size == 0)
+            wish->size = own.size;
     }
-    if (r == 0 && wish->size == 0)
-        wish->size = own.size;
-    free(own.name);
+    read__wish_free(&own);
     return r;
 }
 
@@ -100,29 +119,25 @@ static int read_template(const struct reading *reading, const json_t *object, co
     const json_t *meta = json_object_get(object, "metadata");
     const json_t *template = json_object_get(json_object_get(object, "spec"), "template");
     struct obj_pod *pod = calloc(1, sizeof(*pod));
+    struct reading inner = *reading;
     int r;
 
     if (!pod)
         return -ENOMEM;
+    inner.within = "spec.template.";
     *ret = pod;
     pod->ns = read__copy(*reading->ns ? reading->ns : "default");
     pod->name = read__copy(NULL);
     pod->uid = read__copy(NULL);
     if (!pod->ns || !pod->name || !pod->uid)
         return -ENOMEM;
-    r = read__pod_body(reading, template, pod);
+    r = read__pod_body(&inner, template, pod);
     if (r < 0)
         return r;
     pod->owner.kind = OWNER_JOB;
-    free(pod->owner.api_version);
-    free(pod->owner.kind_name);
-    free(pod->owner.name);
-    free(pod->owner.uid);
-    pod->owner.api_version = read__copy("batch/v1");
-    pod->owner.kind_name = read__copy("Job");
-    pod->owner.name = read__copy(reading->name);
-    pod->owner.uid = read__copy(uid);
-    if (!pod->owner.api_version || !pod->owner.kind_name || !pod->owner.name || !pod->owner.uid)
+    if (replace(&pod->owner.api_version, "batch/v1") < 0 ||
+        replace(&pod->owner.kind_name, "Job") < 0 ||
+        replace(&pod->owner.name, reading->name) < 0 || replace(&pod->owner.uid, uid) < 0)
         return -ENOMEM;
     return merge_wish(reading, meta, &pod->wish);
 }
@@ -163,15 +178,15 @@ int read_job(const json_t *object, struct obj_job **ret, struct err *err)
     job->finished = json_is_string(json_object_get(meta, "deletionTimestamp")) ||
                     job_finished(json_object_get(json_object_get(object, "status"), "conditions"));
     job->ns = read__copy(*reading.ns ? reading.ns : "default");
-    r = job->ns ? read__text(&reading, meta, "name", &job->name) : -ENOMEM;
+    r = job->ns ? read__text(&reading, meta, "metadata.name", &job->name) : -ENOMEM;
     if (r == 0)
-        r = read__text(&reading, meta, "uid", &job->uid);
+        r = read__text(&reading, meta, "metadata.uid", &job->uid);
     if (r == 0)
-        r = read__time(&reading, meta, "creationTimestamp", &job->created_s);
+        r = read__time(&reading, meta, "metadata.creationTimestamp", &job->created_s);
     if (r == 0)
-        r = read__int(&reading, spec, "parallelism", 1, 0, INT32_MAX, &parallelism);
+        r = read__int(&reading, spec, "spec.parallelism", 1, 0, INT32_MAX, &parallelism);
     if (r == 0)
-        r = read__int(&reading, spec, "completions", -1, 0, INT32_MAX, &completions);
+        r = read__int(&reading, spec, "spec.completions", -1, 0, INT32_MAX, &completions);
     job->parallelism = (int32_t)parallelism;
     job->completions = (int32_t)completions;
     if (r == 0)
@@ -185,27 +200,36 @@ int read_job(const json_t *object, struct obj_job **ret, struct err *err)
 
 /* ---- PodGroup --------------------------------------------------------------------------------------- */
 
+/* What of a native PodGroup cannot be honoured yet, in words; NULL: nothing. */
+static const char *group_unsupported(const json_t *spec, const json_t *topology)
+{
+    return read__entry(spec, "parentCompositePodGroupName")                 ? "CompositePodGroup"
+           : json_array_size(json_object_get(spec, "resourceClaims")) > 0 ? "resource claims (DRA)"
+           : json_array_size(topology) > 1 ? "more than one topology constraint"
+                                           : NULL;
+}
+
 static int read_group_levels(const struct reading *reading, const json_t *object,
                              struct obj_group *group)
 {
-    const json_t *meta = json_object_get(object, "metadata");
     const json_t *spec = json_object_get(object, "spec");
     const json_t *topology = json_object_get(json_object_get(spec, "schedulingConstraints"),
                                              "topology");
+    const char *unsupported = group_unsupported(spec, topology);
+    const char *key = read__entry(json_array_get(topology, 0), "key");
     struct gang_wish wish;
-    int r = read__wish(reading, json_object_get(meta, "labels"),
-                       json_object_get(meta, "annotations"), &wish);
+    int r = read__wish(reading, json_object_get(object, "metadata"), &wish);
 
-    free(wish.name);
-    free(wish.role);
     group->required = wish.required;
     group->preferred = wish.preferred;
     group->unsupported = wish.unsupported;
-    if (r == 0 && group->required && !group->required[0] && json_array_size(topology) > 0) {
-        free(group->required);
-        group->required = read__copy(read__entry(json_array_get(topology, 0), "key"));
-    }
-    return r < 0 || !group->required ? -ENOMEM : 0;
+    wish.required = wish.preferred = wish.unsupported = NULL;
+    read__wish_free(&wish);
+    if (r == 0 && !group->required[0] && key)
+        r = replace(&group->required, key);
+    if (r == 0 && !group->unsupported[0] && unsupported)
+        r = replace(&group->unsupported, unsupported);
+    return r;
 }
 
 int read_group(const json_t *object, struct obj_group **ret, struct err *err)
@@ -222,19 +246,24 @@ int read_group(const json_t *object, struct obj_group **ret, struct err *err)
 
     if (r < 0)
         return r;
+    if (api && !sigs && strncmp(api, "scheduling.k8s.io/", 18) != 0)
+        return read__bad(&reading, "apiVersion", json_object_get(object, "apiVersion"),
+                         "scheduling.k8s.io/... or scheduling.x-k8s.io/...");
     group = calloc(1, sizeof(*group));
     if (!group)
         return -ENOMEM;
     group->kind = sigs ? GROUP_SIGS : GROUP_NATIVE;
     group->ns = read__copy(*reading.ns ? reading.ns : "default");
     group->api_version = read__copy(api);
-    r = group->ns && group->api_version ? read__text(&reading, meta, "name", &group->name) : -ENOMEM;
+    r = group->ns && group->api_version ? read__text(&reading, meta, "metadata.name", &group->name)
+                                        : -ENOMEM;
     if (r == 0)
-        r = read__text(&reading, meta, "uid", &group->uid);
+        r = read__text(&reading, meta, "metadata.uid", &group->uid);
     if (r == 0)
-        r = read__time(&reading, meta, "creationTimestamp", &group->created_s);
+        r = read__time(&reading, meta, "metadata.creationTimestamp", &group->created_s);
     if (r == 0)
-        r = read__int(&reading, sigs ? spec : policy, sigs ? "minMember" : "minCount", 0, 0,
+        r = read__int(&reading, sigs ? spec : policy,
+                      sigs ? "spec.minMember" : "spec.schedulingPolicy.gang.minCount", 0, 0,
                       OBJ_GANG_PODS_MAX, &min);
     group->min = (int32_t)min;
     if (r == 0)
@@ -246,7 +275,8 @@ int read_group(const json_t *object, struct obj_group **ret, struct err *err)
     return r;
 }
 
-/* ---- Namespace, GangPlacement -------------------------------------------------------------------------- */
+/* ---- Namespace, GangPlacement
+ * -------------------------------------------------------------------------- */
 
 int read_namespace(const json_t *object, struct obj_namespace **ret, struct err *err)
 {
@@ -263,6 +293,10 @@ int read_namespace(const json_t *object, struct obj_namespace **ret, struct err 
     if (!ns)
         return -ENOMEM;
     ns->name = strdup(reading.name);
+    if (!ns->name) {
+        obj_namespace_free(ns);
+        return -ENOMEM;
+    }
     ns->jobs_are_gangs = jobs && strcmp(jobs, "gang") == 0;
     ns->evict_allowed = evict && strcmp(evict, "allowed") == 0;
     *ret = ns;
@@ -283,12 +317,17 @@ static int read_shares(const struct reading *reading, const json_t *list,
         const json_t *entry = json_array_get(list, i);
         struct placement_share *share = &placement->shares[placement->nshares++];
         int64_t first = 0, count = 0;
-        int r = read__text(reading, entry, "name", &share->node);
+        char path[3][64];
+        int r;
 
+        snprintf(path[0], sizeof(path[0]), "status.nodes[%zu].name", i);
+        snprintf(path[1], sizeof(path[1]), "status.nodes[%zu].first", i);
+        snprintf(path[2], sizeof(path[2]), "status.nodes[%zu].count", i);
+        r = read__text(reading, entry, path[0], &share->node);
         if (r == 0)
-            r = read__int(reading, entry, "first", 0, 0, OBJ_GANG_PODS_MAX, &first);
+            r = read__int(reading, entry, path[1], 0, 0, OBJ_GANG_PODS_MAX, &first);
         if (r == 0)
-            r = read__int(reading, entry, "count", 1, 1, OBJ_GANG_PODS_MAX, &count);
+            r = read__int(reading, entry, path[2], 1, 1, OBJ_GANG_PODS_MAX, &count);
         if (r < 0)
             return r;
         share->first = (int32_t)first;
@@ -312,24 +351,25 @@ int read_placement(const json_t *object, struct obj_placement **ret, struct err 
     placement = calloc(1, sizeof(*placement));
     if (!placement)
         return -ENOMEM;
-    r = read__text(&reading, meta, "namespace", &placement->ns);
+    r = read__text(&reading, meta, "metadata.namespace", &placement->ns);
     if (r == 0)
-        r = read__text(&reading, meta, "name", &placement->name);
+        r = read__text(&reading, meta, "metadata.name", &placement->name);
     if (r == 0)
-        r = read__text(&reading, meta, "uid", &placement->uid);
+        r = read__text(&reading, meta, "metadata.uid", &placement->uid);
     if (r == 0)
-        r = read__text(&reading, gang, "kind", &placement->gang_kind);
+        r = read__text(&reading, gang, "spec.gang.kind", &placement->gang_kind);
     if (r == 0)
-        r = read__text(&reading, gang, "name", &placement->gang_name);
+        r = read__text(&reading, gang, "spec.gang.name", &placement->gang_name);
     if (r == 0)
-        r = read__text(&reading, status, "state", &placement->state);
+        r = read__text(&reading, status, "status.state", &placement->state);
     if (r == 0)
-        r = read__text(&reading, json_object_get(status, "reason"), "code",
+        r = read__text(&reading, json_object_get(status, "reason"), "status.reason.code",
                        &placement->reason_code);
     if (r == 0)
-        r = read__int(&reading, status, "generation", 0, 0, INT64_MAX, &placement->generation);
+        r = read__int(&reading, status, "status.generation", 0, 0, INT64_MAX,
+                      &placement->generation);
     if (r == 0)
-        r = read__int(&reading, status, "pods", 0, 0, OBJ_GANG_PODS_MAX, &pods);
+        r = read__int(&reading, status, "status.pods", 0, 0, OBJ_GANG_PODS_MAX, &pods);
     placement->pods = (int32_t)pods;
     if (r == 0)
         r = read_shares(&reading, json_object_get(status, "nodes"), placement);

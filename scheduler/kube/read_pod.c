@@ -43,14 +43,25 @@ static int note_unsupported(struct gang_wish *wish, const char *key, const char 
     return wish->unsupported ? 0 : -ENOMEM;
 }
 
-int read__wish(const struct reading *reading, const json_t *labels, const json_t *annotations,
-               struct gang_wish *ret)
+void read__wish_free(struct gang_wish *wish)
 {
+    free(wish->name);
+    free(wish->required);
+    free(wish->preferred);
+    free(wish->role);
+    free(wish->unsupported);
+    *wish = (struct gang_wish){0};
+}
+
+int read__wish(const struct reading *reading, const json_t *meta, struct gang_wish *ret)
+{
+    const json_t *labels = json_object_get(meta, "labels");
+    const json_t *annotations = json_object_get(meta, "annotations");
     const char *size = read__entry(annotations, "lockstep.dev/gang-size");
     const char *topology = read__entry(annotations, "lockstep.dev/topology");
     const char *subgroup = read__entry(labels, "lockstep.dev/subgroup");
     int64_t n = 0;
-    int r = 0;
+    int r;
 
     *ret = (struct gang_wish){.name = read__copy(read__entry(labels, "lockstep.dev/gang")),
                               .required = read__copy(NULL),
@@ -59,7 +70,10 @@ int read__wish(const struct reading *reading, const json_t *labels, const json_t
                               .unsupported = read__copy(NULL)};
     if (!ret->name || !ret->required || !ret->preferred || !ret->role || !ret->unsupported)
         return -ENOMEM;
-    if (ret->name[0] && !is_dns_subdomain(ret->name, strlen(ret->name)))
+    r = read__check_texts(reading, meta, "labels");
+    if (r == 0)
+        r = read__check_texts(reading, meta, "annotations");
+    if (r == 0 && ret->name[0] && !is_dns_subdomain(ret->name, strlen(ret->name)))
         r = note_unsupported(ret, "lockstep.dev/gang must be a DNS name", ret->name);
     if (r == 0 && size && parse_i64(size, strlen(size), 1, OBJ_GANG_PODS_MAX, &n) < 0)
         r = note_unsupported(ret, "lockstep.dev/gang-size must be 1 to 20000", size);
@@ -69,7 +83,6 @@ int read__wish(const struct reading *reading, const json_t *labels, const json_t
                                   "preferred=<level>", topology);
     if (r == 0 && subgroup)
         r = note_unsupported(ret, "lockstep.dev/subgroup", subgroup);
-    (void)reading;
     return r;
 }
 
@@ -127,7 +140,7 @@ static int read_status(const struct reading *reading, const json_t *status, stru
 {
     size_t index;
     json_t *condition;
-    int r = read__text(reading, status, "nominatedNodeName", &pod->nominated);
+    int r = read__text(reading, status, "status.nominatedNodeName", &pod->nominated);
 
     pod->phase = read_phase(read__entry(status, "phase"));
     json_array_foreach(json_object_get(status, "conditions"), index, condition) {
@@ -136,7 +149,7 @@ static int read_status(const struct reading *reading, const json_t *status, stru
 
         if (r == 0 && type && value && strcmp(type, "PodScheduled") == 0 &&
             strcmp(value, "False") == 0)
-            r = read__text(reading, condition, "message", &pod->refusal);
+            r = read__text(reading, condition, "status.conditions[].message", &pod->refusal);
     }
     return r;
 }
@@ -162,19 +175,19 @@ int read__pod_body(const struct reading *reading, const json_t *object, struct o
     pod->refusal = read__copy(NULL);
     if (!pod->group_sigs || !pod->group_native || !pod->unsupported || !pod->refusal)
         return -ENOMEM;
-    r = read__int(reading, spec, "priority", 0, INT32_MIN, INT32_MAX, &priority);
-    pod->priority = (int32_t)priority;
+    r = read__int(reading, spec, "spec.priority", 0, INT32_MIN, INT32_MAX, &priority);
+    pod->priority = r == 0 ? (int32_t)priority : 0;
     if (r == 0)
-        r = read__text(reading, spec, "schedulerName", &pod->scheduler);
+        r = read__text(reading, spec, "spec.schedulerName", &pod->scheduler);
     if (r == 0)
-        r = read__text(reading, spec, "nodeName", &pod->node);
+        r = read__text(reading, spec, "spec.nodeName", &pod->node);
     if (r == 0)
         r = read_status(reading, json_object_get(object, "status"), pod);
     if (r == 0)
         r = read_owner(json_object_get(meta, "ownerReferences"), &pod->owner);
     if (r == 0)
-        r = read__wish(reading, labels, json_object_get(meta, "annotations"), &pod->wish);
-    return r < 0 ? r : read__shape(reading, spec, &pod->shape);
+        r = read__wish(reading, meta, &pod->wish);
+    return r < 0 ? r : read__shape(reading, object, &pod->shape);
 }
 
 int read_pod(const json_t *object, struct obj_pod **ret, struct err *err)
@@ -191,11 +204,11 @@ int read_pod(const json_t *object, struct obj_pod **ret, struct err *err)
         return -ENOMEM;
     pod->ns = strdup(*reading.ns ? reading.ns : "default");
     pod->terminating = json_is_string(json_object_get(meta, "deletionTimestamp"));
-    r = pod->ns ? read__text(&reading, meta, "name", &pod->name) : -ENOMEM;
+    r = pod->ns ? read__text(&reading, meta, "metadata.name", &pod->name) : -ENOMEM;
     if (r == 0)
-        r = read__text(&reading, meta, "uid", &pod->uid);
+        r = read__text(&reading, meta, "metadata.uid", &pod->uid);
     if (r == 0)
-        r = read__time(&reading, meta, "creationTimestamp", &pod->created_s);
+        r = read__time(&reading, meta, "metadata.creationTimestamp", &pod->created_s);
     if (r == 0)
         r = read__pod_body(&reading, object, pod);
     if (r < 0)

@@ -1,112 +1,11 @@
-/* What of a pod's spec decides where it can run: requests, selector, affinity, tolerations. */
+/* What of a pod's spec decides where it can run: selector, affinity, tolerations (and its requests). */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "scheduler/kube/read_internal.h"
 
-#define LIST_MAX 256 /* containers, terms, requirements, values, tolerations */
-
-/* ---- requests: as component-helpers' PodRequests adds them up -------------------------------------- */
-
-/* Limits stand in for requests that are not said. */
-static int container_amounts(const struct reading *reading, const json_t *container,
-                             struct amounts *ret)
-{
-    const json_t *resources = json_object_get(container, "resources");
-    struct amounts limits = {0};
-    int r = read__amounts(reading, json_object_get(resources, "limits"), "resources.limits", &limits);
-
-    if (r == 0)
-        r = read__amounts(reading, json_object_get(resources, "requests"), "resources.requests", ret);
-    for (size_t i = 0; r == 0 && i < limits.n; i++) {
-        bool found;
-
-        amounts__get(ret, limits.items[i].resource, &found);
-        if (!found)
-            r = amounts__set(ret, limits.items[i].resource, limits.items[i].value);
-    }
-    amounts_free(&limits);
-    return r;
-}
-
-/*
- * Sidecars (restartable init containers) stay: they add to the sum and to every later init step;
- * the pod needs the larger of all containers together and the largest init step.
- */
-static int init_containers(const struct reading *reading, const json_t *list, struct amounts *sum)
-{
-    struct amounts sidecars = {0}, largest = {0};
-    size_t index;
-    json_t *container;
-    int r = 0;
-
-    json_array_foreach((json_t *)(uintptr_t)list, index, container) {
-        struct amounts step = {0};
-        const char *policy = json_string_value(json_object_get(container, "restartPolicy"));
-
-        r = container_amounts(reading, container, &step);
-        if (r == 0 && policy && strcmp(policy, "Always") == 0) {
-            r = amounts__add(sum, &step);
-            if (r == 0)
-                r = amounts__add(&sidecars, &step);
-            amounts_free(&step);
-            if (r == 0)
-                r = amounts__max(&largest, &sidecars);
-        } else if (r == 0) {
-            r = amounts__add(&step, &sidecars);
-            if (r == 0)
-                r = amounts__max(&largest, &step);
-        }
-        amounts_free(&step);
-        if (r < 0)
-            break;
-    }
-    if (r == 0)
-        r = amounts__max(sum, &largest);
-    amounts_free(&sidecars);
-    amounts_free(&largest);
-    return r;
-}
-
-static int read_requests(const struct reading *reading, const json_t *spec, struct amounts *ret)
-{
-    const json_t *containers = json_object_get(spec, "containers");
-    const json_t *inits = json_object_get(spec, "initContainers");
-    struct amounts pod_level = {0};
-    size_t index;
-    json_t *container;
-    int r = 0;
-
-    if (!json_is_array(containers) || json_array_size(containers) == 0 ||
-        json_array_size(containers) > LIST_MAX || json_array_size(inits) > LIST_MAX)
-        return read__bad(reading, "spec.containers", containers, "a list of containers");
-    json_array_foreach((json_t *)(uintptr_t)containers, index, container) {
-        struct amounts one = {0};
-
-        r = container_amounts(reading, container, &one);
-        if (r == 0)
-            r = amounts__add(ret, &one);
-        amounts_free(&one);
-        if (r < 0)
-            return r;
-    }
-    r = init_containers(reading, inits, ret);
-    if (r == 0) /* pod-level requests take the place of the containers' sums */
-        r = container_amounts(reading, spec, &pod_level);
-    for (size_t i = 0; r == 0 && i < pod_level.n; i++)
-        r = amounts__set(ret, pod_level.items[i].resource, pod_level.items[i].value);
-    amounts_free(&pod_level);
-    if (r == 0) {
-        struct amounts overhead = {0};
-
-        r = read__amounts(reading, json_object_get(spec, "overhead"), "spec.overhead", &overhead);
-        if (r == 0)
-            r = amounts__add(ret, &overhead);
-        amounts_free(&overhead);
-    }
-    return r < 0 ? r : amounts__set(ret, "pods", 1);
-}
+#define LIST_MAX 256 /* terms, requirements, values, tolerations */
 
 /* ---- affinity --------------------------------------------------------------------------------------- */
 
@@ -234,9 +133,10 @@ static int read_tolerations(const struct reading *reading, const json_t *list,
     return 0;
 }
 
-int read__shape(const struct reading *reading, const json_t *spec, struct pod_shape *ret)
+int read__shape(const struct reading *reading, const json_t *object, struct pod_shape *ret)
 {
-    int r = read_requests(reading, spec, &ret->requests);
+    const json_t *spec = json_object_get(object, "spec");
+    int r = read__requests(reading, object, &ret->requests);
 
     if (r == 0)
         r = read__labels(reading, json_object_get(spec, "nodeSelector"), "spec.nodeSelector",
