@@ -57,6 +57,26 @@ static int give(struct loader *loader, struct event event, int r)
     return r;
 }
 
+static int set_text(char **field, const char *text)
+{
+    char *copy = strdup(text);
+
+    if (!copy)
+        return -ENOMEM;
+    free(*field);
+    *field = copy;
+    return 0;
+}
+
+/* A pod of a manifest has no UID yet: its name stands in. */
+static int give_uid(struct obj_pod *pod)
+{
+    char uid[NAME_TEXT];
+
+    snprintf(uid, sizeof(uid), "plan:%.100s/%.150s", pod->ns, pod->name);
+    return pod->uid[0] ? 0 : set_text(&pod->uid, uid);
+}
+
 static int load_object(void *context, const char *kind, json_t *object, struct err *err)
 {
     struct loader *loader = context;
@@ -70,6 +90,8 @@ static int load_object(void *context, const char *kind, json_t *object, struct e
     } else if (strcmp(kind, "Pod") == 0) {
         event.kind = EV_POD;
         r = read_pod(object, &event.object.pod, err);
+        if (r == 0)
+            r = give_uid(event.object.pod);
         loader->pods++;
     } else if (strcmp(kind, "Job") == 0) {
         event.kind = EV_JOB;
@@ -100,17 +122,6 @@ struct gang_loading {
     struct wanted_gang *wanted;
 };
 
-static int set_text(char **field, const char *text)
-{
-    char *copy = strdup(text);
-
-    if (!copy)
-        return -ENOMEM;
-    free(*field);
-    *field = copy;
-    return 0;
-}
-
 /* A pod that CLUSTER has already counts once: the same name, or the same index of the same Job. */
 static bool is_there(const struct loader *loader, const struct obj_pod *pod)
 {
@@ -140,15 +151,13 @@ static void note_uid(struct gang_loading *loading, const char *uid)
 static int add_pod(struct gang_loading *loading, struct obj_pod *pod)
 {
     struct event event = {.kind = EV_POD, .object.pod = pod};
-    char uid[NAME_TEXT];
 
-    snprintf(uid, sizeof(uid), "plan:%.100s/%.150s", pod->ns, pod->name);
     if (is_there(loading->loader, pod)) {
         obj_pod_free(pod);
         return 0;
     }
     pod->created_s = INT64_MAX; /* newest: the gangs that wait in CLUSTER come first */
-    if ((!pod->uid[0] && set_text(&pod->uid, uid) < 0) ||
+    if (give_uid(pod) < 0 ||
         set_text(&pod->scheduler, loading->scheduler_name) < 0) {
         obj_pod_free(pod);
         return -ENOMEM;

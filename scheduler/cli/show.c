@@ -9,7 +9,12 @@
 
 bool gang_is_placed(const struct gang *gang)
 {
-    return gang && gang->nslots > 0 && gang->state != GANG_FORMING && gang->state != GANG_WAITING;
+    if (!gang || gang->nslots == 0 || gang->state == GANG_FORMING || gang->state == GANG_WAITING)
+        return false;
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (!gang->slots[i].node || !gang->slots[i].pod)
+            return false;
+    return gang->nslots >= gang->min;
 }
 
 static const char *level_name(const struct core *core, const struct gang *gang, uint32_t level)

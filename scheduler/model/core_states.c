@@ -252,16 +252,18 @@ static void settle_binding(struct core *core, struct gang *gang)
 
 static void refill(struct core *core, struct gang *gang)
 {
+    bool filled = false;
+
     for (size_t i = 0; i < gang->nmembers; i++) {
         struct pod *pod = gang->members[i];
 
         if (pod->slot >= 0)
             core__nominate(core, gang, (uint32_t)pod->slot);
-        else if (!pod->object->node[0] && core__wants(core, gang))
-            core__refill(core, gang, pod);
-        else if (pod->object->node[0])
-            core__refill(core, gang, pod);
+        else if (pod->object->node[0] || core__wants(core, gang))
+            filled |= core__refill(core, gang, pod);
     }
+    if (filled)
+        gang_count_use(&core->cluster, gang);
     core__post_bindings(core, gang);
 }
 

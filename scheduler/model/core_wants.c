@@ -121,6 +121,7 @@ bool core__wants(struct core *core, struct gang *gang)
 {
     const struct obj_group *group = group_of(core, gang);
     const struct obj_pod *pod;
+    const struct obj_job *job;
     const char *required, *preferred;
 
     if (gang->nmembers == 0)
@@ -134,8 +135,15 @@ bool core__wants(struct core *core, struct gang *gang)
         gang->created_s = pod->created_s;
     if (gang->min == 0 || !set_role(gang, pod->wish.role) || !supported(core, gang, pod, group))
         return false;
-    required = pod->wish.required[0] || !group ? pod->wish.required : group->required;
-    preferred = pod->wish.preferred[0] || !group ? pod->wish.preferred : group->preferred;
+    job = core__job_of(core, pod); /* what the Job says where its pods say nothing */
+    required = pod->wish.required[0]    ? pod->wish.required
+               : group                  ? group->required
+               : job && job->template ? job->template->wish.required
+                                        : "";
+    preferred = pod->wish.preferred[0]   ? pod->wish.preferred
+                : group                  ? group->preferred
+                : job && job->template ? job->template->wish.preferred
+                                         : "";
     return read_level(core, gang, "required", required, &gang->required_level) &&
            read_level(core, gang, "preferred", preferred, &gang->preferred_level);
 }
