@@ -6,6 +6,7 @@
 #include "base/json_write.h"
 #include "base/log.h"
 #include "scheduler/daemon/daemon.h"
+#include "scheduler/daemon/failpoint.h"
 #include "scheduler/kube/kube_write.h"
 
 struct pending { /* a write under way: what its outcome is about */
@@ -17,6 +18,8 @@ static void on_write(void *context, enum write_result result, const char *messag
 {
     struct pending *pending = context;
 
+    if (result == WRITE_OK && pending->event.action == ACT_BIND)
+        failpoint("bind");
     pending->event.result = result;
     snprintf(pending->event.text, sizeof(pending->event.text), "%s", message);
     if (result != WRITE_OK)

@@ -1,0 +1,17 @@
+/*
+ * failpoint.h - places where the test build of the extender ends itself with SIGKILL.
+ *
+ * Only lockstep-extender-failpoints is compiled with them; in the product each is nothing. The
+ * environment says where: LOCKSTEP_FAILPOINT=bind:16 ends the process when the 16th binding was
+ * acknowledged, before anybody has heard of it. Any thread.
+ */
+#pragma once
+
+#ifdef LOCKSTEP_FAILPOINTS
+void failpoint(const char *name);
+#else
+static inline void failpoint(const char *name)
+{
+    (void)name;
+}
+#endif
