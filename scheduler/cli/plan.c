@@ -151,6 +151,10 @@ int cmd_plan(int argc, char **argv)
 
     argp_parse(&parser, argc, argv, 0, NULL, &arguments);
     r = arguments.config ? config_load(arguments.config, &config, &err) : config_init(&config);
+    if (r == 0) {
+        config.lease[0] = '\0'; /* a what-if needs no leader */
+        config.preemption = false;
+    }
     if (r == 0 && arguments.levels)
         r = set_levels(&config, arguments.levels, &err);
     if (r == 0)

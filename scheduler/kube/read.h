@@ -19,3 +19,4 @@ int read_job(const json_t *object, struct obj_job **ret, struct err *err);
 int read_group(const json_t *object, struct obj_group **ret, struct err *err); /* both PodGroups */
 int read_namespace(const json_t *object, struct obj_namespace **ret, struct err *err);
 int read_placement(const json_t *object, struct obj_placement **ret, struct err *err);
+int read_lease(const json_t *object, struct obj_lease **ret, struct err *err);

@@ -22,6 +22,7 @@ struct node {
     char *name;
     struct obj_node *object; /* NULL: known only because a pod names it */
     struct resources total, used, held;
+    const struct gang *reserved_for; /* what frees up here is this gang's (core_order.c); or NULL */
     uint32_t domain[PLAN_LEVELS_MAX]; /* path-qualified ids, PLAN_UNKNOWN without the label */
     uint32_t pods; /* bound pods counted in used */
     uint32_t refs; /* slots and holds that point here: it is not freed while there are some */
@@ -43,6 +44,8 @@ struct pod {
     struct gang *gang;
     int32_t slot; /* in the gang's slots, -1: none */
     bool refused; /* filter said no since the last wake-up */
+    uint64_t evict; /* ticket of the eviction under way, 0: none */
+    int64_t evict_retry_ns; /* the next one not before */
     struct pod_hold hold;
 };
 

@@ -62,7 +62,8 @@ static const struct config_key top_keys[] = {
      .max = 30 * DAY, .what = "1s to 720h"},
     {.name = "giveUpAfter", .read = config__duration, .at = AT(give_up_ns), .min = SECOND,
      .max = 365 * DAY, .what = "1s to 8760h"},
-    {.name = "preemption", .read = config__unbuilt, .what = "preemption for gangs"},
+    {.name = "preemption", .read = config__switch, .at = AT(preemption)},
+    {.name = "lease", .read = config__object, .at = AT(lease)},
     {.name = "probe", .read = config__unbuilt, .what = "the probe"},
     {.name = "listen", .read = config__block, .inner = listen_keys, .ninner = N(listen_keys)},
     {.name = "tls", .read = config__block, .inner = tls_keys, .ninner = N(tls_keys)},
@@ -74,8 +75,10 @@ int config_init(struct config *config)
 {
     char **texts[] = {&config->scheduler_name, &config->listen_verbs, &config->listen_health,
                       &config->verbs.ca,       &config->verbs.cert,   &config->verbs.key,
-                      &config->health.ca,      &config->health.cert,  &config->health.key};
-    static const char *const values[N(texts)] = {"lockstep", "127.0.0.1:9443", ":9440"};
+                      &config->health.ca,      &config->health.cert,  &config->health.key,
+                      &config->lease};
+    static const char *const values[N(texts)] = {"lockstep", "127.0.0.1:9443", ":9440",
+                                                 [N(texts) - 1] = CONFIG_LEASE};
     bool whole;
 
     *config = (struct config){.hold_deadline_ns = 50 * SECOND,
@@ -116,6 +119,7 @@ void config_release(struct config *config)
     labels_free(&config->node_selector);
     free(config->listen_verbs);
     free(config->listen_health);
+    free(config->lease);
     release_tls(&config->verbs);
     release_tls(&config->health);
     *config = (struct config){0};

@@ -19,6 +19,9 @@
 #define CONFIG_CLIENTS_MAX 16
 #define CONFIG_SELECTOR_MAX 16
 
+/* The name in configs/kube-scheduler.yaml. */
+#define CONFIG_LEASE "lockstep-system/lockstep-kube-scheduler"
+
 struct config_tls { /* file names; "" for none; cert and key are both there or both not */
     char *ca, *cert, *key; /* ca: whose client certificates are taken, there when cert is */
     char **clients; /* certificate names that may call; NULL-terminated; NULL: any of the CA */
@@ -34,6 +37,7 @@ struct config {
     int64_t hold_deadline_ns, early_plan_deadline_ns, head_of_line_ns;
     int64_t give_up_ns; /* 0: never */
     bool preemption;
+    char *lease; /* "namespace/name" of kube-scheduler's Lease, which we follow; "": always lead */
     char *listen_verbs; /* "ip:port", "[ip6]:port" or ":port" (every address) */
     char *listen_health; /* the same, for health and metrics: key `metrics` in the file */
     struct config_tls verbs;

@@ -303,6 +303,31 @@ int config__address(const struct config_field *field, struct config *config)
     return config__text(field, config);
 }
 
+int config__switch(const struct config_field *field, struct config *config)
+{
+    if (!json_is_boolean(field->value))
+        return bad(field, "on or off");
+    *(bool *)target(field, config) = json_is_true(field->value);
+    return 0;
+}
+
+int config__object(const struct config_field *field, struct config *config)
+{
+    const char *text = json_is_false(field->value) ? "" : json_string_value(field->value);
+    const char *slash = text ? strchr(text, '/') : NULL;
+    char **ret = target(field, config), *copy;
+
+    if (!text || (text[0] && (!slash || !is_dns_subdomain(text, (size_t)(slash - text)) ||
+                              !is_dns_subdomain(slash + 1, strlen(slash + 1)))))
+        return bad(field, "namespace/name, or off");
+    copy = strdup(text);
+    if (!copy)
+        return no_memory(field);
+    free(*ret);
+    *ret = copy;
+    return 0;
+}
+
 int config__unbuilt(const struct config_field *field, struct config *config)
 {
     char expected[120];

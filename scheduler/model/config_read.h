@@ -40,6 +40,8 @@ config_read_fn config__label_keys; /* a list of different [prefix/]names */
 config_read_fn config__labels; /* a mapping of label keys to values */
 config_read_fn config__duration;
 config_read_fn config__address; /* "ip:port", "[ip6]:port", ":port" */
+config_read_fn config__switch; /* on or off, into a bool */
+config_read_fn config__object; /* "namespace/name", or off: "" */
 config_read_fn config__unbuilt; /* takes only off: names the part that is not there yet */
 
 void config__free_texts(char **texts); /* NULL-terminated, both it and its texts; takes NULL */

@@ -15,6 +15,7 @@ struct core *core_new(const struct config *config)
     core->config = config;
     core->next_wake_ns = INT64_MAX;
     core->levels_stale = true;
+    core->follows_lease = config->lease[0] != '\0';
     core->scratch = plan_scratch_new();
     if (core->scratch && cluster_init(&core->cluster) == 0)
         return core;
@@ -89,6 +90,8 @@ static void on_pod(struct core *core, struct obj_pod *object)
     struct pod *pod = cluster_pod(&core->cluster, object->uid);
     bool cleared = false, was_bound = pod && pod->object->node[0];
 
+    if (pod && pod->gang && object->rejected && object->node[0] && !pod->object->rejected)
+        core__rejected(core, pod->gang, object->node);
     if (pod && pod->slot >= 0 && !object->node[0]) {
         struct slot *slot = &pod->gang->slots[pod->slot];
 
@@ -245,6 +248,9 @@ static void on_write_done(struct core *core, const struct event *event)
     case ACT_PLACEMENT:
         core__record_done(core, event);
         break;
+    case ACT_EVICT:
+        core__evict_done(core, event);
+        break;
     case ACT_NOMINATE:
         pod = cluster_pod(&core->cluster, event->uid);
         if (!pod || event->result == WRITE_OK || pod->slot < 0)
@@ -294,6 +300,7 @@ void core_step(struct core *core, struct event *event, int64_t now_ns, struct ac
     core->now_ns = now_ns;
     core->out = ret_actions;
     core->steps++;
+    core__check_term(core);
     switch (event->kind) {
     case EV_TICK:
         break;
@@ -316,9 +323,14 @@ void core_step(struct core *core, struct event *event, int64_t now_ns, struct ac
         on_placement(core, event->object.placement);
         break;
     case EV_SYNCED:
-        core->synced = true;
-        core__refresh_levels(core);
-        core__adopt(core);
+        core->synced |= event->ticket == core->term;
+        break;
+    case EV_LEASE:
+        core__on_lease(core, event->object.lease, event->wall_ns);
+        obj_lease_free(event->object.lease);
+        break;
+    case EV_LEASE_GONE:
+        core__on_lease_gone(core);
         break;
     case EV_REFUSED:
     case EV_MISSED:
@@ -347,7 +359,7 @@ static void wake_gangs(struct core *core)
         struct gang *gang = core->all.items[i];
 
         if ((due && gang->wake_ns <= core->now_ns) ||
-            (core->nodes_changed && gang->state == GANG_PLANNED))
+            (core->nodes_changed && gang->nslots > 0 && gang->state != GANG_RUNNING))
             core__touch(core, gang);
     }
     if (!due)
@@ -380,7 +392,8 @@ void core_settle(struct core *core, int64_t now_ns, struct actions *ret_actions)
 {
     core->now_ns = now_ns;
     core->out = ret_actions;
-    if (!core->synced)
+    core__check_term(core);
+    if (!core->active)
         return;
     wake_gangs(core);
     for (unsigned round = 0; round < ROUNDS_MAX; round++) {
@@ -400,5 +413,10 @@ void core_settle(struct core *core, int64_t now_ns, struct actions *ret_actions)
 
 int64_t core_deadline(const struct core *core)
 {
-    return core->dirty.n ? core->now_ns : core->next_wake_ns;
+    int64_t term_ns = core__term_deadline(core);
+    int64_t due_ns = core->dirty.n ? core->now_ns : core->next_wake_ns;
+
+    if (!core->active)
+        return term_ns;
+    return due_ns < term_ns ? due_ns : term_ns;
 }

@@ -30,6 +30,16 @@ void core_free(struct core *core);
 /* Wall-clock seconds at now_ns = 0, for the times in GangPlacement; 0 until it is set. */
 void core_set_epoch(struct core *core, int64_t epoch_s);
 
+/*
+ * With a Lease in the configuration the core acts only in terms of its own (lease.h): host is what
+ * kube-scheduler's identity begins with. A term begins with ACT_RELIST, so that nothing is decided on
+ * what was read before it; outside of a term everything is known and nothing is done.
+ */
+void core_set_host(struct core *core, const char *host);
+bool core_active(const struct core *core);
+/* Until when writes may begin (see lease.h): INT64_MAX without a Lease, 0 outside of a term. */
+int64_t core_write_until(const struct core *core);
+
 /* Takes over the object inside the event. Never fails: what it cannot use it counts and shows. */
 void core_step(struct core *core, struct event *event, int64_t now_ns, struct actions *ret_actions);
 void core_settle(struct core *core, int64_t now_ns, struct actions *ret_actions);

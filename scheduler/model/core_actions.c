@@ -15,6 +15,25 @@ const char *write_result_name(enum write_result result)
     return names[result];
 }
 
+const char *event_kind_name(enum event_kind kind)
+{
+    static const char *const names[EVENT_KINDS] = {
+        "tick",  "node",      "node gone",  "pod",       "pod gone",       "job",   "job gone",
+        "group", "group gone", "namespace", "namespace gone", "placement", "placement gone",
+        "lease", "lease gone", "synced",    "refused",   "missed",         "vote",  "write done"};
+
+    return names[kind];
+}
+
+const char *action_kind_name(enum action_kind kind)
+{
+    static const char *const names[ACTION_KINDS] = {"reply",     "bind",             "nominate",
+                                                    "placement", "event",            "delete placement",
+                                                    "evict",     "relist"};
+
+    return names[kind];
+}
+
 void actions_clear(struct actions *actions)
 {
     for (size_t i = 0; i < actions->n; i++) {

@@ -78,15 +78,16 @@ static void finish_binding(struct core *core, struct gang *gang)
     for (size_t i = 0; i < gang->nmembers; i++)
         if (!gang->members[i]->object->node[0])
             seat_unbound(core, gang, gang->members[i]);
-    gang->persisted = true;
     gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
     core__set_state(core, gang, GANG_BINDING);
+    gang->persisted = true; /* that is where it was read */
 }
 
 static void adopt_gang(struct core *core, struct gang *gang)
 {
     const struct obj_placement *placement = placement_of(core, gang);
     bool binding = placement && strcmp(placement->state, "Binding") == 0;
+    bool replacing = placement && strcmp(placement->state, "Replacing") == 0;
     uint32_t bound = 0;
 
     for (size_t i = 0; i < gang->nmembers; i++) {
@@ -104,8 +105,11 @@ static void adopt_gang(struct core *core, struct gang *gang)
             seat_bound(core, gang, gang->members[i]);
     gang->adopted = true;
     gang_count_use(&core->cluster, gang);
+    gang->torn = strcmp(placement->reason_code, reason_code_name(REASON_PARTLY_BOUND)) == 0;
     if (binding)
         finish_binding(core, gang);
+    else if (replacing && core__may_evict(core, gang->ns))
+        core__replace(core, gang);
     else
         core__set_state(core, gang, GANG_BOUND);
 }

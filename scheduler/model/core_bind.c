@@ -142,7 +142,6 @@ static void vote_member(struct core *core, struct pod *pod, const struct event *
     }
     core__reply(core, slot->ticket, "a newer bind call took this one's place");
     slot->ticket = event->ticket;
-    slot->vote_deadline_ns = core->now_ns + core->config->hold_deadline_ns;
     if (slot->state == SLOT_TAKEN)
         slot->state = SLOT_VOTED;
     core__touch(core, gang);
@@ -152,8 +151,9 @@ void core__vote(struct core *core, const struct event *event)
 {
     struct pod *pod = cluster_pod(&core->cluster, event->uid);
 
-    if (!core->synced)
-        core__reply(core, event->ticket, "lockstep has not read the cluster yet");
+    if (!core->active)
+        core__reply(core, event->ticket, core->synced ? "this lockstep does not lead"
+                                                      : "lockstep has not read the cluster yet");
     else if (!pod)
         core__reply(core, event->ticket, "lockstep has not seen this pod yet");
     else if (pod->object->node[0])
@@ -194,7 +194,7 @@ static bool due(const struct core *core, const struct gang *gang, const struct s
     case SLOT_RETRY:
         return slot->retry_ns <= core->now_ns;
     case SLOT_TAKEN:
-        return gang->state == GANG_BINDING && gang->adopted;
+        return gang->state == GANG_BINDING && gang->adopted && !slot->needs_vote;
     default:
         return false;
     }
@@ -284,6 +284,7 @@ void core__saw_bound(struct core *core, struct pod *pod)
         core__reply(core, slot->ticket, ours ? "" : "the pod is bound to another node");
         slot->ticket = 0;
         slot->state = SLOT_BOUND;
+        gang->drifted |= !ours;
         if (!ours)
             slot_set_node(&core->cluster, slot, cluster_node(&core->cluster, pod->object->node));
     }

@@ -6,10 +6,22 @@
 #include "scheduler/model/config.h"
 #include "scheduler/model/core.h"
 #include "scheduler/model/gang.h"
+#include "scheduler/model/lease.h"
 #include "scheduler/plan/plan.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define NS_PER_MS INT64_C(1000000)
+
+/*
+ * The simulator's build of the core breaks one rule at a time, to see that the breach is noticed
+ * (tests/sim/sim_mutants.c). In the product MUTANT() is false and nothing of it remains.
+ */
+#ifdef LOCKSTEP_MUTANTS
+#include "tests/sim/mutants.h"
+#define MUTANT(name) (sim_mutant == MUTANT_##name)
+#else
+#define MUTANT(name) false
+#endif
 
 struct gang_list {
     struct gang **items;
@@ -30,6 +42,16 @@ struct core {
     struct plan_scratch *scratch;
     struct plan_node *plan_nodes; /* reused by every plan */
     size_t plan_nodes_size;
+    char host[NAME_TEXT]; /* whom kube-scheduler's Lease names when it is ours */
+    bool follows_lease;
+    struct lease_view lease;
+    uint64_t term; /* counts our terms; 0 without a Lease */
+    bool term_ended; /* by the clock, while the Lease still names us: a late renewal begins anew */
+    bool active; /* of this term: caches taken over, plans are made, writes go out */
+    bool finishing; /* gangs that were Binding are finished before anything is planned */
+    struct gang *head; /* what frees up on reserved nodes is this gang's, NULL: nobody's */
+    bool head_preempts; /* ... because we evicted others for it */
+    int64_t head_until_ns; /* of a preemption: then the reservation ends */
     bool synced, levels_stale, nodes_changed, ready_changed;
     uint64_t planned_version; /* cluster.capacity_version when all ready gangs were last tried */
     uint64_t next_ticket;
@@ -62,11 +84,21 @@ bool core__wants(struct core *core, struct gang *gang);
 const struct obj_job *core__job_of(const struct core *core, const struct obj_pod *pod); /* or NULL */
 
 /* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
+struct room_count {
+    uint32_t nodes, matching, with_room;
+};
+int core__build_nodes(struct core *core, const struct gang *gang, const struct pod_shape *shape,
+                      bool emptied, struct room_count *ret_count);
+bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
+                   const struct pod_shape *shape); /* room apart */
+struct plan_request core__request(const struct core *core, const struct gang *gang, uint32_t pods);
+int core__compare_turn(const void *a, const void *b); /* of two struct gang *: who is first */
 void core__refresh_levels(struct core *core);
 void core__queue(struct core *core, struct gang *gang); /* it wants a plan */
 void core__unqueue(struct core *core, struct gang *gang); /* not any more */
 void core__plan_ready(struct core *core); /* tries all that want one, in order */
 void core__release_plan(struct core *core, struct gang *gang, const char *why);
+void core__rejected(struct core *core, struct gang *gang, const char *node); /* by its kubelet */
 void core__exclude(struct core *core, struct gang *gang, struct node *node);
 bool core__refill(struct core *core, struct gang *gang, struct pod *pod); /* one slot for a late member */
 void core__nominate(struct core *core, struct gang *gang, uint32_t slot);
@@ -82,6 +114,30 @@ void core__post_bindings(struct core *core, struct gang *gang);
 void core__saw_bound(struct core *core, struct pod *pod);
 void core__release_hold(struct core *core, struct pod *pod, const char *why); /* ordinary pods */
 void core__expire_holds(struct core *core);
+
+void core__vacate(struct core *core, struct slot *slot, const char *why); /* pod, node and hold */
+bool core__place_lost(const struct slot *slot); /* its node is gone, refuses or is too full */
+
+/* ---- order (core_order.c): head of line, preemption ---------------------------------------------- */
+void core__check_head(struct core *core); /* ends a reservation that has no reason any more */
+void core__choose_head(struct core *core);
+void core__unreserve(struct core *core);
+bool core__preempt(struct core *core, struct gang *gang); /* true: others are being evicted for it */
+
+/* ---- exits (core_exits.c): evicting, giving up ---------------------------------------------------- */
+bool core__may_evict(const struct core *core, const char *ns);
+void core__evict(struct core *core, struct pod *pod);
+void core__evict_done(struct core *core, const struct event *event);
+void core__replace(struct core *core, struct gang *gang); /* all members are evicted, then Forming */
+void core__settle_replacing(struct core *core, struct gang *gang);
+void core__tear(struct core *core, struct gang *gang); /* bound in part, and it stays so for now */
+bool core__gave_up(struct core *core, struct gang *gang);
+
+/* ---- terms (core_lead.c) ----------------------------------------------------------------------- */
+void core__on_lease(struct core *core, const struct obj_lease *lease, int64_t wall_ns);
+void core__on_lease_gone(struct core *core);
+void core__check_term(struct core *core); /* begins and ends what the clock begins and ends */
+int64_t core__term_deadline(const struct core *core);
 
 /* ---- GangPlacement and Events (core_record.c), taking over (core_adopt.c) ---------------------- */
 void core__write_record(struct core *core, struct gang *gang);

@@ -93,6 +93,8 @@ void core__drop_gang(struct core *core, struct gang *gang)
 {
     char record[KEY_TEXT];
 
+    if (core->head == gang)
+        core__unreserve(core);
     if (gang->record.exists && !gang->owned) {
         struct action *action = core__act(core, ACT_PLACEMENT_DELETE);
 
@@ -138,16 +140,34 @@ static struct belonging belongs_to(const struct core *core, const struct obj_pod
 }
 
 /* The slot of a member that goes: its node and hold stay with the gang until the gang decides. */
-static void slot_vacate(struct core *core, struct gang *gang, struct slot *slot)
+static void slot_vacate(struct core *core, struct slot *slot)
 {
     core__reply(core, slot->ticket, "the pod left its gang");
     slot->ticket = 0;
     slot->pod = NULL;
-    slot->nominated = slot->unsure = false;
+    slot->nominated = slot->unsure = slot->needs_vote = false;
     slot->cleared = slot->tries = 0;
     slot->write = 0;
+    slot->deadline_ns = 0;
     slot->state = SLOT_EMPTY;
-    (void)gang;
+}
+
+/* The place is given up whole: its pod goes back and waits for another one. */
+void core__vacate(struct core *core, struct slot *slot, const char *why)
+{
+    struct pod *pod = slot->pod;
+
+    if (pod) {
+        core__reply(core, slot->ticket, why);
+        slot->ticket = 0;
+        pod->slot = -1;
+        pod->refused = true; /* it was sent back: it needs a wake-up next time */
+    }
+    if (MUTANT(HOLD_LEAK))
+        slot->held = false;
+    slot_unhold(&core->cluster, slot);
+    slot_vacate(core, slot);
+    slot_set_node(&core->cluster, slot, NULL);
 }
 
 void core__leave(struct core *core, struct pod *pod)
@@ -157,7 +177,7 @@ void core__leave(struct core *core, struct pod *pod)
     if (!gang)
         return;
     if (pod->slot >= 0)
-        slot_vacate(core, gang, &gang->slots[pod->slot]);
+        slot_vacate(core, &gang->slots[pod->slot]);
     gang_remove_member(gang, pod);
     core__touch(core, gang);
 }
@@ -183,6 +203,8 @@ void core__assign(struct core *core, struct pod *pod)
         gang = gang_create(core, key, to.kind, pod->object->ns, to.name);
     if (!gang || gang->nmembers >= OBJ_GANG_PODS_MAX || gang_add_member(gang, pod) < 0)
         return;
+    if (pod->object->created_s > gang->newest_s)
+        gang->newest_s = pod->object->created_s;
     core__touch(core, gang);
 }
 
@@ -191,8 +213,9 @@ void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struc
     struct slot *slot = &gang->slots[index];
 
     slot->pod = pod;
-    slot->nominated = slot->unsure = false;
+    slot->nominated = slot->unsure = slot->needs_vote = false;
     slot->cleared = slot->tries = 0;
+    slot->deadline_ns = 0;
     slot->state = pod->object->phase == POD_SUCCEEDED ? SLOT_DONE
                   : pod->object->node[0]              ? SLOT_BOUND
                                                       : SLOT_TAKEN;

@@ -8,6 +8,7 @@
 #include "scheduler/model/known_levels.h"
 
 #define EXCLUSION_NS (60 * NS_PER_S)
+#define REJECTION_NS (600 * NS_PER_S) /* a kubelet that refuses once mostly goes on refusing */
 
 /* ---- levels ---------------------------------------------------------------------------------- */
 
@@ -45,10 +46,6 @@ void core__refresh_levels(struct core *core)
 
 /* ---- the question ---------------------------------------------------------------------------- */
 
-struct room_count {
-    uint32_t nodes, matching, with_room;
-};
-
 static bool is_excluded(const struct core *core, const struct gang *gang, const struct node *node)
 {
     for (size_t i = 0; i < gang->nexcluded; i++)
@@ -57,7 +54,7 @@ static bool is_excluded(const struct core *core, const struct gang *gang, const 
     return false;
 }
 
-void core__exclude(struct core *core, struct gang *gang, struct node *node)
+static void exclude_until(struct gang *gang, struct node *node, int64_t until_ns)
 {
     struct excluded *grown;
 
@@ -70,8 +67,20 @@ void core__exclude(struct core *core, struct gang *gang, struct node *node)
         gang->excluded = grown;
         gang->excluded_size = size;
     }
-    gang->excluded[gang->nexcluded++] =
-        (struct excluded){node_ref(node), core->now_ns + EXCLUSION_NS};
+    gang->excluded[gang->nexcluded++] = (struct excluded){node_ref(node), until_ns};
+}
+
+void core__exclude(struct core *core, struct gang *gang, struct node *node)
+{
+    exclude_until(gang, node, core->now_ns + EXCLUSION_NS);
+}
+
+void core__rejected(struct core *core, struct gang *gang, const char *name)
+{
+    struct node *node = cluster_node(&core->cluster, name);
+
+    if (node && !MUTANT(REJECTION_FORGOTTEN))
+        exclude_until(gang, node, core->now_ns + REJECTION_NS);
 }
 
 static void forget_exclusions(struct core *core, struct gang *gang)
@@ -118,9 +127,33 @@ static uint32_t clamp_units(int64_t units)
     return units < 0 ? 0 : units > UINT32_MAX ? UINT32_MAX : (uint32_t)units;
 }
 
+/* Is what frees up on the node kept for a gang that comes before this one? */
+static bool kept_for_another(const struct node *node, const struct gang *gang)
+{
+    const struct gang *head = node->reserved_for;
+
+    return head && head != gang && core__compare_turn(&head, &gang) < 0 && !MUTANT(OVERTAKING);
+}
+
+bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
+                   const struct pod_shape *shape)
+{
+    return in_pool(core, node) && node_admits(node, shape) && !is_excluded(core, gang, node) &&
+           !kept_for_another(node, gang);
+}
+
+/* Room beside what runs and is held, or on the node as it would be without either. */
+static uint32_t room_on(const struct node *node, const struct resources *requests, bool emptied)
+{
+    static const struct resources none;
+
+    return emptied ? resources_fit(&node->total, &none, &none, requests)
+                   : node_room(node, requests);
+}
+
 /* One planner node per cluster node, in name order, as cluster.nodes is. */
-static int build_nodes(struct core *core, const struct gang *gang, const struct pod_shape *shape,
-                       struct room_count *ret_count)
+int core__build_nodes(struct core *core, const struct gang *gang, const struct pod_shape *shape,
+                      bool emptied, struct room_count *ret_count)
 {
     struct cluster *cluster = &core->cluster;
 
@@ -136,12 +169,11 @@ static int build_nodes(struct core *core, const struct gang *gang, const struct 
     for (size_t i = 0; i < cluster->nnodes; i++) {
         const struct node *node = cluster->nodes[i];
         struct plan_node *entry = &core->plan_nodes[i];
-        bool matches = in_pool(core, node) && node_admits(node, shape) &&
-                       !is_excluded(core, gang, node);
+        bool matches = core__may_use(core, gang, node, shape);
         int64_t total = accelerators(core, &node->total);
 
         memcpy(entry->domain, node->domain, sizeof(entry->domain));
-        entry->capacity = matches ? node_room(node, &gang->requests) : 0;
+        entry->capacity = matches ? room_on(node, &gang->requests, emptied) : 0;
         entry->total_units = clamp_units(total);
         entry->free_units = clamp_units(total - accelerators(core, &node->used) -
                                         accelerators(core, &node->held));
@@ -152,8 +184,7 @@ static int build_nodes(struct core *core, const struct gang *gang, const struct 
     return 0;
 }
 
-static struct plan_request make_request(const struct core *core, const struct gang *gang,
-                                        uint32_t pods)
+struct plan_request core__request(const struct core *core, const struct gang *gang, uint32_t pods)
 {
     return (struct plan_request){
         .nlevels = core->cluster.nlevels,
@@ -289,7 +320,8 @@ static void start_planned(struct core *core, struct gang *gang)
     core->replans += gang->generation > 0;
     gang->generation++;
     gang->early = gang->nmembers < gang->nslots;
-    gang->persisted = gang->adopted = false;
+    gang->persisted = gang->adopted = gang->drifted = false;
+    gang->plan_version++;
     gang->deadline_ns = core->now_ns + (gang->early ? config->early_plan_deadline_ns
                                                     : config->hold_deadline_ns);
     seat_members(core, gang);
@@ -312,9 +344,9 @@ static bool try_plan(struct core *core, struct gang *gang)
     gang->requests = gang->members[0]->requests;
     if (!shapes_agree(core, gang))
         return false;
-    if (build_nodes(core, gang, &gang->members[0]->object->shape, &count) < 0)
+    if (core__build_nodes(core, gang, &gang->members[0]->object->shape, false, &count) < 0)
         return false;
-    request = make_request(core, gang, gang->size);
+    request = core__request(core, gang, gang->size);
     r = plan_gang(&request, core->scratch, &plan, &shortage);
     if (r == 0)
         r = take_plan(core, gang, &plan);
@@ -367,7 +399,7 @@ void core__unqueue(struct core *core, struct gang *gang)
 }
 
 /* Priority, then creation, then name. */
-static int compare_turn(const void *a, const void *b)
+int core__compare_turn(const void *a, const void *b)
 {
     const struct gang *left = *(struct gang *const *)a, *right = *(struct gang *const *)b;
 
@@ -391,22 +423,38 @@ static void try_turn(struct core *core, struct gang *gang)
     if (try_plan(core, gang)) {
         gang->ready = false;
         gang->failures = 0;
-    } else {
-        core__set_state(core, gang, GANG_WAITING);
-        if (gang->nexcluded > 0)
-            core__wake_at(core, gang, core->now_ns + EXCLUSION_NS);
+        return;
     }
+    core__set_state(core, gang, GANG_WAITING);
+    if (gang->nexcluded > 0)
+        core__wake_at(core, gang, core->now_ns + EXCLUSION_NS);
+    core__preempt(core, gang);
+}
+
+/* A new leader completes what was Binding before it plans anything of its own. */
+static bool still_finishing(struct core *core)
+{
+    if (!core->finishing)
+        return false;
+    for (size_t i = 0; i < core->all.n; i++)
+        if (core->all.items[i]->state == GANG_BINDING)
+            return true;
+    core->finishing = false;
+    core->ready_changed = true;
+    return false;
 }
 
 void core__plan_ready(struct core *core)
 {
     size_t kept = 0;
 
-    if (!core->ready_changed && core->planned_version == core->cluster.capacity_version)
+    core__check_head(core);
+    if (still_finishing(core) ||
+        (!core->ready_changed && core->planned_version == core->cluster.capacity_version))
         return;
     core__refresh_levels(core);
     if (core->ready.n > 1)
-        qsort(core->ready.items, core->ready.n, sizeof(struct gang *), compare_turn);
+        qsort(core->ready.items, core->ready.n, sizeof(struct gang *), core__compare_turn);
     for (size_t i = 0; i < core->ready.n; i++)
         try_turn(core, core->ready.items[i]);
     for (size_t i = 0; i < core->ready.n; i++)
@@ -415,123 +463,21 @@ void core__plan_ready(struct core *core)
     core->ready.n = kept;
     core->ready_changed = false;
     core->planned_version = core->cluster.capacity_version;
+    core__check_head(core);
+    core__choose_head(core);
 }
 
 /* ---- giving up a plan -------------------------------------------------------------------------- */
 
 void core__release_plan(struct core *core, struct gang *gang, const char *why)
 {
-    for (uint32_t i = 0; i < gang->nslots; i++) {
-        struct slot *slot = &gang->slots[i];
-
-        core__reply(core, slot->ticket, why);
-        slot->ticket = 0;
-        if (slot->pod) {
-            slot->pod->slot = -1;
-            slot->pod->refused = true; /* it was sent back: it needs a wake-up next time */
-        }
-        slot_unhold(&core->cluster, slot);
-        slot_set_node(&core->cluster, slot, NULL);
-    }
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        core__vacate(core, &gang->slots[i], why);
     gang->nslots = 0;
     gang->persisted = gang->early = false;
     gang->deadline_ns = INT64_MAX;
     core__set_state(core, gang, GANG_FORMING);
     core__touch(core, gang);
-}
-
-/* ---- one more slot for a gang that is bound ------------------------------------------------------ */
-
-static struct node *anchor_of(const struct gang *gang)
-{
-    for (uint32_t i = 0; i < gang->nslots; i++)
-        if (gang->slots[i].node &&
-            (gang->slots[i].state == SLOT_BOUND || gang->slots[i].state == SLOT_TAKEN))
-            return gang->slots[i].node;
-    return NULL;
-}
-
-/* The replacement keeps to the domain that its gang is required to stay in. */
-static void keep_to_domain(struct core *core, const struct gang *gang)
-{
-    const struct node *anchor = anchor_of(gang);
-    uint32_t level = (uint32_t)gang->required_level;
-
-    if (!anchor || gang->required_level < 0)
-        return;
-    for (size_t i = 0; i < core->cluster.nnodes; i++) {
-        const struct node *node = core->cluster.nodes[i];
-        bool same = level < core->cluster.nlevels ? node->domain[level] == anchor->domain[level]
-                                                  : node == anchor;
-
-        if (!same)
-            core->plan_nodes[i].capacity = 0;
-    }
-}
-
-static struct node *replacement_node(struct core *core, struct gang *gang,
-                                     const struct pod_shape *shape)
-{
-    struct plan plan = {0};
-    struct plan_shortage shortage;
-    struct plan_request request;
-    struct room_count count;
-    struct node *node = NULL;
-
-    if (build_nodes(core, gang, shape, &count) < 0)
-        return NULL;
-    keep_to_domain(core, gang);
-    request = make_request(core, gang, 1);
-    request.required_level = request.preferred_level = -1;
-    if (plan_gang(&request, core->scratch, &plan, &shortage) == 0 && plan.nshares > 0)
-        node = core->cluster.nodes[plan.shares[0].node];
-    plan_release(&plan);
-    return node;
-}
-
-static int free_slot(const struct gang *gang, int32_t index)
-{
-    if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod)
-        return index;
-    for (uint32_t i = 0; i < gang->nslots; i++)
-        if (!gang->slots[i].pod && gang->slots[i].state == SLOT_EMPTY)
-            return (int)i;
-    return -1;
-}
-
-bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
-{
-    int index = free_slot(gang, pod->object->index);
-    struct slot *slot;
-    struct node *node;
-
-    if (index < 0 && gang->state == GANG_BINDING)
-        return false; /* more than the plan is for: after it is finished */
-    if (index < 0) {
-        index = (int)gang->nslots;
-        if (gang_more_slots(gang, gang->nslots + 1) < 0)
-            return false;
-    }
-    slot = &gang->slots[index];
-    if (pod->object->node[0] || pod->object->phase == POD_SUCCEEDED) {
-        slot_set_node(&core->cluster, slot, cluster_node(&core->cluster, pod->object->node));
-        core__slot_take(core, gang, (uint32_t)index, pod);
-        return true;
-    }
-    gang->requests = pod->requests;
-    if (slot->held && memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0)
-        slot_unhold(&core->cluster, slot); /* it asks for something else than its predecessor */
-    node = slot->node;
-    if (!slot->held && (!node || !in_pool(core, node) || !node_admits(node, &pod->object->shape) ||
-                        node_room(node, &gang->requests) == 0))
-        node = replacement_node(core, gang, &pod->object->shape);
-    if (!node)
-        return false;
-    slot_set_node(&core->cluster, slot, node);
-    slot_hold(slot, &gang->requests);
-    core__slot_take(core, gang, (uint32_t)index, pod);
-    core__nominate(core, gang, (uint32_t)index);
-    return true;
 }
 
 /* ---- wake and steer ----------------------------------------------------------------------------- */

@@ -14,8 +14,9 @@ void core_answer(const struct core *core, const char *pod_uid, struct answer *re
 {
     const struct pod *pod = cluster_pod(&core->cluster, pod_uid);
 
-    if (!core->synced || !pod) {
-        *ret_answer = (struct answer){.kind = ANSWER_UNKNOWN, .reason = core->synced ? unseen_text : cold_text};
+    if (!core->active || !pod) {
+        *ret_answer = (struct answer){.kind = ANSWER_UNKNOWN,
+                                      .reason = core->active ? unseen_text : cold_text};
     } else if (!pod->gang) {
         *ret_answer = (struct answer){.kind = ANSWER_ORDINARY};
     } else if (pod->slot >= 0 && pod->gang->slots[pod->slot].node) {
@@ -33,6 +34,8 @@ bool core_node_fits(const struct core *core, const char *pod_uid, const char *no
 
     if (!pod || !node || !node->object || pod->hold.node == node)
         return true;
+    if (node->reserved_for && pod->object->priority <= node->reserved_for->priority)
+        return false;
     for (unsigned i = 0; i < RES_MAX; i++)
         if (node->held.v[i] > 0 && pod->requests.v[i] > 0 &&
             node->used.v[i] + node->held.v[i] + pod->requests.v[i] > node->total.v[i])

@@ -48,8 +48,13 @@ static json_t *condition_json(const struct gang *gang)
     const char *reason = gang->reason.code != REASON_NONE ? reason_code_name(gang->reason.code)
                                                           : gang_state_name(gang->state);
 
-    return json_pack("[{s:s, s:s, s:s, s:s, s:o}]", "type", "Placed", "status",
+    return json_pack("[{s:s, s:s, s:s, s:s, s:o}, {s:s, s:s, s:s, s:s, s:o}]", "type", "Placed", "status",
                      placed ? "True" : "False", "reason", reason, "message", gang->reason.text,
+                     "lastTransitionTime", time_json(gang->state_since_s), "type", "Drifted", "status",
+                     gang->drifted ? "True" : "False", "reason",
+                     gang->drifted ? "BoundElsewhere" : "AsPlanned", "message",
+                     gang->drifted ? "a pod was bound to another node than planned, not by lockstep"
+                                   : "",
                      "lastTransitionTime", time_json(gang->state_since_s));
 }
 
@@ -132,9 +137,19 @@ void core__write_record(struct core *core, struct gang *gang)
         action->ticket = record->write = ++core->next_ticket;
         free(record->writing);
         record->writing = TAKE(text);
+        record->writing_version = gang->plan_version;
     }
     json_decref(object);
     free(text);
+}
+
+/* Does the status text (our own JSON) say that the gang is in this state? */
+static bool tells_state(const char *status, enum gang_state state)
+{
+    char field[40];
+
+    snprintf(field, sizeof(field), "\"state\":\"%s\"", gang_state_name(state));
+    return strstr(status, field) != NULL;
 }
 
 void core__record_done(struct core *core, const struct event *event)
@@ -154,8 +169,8 @@ void core__record_done(struct core *core, const struct event *event)
         gang->record.exists = true;
         gang->record.failures = 0;
         /* The state that was written is the state still: bindings may follow. */
-        if (gang->state == GANG_BINDING &&
-            strstr(gang->record.written, "\"state\":\"Binding\""))
+        if (gang->record.writing_version == gang->plan_version &&
+            tells_state(gang->record.written, gang->state))
             gang->persisted = true;
         return;
     }

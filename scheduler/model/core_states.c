@@ -8,6 +8,7 @@
 #define CLEARED_LIMIT 2 /* undone nominations before a node counts as refusing in-tree */
 #define BACKOFF_FIRST_NS NS_PER_S
 #define BACKOFF_MAX_NS (60 * NS_PER_S)
+#define REFILL_AGAIN_NS (2 * NS_PER_S) /* a member without a place: room may have come */
 #define TELL_AFTER_NS NS_PER_S /* a reason that stands this long is told by Events */
 
 void core__set_state(struct core *core, struct gang *gang, enum gang_state state)
@@ -15,6 +16,7 @@ void core__set_state(struct core *core, struct gang *gang, enum gang_state state
     if (gang->state == state && gang->state_since_s)
         return;
     gang->state = state;
+    gang->persisted = false;
     gang->state_since_s = core->epoch_s + core->now_ns / NS_PER_S;
     gang->record.dirty = true;
     core__touch(core, gang);
@@ -80,6 +82,8 @@ static void settle_forming(struct core *core, struct gang *gang)
         take_over_bound(core, gang);
         return;
     }
+    if (core__gave_up(core, gang))
+        return;
     if (!core__wants(core, gang)) {
         core__unqueue(core, gang);
         core__set_state(core, gang, GANG_FORMING);
@@ -120,26 +124,32 @@ static void fill_slots(struct core *core, struct gang *gang)
     }
 }
 
+bool core__place_lost(const struct slot *slot)
+{
+    const struct node *node = slot->node;
+    bool overfull = false;
+
+    if (!node)
+        return false;
+    for (unsigned r = 0; r < RES_MAX && node->object; r++)
+        overfull |= slot->held && slot->hold.v[r] > 0 &&
+                    node->used.v[r] + node->held.v[r] > node->total.v[r];
+    return !node->object || (overfull && !MUTANT(OVERFULL_KEPT)) ||
+           (slot->pod && !node_admits(node, &slot->pod->object->shape));
+}
+
 /* false: the plan was given up. */
 static bool check_nodes(struct core *core, struct gang *gang)
 {
     for (uint32_t i = 0; i < gang->nslots; i++) {
         struct slot *slot = &gang->slots[i];
-        const struct node *node = slot->node;
-        bool overfull = false;
 
         if (slot->cleared >= CLEARED_LIMIT) {
             core__exclude(core, gang, slot->node);
             core__release_plan(core, gang, "the planned node refused the pod");
             return false;
         }
-        if (!core->nodes_changed && !gang->dirty)
-            continue;
-        for (unsigned r = 0; r < RES_MAX && node->object; r++)
-            overfull |= slot->hold.v[r] > 0 &&
-                        node->used.v[r] + node->held.v[r] > node->total.v[r];
-        if (!node->object || overfull ||
-            (slot->pod && !node_admits(node, &slot->pod->object->shape))) {
+        if (core__place_lost(slot)) {
             core__release_plan(core, gang, "the planned node changed");
             return false;
         }
@@ -204,36 +214,87 @@ static void settle_planned(struct core *core, struct gang *gang)
 
 /* ---- Binding ----------------------------------------------------------------------------------- */
 
+/* May a binding of this slot have been applied, or is one under way? */
+static bool is_open(const struct slot *slot)
+{
+    return slot->write != 0 || slot->unsure || slot->state == SLOT_POSTED;
+}
+
+static bool any_open(const struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (is_open(&gang->slots[i]))
+            return true;
+    return false;
+}
+
 static void binding_too_late(struct core *core, struct gang *gang)
 {
     uint32_t bound = gang_bound(gang);
-    bool unsure = false;
 
-    for (uint32_t i = 0; i < gang->nslots; i++)
-        unsure |= gang->slots[i].write != 0 || gang->slots[i].unsure;
     gang->failures++;
     gang->not_before_ns = core->now_ns + backoff(gang->failures);
-    if (bound == 0 && !unsure) {
+    if (any_open(gang)) { /* a retry or the watch will tell: nothing is given away before */
+        core__set_reason(core, gang, REASON_PARTLY_BOUND,
+                         "%u of %u pods are bound; the API server's answer on the others is awaited",
+                         bound, gang->nslots);
+        gang->deadline_ns = gang->not_before_ns;
+        core__wake_at(core, gang, gang->deadline_ns);
+    } else if (bound == 0) {
         core__release_plan(core, gang, "the gang could not be bound in time");
         core__set_reason(core, gang, REASON_BIND_FAILED,
                          "the API server took none of the gang's bindings in time; trying again");
-        return;
+    } else if (core__may_evict(core, gang->ns)) {
+        core__replace(core, gang);
+        core__set_reason(core, gang, REASON_PARTLY_BOUND,
+                         "%u of %u pods were bound and the rest could not be: evicting them to start "
+                         "over",
+                         bound, gang->nslots);
+    } else {
+        core__tear(core, gang);
     }
-    core__set_reason(core, gang, REASON_PARTLY_BOUND,
-                     "%u of %u pods are bound and the rest could not be; still trying. To start "
-                     "over: kubectl delete pods of this gang in namespace %.80s",
-                     bound, gang->nslots, gang->ns);
-    gang->deadline_ns = gang->not_before_ns;
-    core__wake_at(core, gang, gang->deadline_ns);
+}
+
+/* A place that was lost before its pod was bound; false: nothing is bound yet, so all start over. */
+static bool keep_places(struct core *core, struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        struct slot *slot = &gang->slots[i];
+
+        if (slot->state == SLOT_BOUND || slot->state == SLOT_DONE || is_open(slot))
+            continue;
+        if (slot->cleared >= CLEARED_LIMIT)
+            core__exclude(core, gang, slot->node);
+        else if (!core__place_lost(slot))
+            continue;
+        if (gang_bound(gang) == 0 && !any_open(gang)) {
+            core__release_plan(core, gang, "the planned node changed");
+            return false;
+        }
+        core__vacate(core, slot, "the planned node changed");
+    }
+    return true;
+}
+
+/* Members without a place: one that was deleted meanwhile and came back, or lost its node. */
+static void seat_rest(struct core *core, struct gang *gang)
+{
+    for (size_t i = 0; i < gang->nmembers; i++) {
+        struct pod *pod = gang->members[i];
+
+        if (pod->slot >= 0)
+            core__nominate(core, gang, (uint32_t)pod->slot);
+        else if (!core__refill(core, gang, pod))
+            core__wake_at(core, gang, core->now_ns + REFILL_AGAIN_NS);
+    }
 }
 
 static void settle_binding(struct core *core, struct gang *gang)
 {
-    /* A member that was deleted meanwhile: its replacement takes the slot, or room elsewhere. */
-    for (size_t i = 0; i < gang->nmembers; i++)
-        if (gang->members[i]->slot < 0)
-            core__refill(core, gang, gang->members[i]);
-    if (gang->persisted)
+    if (!keep_places(core, gang))
+        return;
+    seat_rest(core, gang);
+    if (gang->persisted || MUTANT(BIND_UNPERSISTED))
         core__post_bindings(core, gang);
     if (gang_bound(gang) == gang->nslots) {
         gang->deadline_ns = INT64_MAX;
@@ -250,17 +311,39 @@ static void settle_binding(struct core *core, struct gang *gang)
 
 /* ---- Bound, Running, Broken, Done --------------------------------------------------------------- */
 
+/* A refill's hold has its deadline: a node that kube-scheduler does not take is left alone a while. */
+static void check_refills(struct core *core, struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        struct slot *slot = &gang->slots[i];
+        bool late = slot->deadline_ns && slot->deadline_ns <= core->now_ns;
+
+        if (!slot->held || is_open(slot))
+            continue;
+        if (slot->pod && (late || slot->cleared >= CLEARED_LIMIT))
+            core__exclude(core, gang, slot->node);
+        else if (slot->pod && !core__place_lost(slot)) {
+            core__wake_at(core, gang, slot->deadline_ns);
+            continue;
+        }
+        core__vacate(core, slot, "the node did not take the pod");
+    }
+}
+
 static void refill(struct core *core, struct gang *gang)
 {
     bool filled = false;
 
+    check_refills(core, gang);
     for (size_t i = 0; i < gang->nmembers; i++) {
         struct pod *pod = gang->members[i];
 
         if (pod->slot >= 0)
             core__nominate(core, gang, (uint32_t)pod->slot);
-        else if (pod->object->node[0] || core__wants(core, gang))
-            filled |= core__refill(core, gang, pod);
+        else if ((pod->object->node[0] || core__wants(core, gang)) && core__refill(core, gang, pod))
+            filled = true;
+        else
+            core__wake_at(core, gang, core->now_ns + REFILL_AGAIN_NS);
     }
     if (filled)
         gang_count_use(&core->cluster, gang);
@@ -287,6 +370,22 @@ static bool is_leaving(const struct core *core, const struct gang *gang)
     return pod->owner.kind == OWNER_JOB && (!job || job->finished || job->suspended);
 }
 
+static void tell_broken(struct core *core, struct gang *gang, uint32_t bound, uint32_t min)
+{
+    if (gang->torn && gang->reason.code == REASON_EVICTION_BLOCKED)
+        return; /* it says more */
+    if (gang->torn)
+        core__set_reason(core, gang, REASON_PARTLY_BOUND,
+                         "%u of %u pods are bound and the rest could not be; still trying. To start "
+                         "over: kubectl delete pods of this gang in namespace %.80s",
+                         bound, min, gang->ns);
+    else
+        core__set_reason(core, gang, REASON_BELOW_MIN,
+                         "%u of %u pods are bound; their replacements get their places when they "
+                         "are created and there is room",
+                         bound, min);
+}
+
 static void settle_bound(struct core *core, struct gang *gang)
 {
     uint32_t bound, running, done, min;
@@ -303,11 +402,9 @@ static void settle_bound(struct core *core, struct gang *gang)
         return;
     } else if (bound < min) {
         core__set_state(core, gang, GANG_BROKEN);
-        core__set_reason(core, gang, REASON_BELOW_MIN,
-                         "%u of %u pods are bound; their replacements get their places when they "
-                         "are created and there is room",
-                         bound, min);
+        tell_broken(core, gang, bound, min);
     } else {
+        gang->torn = false;
         core__set_reason(core, gang, REASON_NONE, "%s", "");
         core__set_state(core, gang, running >= min ? GANG_RUNNING : GANG_BOUND);
     }
@@ -348,6 +445,11 @@ void core__settle_gang(struct core *core, struct gang *gang)
     case GANG_BROKEN:
     case GANG_DONE:
         settle_bound(core, gang);
+        break;
+    case GANG_REPLACING:
+        core__settle_replacing(core, gang);
+        break;
+    default:
         break;
     }
     if (gang->reason.code != REASON_NONE && !gang->reason_told) {

@@ -24,12 +24,15 @@ enum event_kind {
     EV_GROUP, EV_GROUP_GONE,
     EV_NAMESPACE, EV_NAMESPACE_GONE,
     EV_PLACEMENT, EV_PLACEMENT_GONE,
-    EV_SYNCED, /* every cache was read once: planning may begin */
+    EV_LEASE, EV_LEASE_GONE, /* of the kube-scheduler that we go with */
+    EV_SYNCED, /* every cache was read in the term `ticket`: planning may begin */
     EV_REFUSED, /* observed: filter refused this pod, so it needs a wake-up later */
     EV_MISSED, /* observed: the planned node was not among the offered ones */
     EV_VOTE, /* a bind call: pod `uid` may go to `node`; answered by ACT_REPLY with `ticket` */
-    EV_WRITE_DONE /* outcome of the action with `ticket` */
+    EV_WRITE_DONE, /* outcome of the action with `ticket` */
+    EVENT_KINDS
 };
+const char *event_kind_name(enum event_kind kind); /* "pod", "vote", ... */
 
 /* How a write ended (scheduler/kube/kube_write.h classifies the API server's answers). */
 enum write_result {
@@ -40,7 +43,8 @@ enum write_result {
     WRITE_INVALID, /* 400, 422 */
     WRITE_BUSY, /* 429 */
     WRITE_SERVER, /* 5xx */
-    WRITE_UNKNOWN /* time-out or broken connection: it may have been applied */
+    WRITE_UNKNOWN, /* time-out or broken connection: it may have been applied */
+    WRITE_RESULTS
 };
 const char *write_result_name(enum write_result result);
 
@@ -50,8 +54,12 @@ enum action_kind {
     ACT_NOMINATE, /* pods/status: nominatedNodeName = node; EV_WRITE_DONE */
     ACT_PLACEMENT, /* write GangPlacement ns/name: body is the whole object; EV_WRITE_DONE */
     ACT_POD_EVENT, /* Kubernetes Event on pod uid: reason, text */
-    ACT_PLACEMENT_DELETE /* the gang is gone and nobody else owns its GangPlacement */
+    ACT_PLACEMENT_DELETE, /* the gang is gone and nobody else owns its GangPlacement */
+    ACT_EVICT, /* pods/eviction of pod uid; EV_WRITE_DONE */
+    ACT_RELIST, /* read every cache anew, then EV_SYNCED with `ticket` (the term) */
+    ACTION_KINDS
 };
+const char *action_kind_name(enum action_kind kind); /* "bind", "nominate", ... */
 
 struct event {
     enum event_kind kind;
@@ -62,12 +70,14 @@ struct event {
         struct obj_group *group;
         struct obj_namespace *ns;
         struct obj_placement *placement;
+        struct obj_lease *lease;
     } object; /* taken over */
     enum group_kind group_kind; /* EV_GROUP_GONE */
     char ns_name[NAME_TEXT]; /* *_GONE of namespaced objects */
     char name[NAME_TEXT]; /* *_GONE: the object's name; EV_VOTE, EV_MISSED: the node */
     char uid[NAME_TEXT]; /* of the pod, or of the gone object */
-    uint64_t ticket; /* EV_VOTE: the held call; EV_WRITE_DONE: the action's */
+    uint64_t ticket; /* EV_VOTE: the held call; EV_WRITE_DONE: the action's; EV_SYNCED: the term */
+    int64_t wall_ns; /* EV_LEASE: since 1970, when it was seen */
     enum action_kind action; /* EV_WRITE_DONE: which kind of action ended */
     enum write_result result; /* EV_WRITE_DONE */
     char text[NAME_TEXT]; /* EV_WRITE_DONE: the API server's message, may be cut */

@@ -11,6 +11,7 @@ static const char *const state_names[] = {
     [GANG_FORMING] = "Forming", [GANG_WAITING] = "Waiting", [GANG_PLANNED] = "Planned",
     [GANG_BINDING] = "Binding", [GANG_BOUND] = "Bound",     [GANG_RUNNING] = "Running",
     [GANG_BROKEN] = "Broken",   [GANG_DONE] = "Done",
+    [GANG_REPLACING] = "Replacing",
 };
 
 static const char *const kind_names[] = {
@@ -33,6 +34,10 @@ static const char *const reason_names[] = {
     [REASON_BIND_FAILED] = "BindFailed",
     [REASON_PARTLY_BOUND] = "PartlyBound",
     [REASON_BELOW_MIN] = "BelowMin",
+    [REASON_EVICTION_BLOCKED] = "EvictionBlocked",
+    [REASON_PREEMPTED] = "Preempted",
+    [REASON_PREEMPTING] = "Preempting",
+    [REASON_GAVE_UP] = "GaveUp",
 };
 
 const char *gang_state_name(enum gang_state state)
@@ -199,32 +204,46 @@ uint32_t gang_bound(const struct gang *gang)
     return gang_count(gang, SLOT_BOUND) + gang_count(gang, SLOT_DONE);
 }
 
-/* Was the domain of slot `i` at this level seen at an earlier slot? Unknown ones count one a node. */
-static bool seen_before(const struct gang *gang, uint32_t i, uint32_t level, uint32_t nlevels)
+/* A place at one level: its domain, or the node itself where the domain is unknown. */
+struct place {
+    uint32_t domain;
+    const struct node *node;
+};
+
+static int compare_places(const void *a, const void *b)
 {
-    const struct node *node = gang->slots[i].node;
+    const struct place *left = a, *right = b;
 
-    for (uint32_t k = i; k-- > 0;) {
-        const struct node *other = gang->slots[k].node;
+    if (left->domain != right->domain)
+        return left->domain < right->domain ? -1 : 1;
+    if (left->domain != PLAN_UNKNOWN)
+        return 0;
+    return left->node == right->node ? 0 : (uintptr_t)left->node < (uintptr_t)right->node ? -1 : 1;
+}
 
-        if (other == node)
-            return true;
-        if (other && level < nlevels && node->domain[level] != PLAN_UNKNOWN &&
-            other->domain[level] == node->domain[level])
-            return true;
-    }
-    return false;
+static uint32_t count_places(const struct gang *gang, uint32_t level, struct place *places)
+{
+    uint32_t n = 0, used = 0;
+
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (gang->slots[i].node)
+            places[n++] = (struct place){level < gang->nlevels ? gang->slots[i].node->domain[level]
+                                                               : PLAN_UNKNOWN,
+                                         gang->slots[i].node};
+    qsort(places, n, sizeof(*places), compare_places);
+    for (uint32_t i = 0; i < n; i++)
+        used += i == 0 || compare_places(&places[i - 1], &places[i]) != 0;
+    return used;
 }
 
 void gang_count_use(const struct cluster *cluster, struct gang *gang)
 {
+    struct place *places = calloc(gang->nslots ? gang->nslots : 1, sizeof(*places));
+
     gang->nlevels = cluster->nlevels;
-    for (uint32_t level = 0; level <= gang->nlevels; level++) {
-        gang->use[level].used = 0;
-        for (uint32_t i = 0; i < gang->nslots; i++)
-            if (gang->slots[i].node && !seen_before(gang, i, level, gang->nlevels))
-                gang->use[level].used++;
-    }
+    for (uint32_t level = 0; places && level <= gang->nlevels; level++)
+        gang->use[level].used = count_places(gang, level, places);
+    free(places);
 }
 
 void gang_hash(const struct gang *gang, char ret_hex[GANG_HASH_TEXT])

@@ -6,15 +6,19 @@
  *   Waiting   nothing, one reason   room appears and the plan succeeds -> Planned      core_settle
  *   Planned   a hold per slot       all slots voted -> Binding; deadline, member gone,
  *                                   node gone or refused in-tree -> Forming            settle_planned
- *   Binding   holds until bound     all slots bound -> Bound; deadline: 0 bound ->
- *                                   Forming, some bound -> Broken                      settle_binding
+ *   Binding   holds until bound     all slots bound -> Bound; a place lost -> another one;
+ *                                   deadline: 0 bound -> Forming, some bound ->
+ *                                   Replacing where evicting is allowed, else Broken   settle_binding
+ *   Replacing nothing               members evicted -> Forming; deadline -> Broken     settle_replacing
  *   Bound     nothing (pods do)     min members run -> Running                         settle_bound
- *   Running   nothing               members gone -> Broken, all succeeded -> Done      settle_bound
+ *   Running   nothing               members gone -> Broken, all succeeded -> Done,
+ *                                   preempted -> Replacing                             settle_bound
  *   Broken    nothing, one reason   refilled -> Running; no members -> Forming         settle_bound
  *   Done      nothing               pods deleted: the gang goes                        drop_if_empty
  *
  * A slot is a rank: it has a node from the plan, and a pod once a member took it. Slots of Bound,
- * Running and Broken gangs are refilled one by one when members are recreated.
+ * Running and Broken gangs are refilled one by one when members are recreated; such a hold has a
+ * deadline of its own (slot.deadline_ns).
  */
 #pragma once
 
@@ -32,7 +36,9 @@ enum gang_state {
     GANG_BOUND,
     GANG_RUNNING,
     GANG_BROKEN,
-    GANG_DONE
+    GANG_DONE,
+    GANG_REPLACING,
+    GANG_STATES
 };
 const char *gang_state_name(enum gang_state state); /* as in GangPlacement.status.state */
 
@@ -56,12 +62,14 @@ struct slot {
     bool held; /* `hold` is counted in node->held */
     struct resources hold;
     bool unsure; /* a binding's answer was lost: it may have been applied */
+    bool needs_vote; /* seated after the gang's vote: bound only when it has voted itself */
     bool nominated; /* the wake-and-steer write for this pod was sent for this plan */
     uint8_t cleared; /* how often kube-scheduler undid our nomination: it failed there in-tree */
     uint8_t tries; /* failed binding writes in a row */
     uint64_t ticket; /* the held bind call, 0: none */
     uint64_t write; /* the write in flight, 0: none */
-    int64_t vote_deadline_ns, retry_ns;
+    int64_t deadline_ns; /* of a refill's hold; unused while the whole gang is planned */
+    int64_t retry_ns;
 };
 
 enum reason_code {
@@ -76,7 +84,12 @@ enum reason_code {
     REASON_VOTES_MISSING,
     REASON_BIND_FAILED,
     REASON_PARTLY_BOUND,
-    REASON_BELOW_MIN
+    REASON_BELOW_MIN,
+    REASON_EVICTION_BLOCKED,
+    REASON_PREEMPTED,
+    REASON_PREEMPTING,
+    REASON_GAVE_UP,
+    REASON_CODES
 };
 const char *reason_code_name(enum reason_code code); /* "" for REASON_NONE */
 
@@ -99,6 +112,7 @@ struct gang_record {
     bool exists, dirty;
     uint64_t write; /* ticket of the write in flight, 0: none */
     char *writing; /* the status text of that write */
+    uint32_t writing_version; /* gang.plan_version that it tells of */
     uint32_t failures;
     int64_t retry_ns;
 };
@@ -131,7 +145,14 @@ struct gang {
     bool preferred_met, early; /* early: planned before all members exist */
     bool no_early; /* an early plan ran out: wait for all members */
     bool adopted; /* state was taken over from objects, not planned here */
-    bool persisted; /* the Binding state is in the API server: bindings may be posted */
+    uint32_t plan_version; /* grows when a place of the plan changes */
+    bool persisted; /* state and plan are in the API server: bindings (evictions) may be posted */
+    bool torn; /* bound in part, and never whole */
+    bool drifted; /* a member was bound by somebody else, elsewhere than planned */
+    bool gave_up; /* waited for giveUpAfter: not tried until its members change */
+    uint32_t gave_up_changes;
+    int64_t newest_s; /* wall clock: when its youngest member was created */
+    int64_t preempt_after_ns; /* not again before */
     int64_t deadline_ns; /* of the state */
     int64_t wake_ns; /* when to look again at the latest, INT64_MAX: only when something happens */
     int64_t state_since_s; /* wall clock, for the conditions */

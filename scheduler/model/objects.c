@@ -208,6 +208,16 @@ void obj_namespace_free(struct obj_namespace *ns)
     free(ns);
 }
 
+void obj_lease_free(struct obj_lease *lease)
+{
+    if (!lease)
+        return;
+    free(lease->ns);
+    free(lease->name);
+    free(lease->holder);
+    free(lease);
+}
+
 void obj_placement_free(struct obj_placement *placement)
 {
     if (!placement)

@@ -95,6 +95,7 @@ struct obj_pod {
     char *nominated; /* status.nominatedNodeName */
     char *refusal; /* message of condition PodScheduled=False, "" otherwise */
     enum pod_phase phase;
+    bool rejected; /* Failed because the kubelet would not take it (OutOfcpu, TopologyAffinityError, ...) */
     bool terminating; /* deletionTimestamp is set */
     bool gated; /* has schedulingGates */
     int32_t priority;
@@ -144,6 +145,15 @@ struct obj_namespace {
     bool evict_allowed; /* label lockstep.dev/evict: allowed */
 };
 
+/* kube-scheduler's own Lease: who leads, as the API server has it (scheduler/model/lease.h). */
+struct obj_lease {
+    char *ns, *name;
+    char *holder; /* spec.holderIdentity: host name, '_', a random part; "": nobody */
+    int64_t duration_ns; /* spec.leaseDurationSeconds */
+    int64_t acquired_ns, renewed_ns; /* since 1970, by the holder's clock; 0: not said */
+    int32_t transitions; /* how often it changed hands */
+};
+
 /* GangPlacement as it was last written: the plan's authority after a restart. */
 struct placement_share {
     char *node;
@@ -172,3 +182,4 @@ void obj_job_free(struct obj_job *job);
 void obj_group_free(struct obj_group *group);
 void obj_namespace_free(struct obj_namespace *ns);
 void obj_placement_free(struct obj_placement *placement);
+void obj_lease_free(struct obj_lease *lease);

@@ -193,6 +193,7 @@ static void run_seed(struct sim *sim, uint64_t seed, uint64_t steps, bool trace)
                         .now_ns = SECOND};
     if (config_init(&sim->config) < 0)
         sim_fail(sim, "no memory");
+    sim->config.lease[0] = '\0';
     for (int node = 0; node < SIM_NODES; node++)
         sim->present[node] = true;
     sim_start_core(sim);

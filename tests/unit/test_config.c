@@ -128,8 +128,9 @@ static const struct {
                                  "50s or 10m, 0s (never plan early) to 10m"},
     {"headOfLineAfter: 0s\n", "t:1: headOfLineAfter: found \"0s\", expected"},
     {"giveUpAfter: never\n", "t:1: giveUpAfter: found \"never\", expected"},
-    {"preemption: on\n", "t:1: preemption: found true, expected off: this version comes without "
-                         "preemption for gangs"},
+    {"preemption: maybe\n", "t:1: preemption: found \"maybe\", expected on or off"},
+    {"lease: nobody\n", "t:1: lease: found \"nobody\", expected namespace/name, or off"},
+    {"lease: A/b\n", "t:1: lease: found \"A/b\", expected namespace/name, or off"},
     {"probe: gate\n", "t:1: probe: found \"gate\", expected off: this version comes without the probe"},
     {"schedulerName: ''\n", "t:1: schedulerName: found \"\", expected a name of"},
     {"schedulerName: Lock Step\n", "t:1: schedulerName: found \"Lock Step\", expected a name of"},

@@ -43,6 +43,7 @@ static inline void world_open(struct world *world)
 {
     *world = (struct world){.now_ns = SECOND};
     assert_int_equal(config_init(&world->config), 0);
+    world->config.lease[0] = '\0'; /* always leading */
     world->config.levels = calloc(3, sizeof(char *));
     world->config.levels[0] = strdup("block");
     world->config.levels[1] = strdup("rack");

@@ -1,0 +1,122 @@
+/* Terms: when we may act, what a term begins with, and what is forgotten when it ends. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/model/core_internal.h"
+
+void core_set_host(struct core *core, const char *host)
+{
+    snprintf(core->host, sizeof(core->host), "%s", host);
+}
+
+bool core_active(const struct core *core)
+{
+    return core->active;
+}
+
+int64_t core_write_until(const struct core *core)
+{
+    if (!core->active)
+        return 0;
+    return core->follows_lease ? core->lease.until_ns : INT64_MAX;
+}
+
+/* What was read before the term may be older than the last write of the former leader. */
+static void begin_term(struct core *core)
+{
+    struct action *action = core__act(core, ACT_RELIST);
+
+    core->term++;
+    core->synced = MUTANT(NO_RELIST);
+    if (action)
+        action->ticket = core->term;
+}
+
+/* Another leader may have changed everything: only what the API server has counts from here. */
+static void forget_gang(struct core *core, struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        core__vacate(core, &gang->slots[i], "this lockstep does not lead any more");
+    gang->nslots = 0;
+    gang->state = GANG_FORMING;
+    gang->deadline_ns = INT64_MAX;
+    gang->wake_ns = INT64_MAX;
+    gang->not_before_ns = 0;
+    gang->failures = 0;
+    gang->persisted = gang->adopted = gang->torn = gang->early = gang->ready = false;
+    gang->reason = (struct reason){0};
+    free(gang->record.written);
+    gang->record.written = NULL;
+    gang->record.write = 0;
+    gang->record.dirty = true;
+}
+
+static void stand_down(struct core *core)
+{
+    core->active = core->synced = false;
+    core__unreserve(core);
+    for (size_t i = 0; i < core->all.n; i++)
+        forget_gang(core, core->all.items[i]);
+    core->ready.n = 0;
+    while (core->nheld > 0)
+        core__release_hold(core, core->held[core->nheld - 1],
+                           "this lockstep does not lead any more");
+}
+
+void core__on_lease(struct core *core, const struct obj_lease *lease, int64_t wall_ns)
+{
+    bool was_ours = core->lease.ours;
+    int64_t acquired = core->lease.acquired_ns;
+
+    lease_see(&core->lease, core->host, lease, wall_ns, core->now_ns);
+    if (core->active && !lease_may_write(&core->lease, core->now_ns))
+        stand_down(core);
+    if (core->lease.ours && !core->active && (!was_ours || core->lease.acquired_ns != acquired))
+        begin_term(core);
+}
+
+void core__on_lease_gone(struct core *core)
+{
+    lease_gone(&core->lease);
+    if (core->active)
+        stand_down(core);
+}
+
+/* The renewal that was late: the same holder goes on, so the same term does, from the caches up. */
+static void begin_again(struct core *core)
+{
+    if (core->lease.ours && core->lease.until_ns > core->now_ns && !core->synced &&
+        core->term_ended) {
+        core->term_ended = false;
+        begin_term(core);
+    }
+}
+
+void core__check_term(struct core *core)
+{
+    bool may = !core->follows_lease || lease_may_write(&core->lease, core->now_ns);
+
+    if (MUTANT(LEASE_IGNORED) && core->term > 0)
+        may = true;
+    if (core->active && !may) {
+        stand_down(core);
+        core->term_ended = true;
+    }
+    begin_again(core);
+    if (!may || !core->synced || core->active)
+        return;
+    core->active = core->finishing = true;
+    core->term_ended = false;
+    core__refresh_levels(core);
+    core__adopt(core);
+}
+
+int64_t core__term_deadline(const struct core *core)
+{
+    if (!core->follows_lease || !core->lease.ours)
+        return INT64_MAX;
+    if (core->active)
+        return core->lease.until_ns;
+    return core->synced && core->lease.from_ns > core->now_ns ? core->lease.from_ns : INT64_MAX;
+}

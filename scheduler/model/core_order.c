@@ -1,0 +1,326 @@
+/*
+ * Who comes first when not all fit: the head of the line, and preemption.
+ *
+ * Smaller gangs pass one that does not fit (backfill). After headOfLineAfter the first in order
+ * becomes the head: it is planned on the cluster as if nothing ran there, and what frees up on the
+ * nodes of that plan goes to nobody behind it. One head at a time; a gang that would not fit on the
+ * empty cluster never is one, so that nothing is kept for what cannot be.
+ *
+ * Preemption (off by default) is the same reservation, made at once, and the victims evicted: whole
+ * gangs of lower priority and ordinary pods, never part of a gang, only in namespaces that allow it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/model/core_internal.h"
+
+#define PREEMPT_WAIT_NS (120 * NS_PER_S) /* how long the victims may take to go */
+#define PREEMPT_AGAIN_NS (10 * NS_PER_S)
+#define VICTIMS_MAX 4096 /* gangs and pods that are looked at */
+
+/* ---- the reservation ------------------------------------------------------------------------------- */
+
+void core__unreserve(struct core *core)
+{
+    if (!core->head)
+        return;
+    for (size_t i = 0; i < core->cluster.nnodes; i++)
+        core->cluster.nodes[i]->reserved_for = NULL;
+    core->head = NULL;
+    core->head_preempts = false;
+    core->cluster.capacity_version++; /* for the others it has grown */
+}
+
+static void reserve(struct core *core, struct gang *gang, const struct plan *plan)
+{
+    core__unreserve(core);
+    core->head = gang;
+    core->head_until_ns = INT64_MAX;
+    for (uint32_t i = 0; i < plan->nshares; i++)
+        core->cluster.nodes[plan->shares[i].node]->reserved_for = gang;
+}
+
+static bool nodes_left(const struct core *core, const struct gang *head)
+{
+    const struct pod_shape *shape = &head->members[0]->object->shape;
+
+    for (size_t i = 0; i < core->cluster.nnodes; i++)
+        if (core->cluster.nodes[i]->reserved_for == head &&
+            !node_admits(core->cluster.nodes[i], shape))
+            return false;
+    return true;
+}
+
+void core__check_head(struct core *core)
+{
+    struct gang *head = core->head;
+
+    if (!head)
+        return;
+    if (!head->ready || head->nmembers < head->min || core->now_ns >= core->head_until_ns ||
+        (core->nodes_changed && !nodes_left(core, head)))
+        core__unreserve(core);
+}
+
+/* The plan of the gang, were the cluster emptied of all that runs: 0, or there is none. */
+static int plan_emptied(struct core *core, struct gang *gang, struct plan *ret_plan)
+{
+    struct plan_shortage shortage = {0};
+    struct plan_request request;
+    struct room_count count;
+    int r = core__build_nodes(core, gang, &gang->members[0]->object->shape, true, &count);
+
+    if (r < 0)
+        return r;
+    request = core__request(core, gang, gang->size);
+    return plan_gang(&request, core->scratch, ret_plan, &shortage);
+}
+
+static int64_t line_since_ns(const struct core *core, const struct gang *gang)
+{
+    return (gang->newest_s - core->epoch_s) * NS_PER_S;
+}
+
+static bool lacks_room(const struct gang *gang)
+{
+    return gang->state == GANG_WAITING && gang->nmembers >= gang->min &&
+           (gang->reason.code == REASON_INSUFFICIENT || gang->reason.code == REASON_NO_DOMAIN_FITS);
+}
+
+void core__choose_head(struct core *core)
+{
+    if (core->head || core->epoch_s == 0)
+        return;
+    for (size_t i = 0; i < core->ready.n; i++) {
+        struct gang *gang = core->ready.items[i];
+        int64_t due_ns = line_since_ns(core, gang) + core->config->head_of_line_ns;
+        struct plan plan = {0};
+
+        if (!lacks_room(gang))
+            continue;
+        if (due_ns > core->now_ns) {
+            core__wake_at(core, gang, due_ns);
+            continue;
+        }
+        if (plan_emptied(core, gang, &plan) == 0) {
+            reserve(core, gang, &plan);
+            plan_release(&plan);
+            return;
+        }
+        plan_release(&plan);
+    }
+}
+
+/* ---- preemption ------------------------------------------------------------------------------------ */
+
+struct victim {
+    struct gang *gang; /* or */
+    struct pod *pod; /* an ordinary one */
+    int32_t priority;
+    uint32_t pods;
+    const char *name;
+    bool spared;
+};
+
+struct victims {
+    struct victim *items;
+    size_t n;
+    struct gang *preemptor;
+};
+
+static bool runs(const struct gang *gang)
+{
+    return gang->state == GANG_BOUND || gang->state == GANG_RUNNING || gang->state == GANG_BROKEN;
+}
+
+static bool is_daemon(const struct obj_pod *pod)
+{
+    return strcmp(pod->owner.kind_name, "DaemonSet") == 0 || strcmp(pod->owner.kind_name, "Node") == 0;
+}
+
+static void add_victim(struct victims *victims, struct victim victim)
+{
+    if (victims->n < VICTIMS_MAX)
+        victims->items[victims->n++] = victim;
+}
+
+/* Spared first: high priority, then small; what is left to evict is low and, if it may be, few. */
+static int compare_victims(const void *a, const void *b)
+{
+    const struct victim *left = a, *right = b;
+
+    if (left->priority != right->priority)
+        return left->priority > right->priority ? -1 : 1;
+    if (left->pods != right->pods)
+        return left->pods < right->pods ? -1 : 1;
+    return strcmp(left->name, right->name);
+}
+
+static int find_victims(struct core *core, struct victims *victims)
+{
+    struct hashmap_iter iter = {0};
+    const char *key;
+    void *value;
+
+    victims->items = calloc(VICTIMS_MAX, sizeof(*victims->items));
+    if (!victims->items)
+        return -1;
+    for (size_t i = 0; i < core->all.n; i++) {
+        struct gang *gang = core->all.items[i];
+
+        if (runs(gang) && gang->priority < victims->preemptor->priority &&
+            core__may_evict(core, gang->ns))
+            add_victim(victims, (struct victim){.gang = gang, .priority = gang->priority,
+                                                .pods = gang_bound(gang), .name = gang->key});
+    }
+    while (hashmap_next(&core->cluster.pods_by_uid, &iter, &key, &value)) {
+        struct pod *pod = value;
+
+        if (pod->node && !pod->gang && !pod->object->terminating && !is_daemon(pod->object) &&
+            pod->object->priority < victims->preemptor->priority &&
+            core__may_evict(core, pod->object->ns))
+            add_victim(victims, (struct victim){.pod = pod, .priority = pod->object->priority,
+                                                .pods = 1, .name = pod->object->uid});
+    }
+    qsort(victims->items, victims->n, sizeof(*victims->items), compare_victims);
+    return 0;
+}
+
+static void free_pod(struct pod *pod, bool freed)
+{
+    if (!pod->node)
+        return;
+    if (freed)
+        resources_sub(&pod->node->used, &pod->requests);
+    else
+        resources_add(&pod->node->used, &pod->requests);
+}
+
+/* What-if: the victim's pods are out of the nodes' counts, or back in them. */
+static void free_victim(struct victim *victim, bool freed)
+{
+    if (victim->pod)
+        free_pod(victim->pod, freed);
+    for (size_t i = 0; victim->gang && i < victim->gang->nmembers; i++)
+        free_pod(victim->gang->members[i], freed);
+}
+
+static int plan_now(struct core *core, struct gang *gang, struct plan *ret_plan)
+{
+    struct plan_shortage shortage = {0};
+    struct plan_request request;
+    struct room_count count;
+
+    if (core__build_nodes(core, gang, &gang->members[0]->object->shape, false, &count) < 0)
+        return -1;
+    request = core__request(core, gang, gang->size);
+    return plan_gang(&request, core->scratch, ret_plan, &shortage);
+}
+
+static bool fits_now(struct core *core, struct gang *gang)
+{
+    struct plan plan = {0};
+    bool fits = plan_now(core, gang, &plan) == 0;
+
+    plan_release(&plan);
+    return fits;
+}
+
+/* Spares all of [from, to) if the gang fits without them going, else halves: v victims of n cost
+ * some v log n plans. None of those that are left could stay alone: the set is irreducible. */
+static void spare(struct core *core, struct victims *victims, size_t from, size_t to)
+{
+    size_t middle = from + (to - from) / 2;
+
+    if (from == to)
+        return;
+    for (size_t i = from; i < to; i++)
+        free_victim(&victims->items[i], false);
+    if (fits_now(core, victims->preemptor)) {
+        for (size_t i = from; i < to; i++)
+            victims->items[i].spared = true;
+        return;
+    }
+    for (size_t i = from; i < to; i++)
+        free_victim(&victims->items[i], true);
+    if (to - from == 1)
+        return;
+    spare(core, victims, from, middle);
+    spare(core, victims, middle, to);
+}
+
+static void evict_victims(struct core *core, struct victims *victims)
+{
+    struct gang *by = victims->preemptor;
+    uint32_t gangs = 0, pods = 0;
+    char first[200] = "";
+
+    for (size_t i = 0; i < victims->n; i++) {
+        struct victim *victim = &victims->items[i];
+
+        if (victim->spared)
+            continue;
+        if (!first[0])
+            snprintf(first, sizeof(first), "%.90s/%.90s",
+                     victim->gang ? victim->gang->ns : victim->pod->object->ns,
+                     victim->gang ? victim->gang->name : victim->pod->object->name);
+        gangs += victim->gang != NULL;
+        pods += victim->pod != NULL;
+        if (victim->pod) {
+            core__evict(core, victim->pod);
+            continue;
+        }
+        core__replace(core, victim->gang);
+        core__set_reason(core, victim->gang, REASON_PREEMPTED,
+                         "gang %.90s/%.90s of priority %d takes its place (own priority: %d)", by->ns,
+                         by->name, by->priority, victim->gang->priority);
+    }
+    core__set_reason(core, by, REASON_PREEMPTING,
+                     "evicting %u gangs and %u other pods of lower priority to make room, first %s",
+                     gangs, pods, first);
+}
+
+static bool preempt_for(struct core *core, struct victims *victims)
+{
+    struct plan plan = {0};
+    bool found;
+
+    for (size_t i = 0; i < victims->n; i++)
+        free_victim(&victims->items[i], true);
+    found = fits_now(core, victims->preemptor);
+    if (found) {
+        spare(core, victims, 0, victims->n);
+        found = plan_now(core, victims->preemptor, &plan) == 0;
+    }
+    for (size_t i = 0; i < victims->n; i++)
+        if (!victims->items[i].spared)
+            free_victim(&victims->items[i], false);
+    if (found) {
+        reserve(core, victims->preemptor, &plan);
+        core->head_preempts = true;
+        core->head_until_ns = core->now_ns + PREEMPT_WAIT_NS;
+        evict_victims(core, victims);
+    }
+    plan_release(&plan);
+    return found;
+}
+
+bool core__preempt(struct core *core, struct gang *gang)
+{
+    struct victims victims = {.preemptor = gang};
+    bool found = false;
+
+    if (!core->config->preemption || core->now_ns < gang->preempt_after_ns)
+        return false;
+    if (core->head == gang && core->head_preempts)
+        return true; /* its victims are on their way */
+    if (core->head && core__compare_turn(&core->head, &gang) < 0)
+        return false; /* somebody before it is being served */
+    gang->preempt_after_ns = core->now_ns + PREEMPT_AGAIN_NS;
+    if (find_victims(core, &victims) == 0 && victims.n > 0)
+        found = preempt_for(core, &victims);
+    free(victims.items);
+    core__wake_at(core, gang, found ? core->head_until_ns : gang->preempt_after_ns);
+    return found;
+}

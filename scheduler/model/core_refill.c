@@ -1,0 +1,125 @@
+/* One more place for a gang that has its plan: a member was created anew, or lost its node. */
+#include <string.h>
+
+#include "scheduler/model/core_internal.h"
+
+static struct node *anchor_of(const struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (gang->slots[i].node &&
+            (gang->slots[i].state == SLOT_BOUND || gang->slots[i].state == SLOT_TAKEN))
+            return gang->slots[i].node;
+    return NULL;
+}
+
+static bool same_domain(const struct core *core, const struct node *a, const struct node *b,
+                        uint32_t level)
+{
+    if (level >= core->cluster.nlevels)
+        return a == b;
+    return a->domain[level] == b->domain[level] && a->domain[level] != PLAN_UNKNOWN;
+}
+
+static void keep_to(struct core *core, const struct node *anchor, uint32_t level)
+{
+    for (size_t i = 0; i < core->cluster.nnodes; i++)
+        if (!same_domain(core, core->cluster.nodes[i], anchor, level))
+            core->plan_nodes[i].capacity = 0;
+}
+
+/* A node for one pod, in the anchor's domain at `level`; NULL: none there. */
+static struct node *node_near(struct core *core, struct gang *gang, const struct pod_shape *shape,
+                              const struct node *anchor, uint32_t level)
+{
+    struct plan plan = {0};
+    struct plan_shortage shortage;
+    struct plan_request request;
+    struct room_count count;
+    struct node *node = NULL;
+
+    if (core__build_nodes(core, gang, shape, false, &count) < 0)
+        return NULL;
+    if (anchor)
+        keep_to(core, anchor, level);
+    request = core__request(core, gang, 1);
+    request.required_level = request.preferred_level = -1;
+    if (plan_gang(&request, core->scratch, &plan, &shortage) == 0 && plan.nshares > 0)
+        node = core->cluster.nodes[plan.shares[0].node];
+    plan_release(&plan);
+    return node;
+}
+
+/*
+ * As near as may be to where the pod's predecessor (or else another member) sits: from the innermost
+ * level outwards, never out of the domain that the gang is required to stay in.
+ */
+static struct node *replacement_node(struct core *core, struct gang *gang,
+                                     const struct pod_shape *shape, const struct node *before)
+{
+    const struct node *anchor = anchor_of(gang);
+    const struct node *near = before ? before : anchor;
+    int outermost = gang->required_level >= 0 && anchor ? gang->required_level : 0;
+
+    for (int level = (int)core->cluster.nlevels - 1; near && level >= outermost; level--) {
+        struct node *node = node_near(core, gang, shape, near, (uint32_t)level);
+
+        if (node && (gang->required_level < 0 || !anchor ||
+                     same_domain(core, node, anchor, (uint32_t)gang->required_level)))
+            return node;
+    }
+    if (gang->required_level >= 0 && anchor)
+        return node_near(core, gang, shape, anchor, (uint32_t)gang->required_level);
+    return node_near(core, gang, shape, NULL, 0);
+}
+
+static int free_slot(const struct gang *gang, int32_t index)
+{
+    if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod)
+        return index;
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (!gang->slots[i].pod && gang->slots[i].state == SLOT_EMPTY)
+            return (int)i;
+    return -1;
+}
+
+bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
+{
+    int index = free_slot(gang, pod->object->index);
+    struct slot *slot;
+    struct node *node;
+
+    if (index < 0 && gang->state == GANG_BINDING)
+        return false; /* more than the plan is for: after it is finished */
+    if (index < 0) {
+        index = (int)gang->nslots;
+        if (gang_more_slots(gang, gang->nslots + 1) < 0)
+            return false;
+    }
+    slot = &gang->slots[index];
+    if (pod->object->node[0] || pod->object->phase == POD_SUCCEEDED) {
+        slot_set_node(&core->cluster, slot, cluster_node(&core->cluster, pod->object->node));
+        core__slot_take(core, gang, (uint32_t)index, pod);
+        return true;
+    }
+    gang->requests = pod->requests;
+    if (slot->held && memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0)
+        slot_unhold(&core->cluster, slot); /* it asks for something else than its predecessor */
+    node = slot->node;
+    if (!slot->held && (!node || !core__may_use(core, gang, node, &pod->object->shape) ||
+                        node_room(node, &gang->requests) == 0))
+        node = replacement_node(core, gang, &pod->object->shape, node);
+    if (!node)
+        return false;
+    if (node != slot->node) {
+        gang->plan_version++; /* in Binding the plan is written again before it is acted on */
+        gang->persisted = gang->persisted && gang->state != GANG_BINDING;
+        gang->record.dirty = true;
+    }
+    slot_set_node(&core->cluster, slot, node);
+    slot_hold(slot, &gang->requests);
+    core__slot_take(core, gang, (uint32_t)index, pod);
+    slot->needs_vote = true;
+    slot->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
+    core__nominate(core, gang, (uint32_t)index);
+    return true;
+}

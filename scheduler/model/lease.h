@@ -1,0 +1,42 @@
+/*
+ * lease.h - who leads, and until when: read off kube-scheduler's own Lease.
+ *
+ * kube-scheduler and the extender share a pod, so the two lead together: we lead while that Lease
+ * names this host as its holder (client-go's identity is "<host name>_<random>"). Writes may begin
+ *
+ *   from   at once, if the Lease never changed hands or this process saw our own host hold it before;
+ *          else one leaseDuration after it was acquired: whatever the former leader sent has ended;
+ *   until  the last renewal + leaseDuration - LEASE_WRITE_NS: a write that began in time is over
+ *          before anybody else can acquire the Lease.
+ *
+ * Both are times of CLOCK_BOOTTIME (it goes on while a process is stopped or a machine sleeps). The
+ * renewal's wall time is the holder's, and the holder is on our machine, so its age is exact even if
+ * the watch brought it late; a wall clock that was set back makes the age 0, never negative.
+ * Source: k8s.io/client-go tools/leaderelection (a candidate acquires leaseDuration after it last saw
+ * the record change). Pure; no thread rule.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "scheduler/model/objects.h"
+
+/* The longest time that one write may take: kube_write.c's timeout for a call. */
+#define LEASE_WRITE_NS INT64_C(8000000000)
+
+struct lease_view {
+    bool ours;
+    bool before_ours; /* the last holder that was seen was this host */
+    bool before_other; /* ... was another one */
+    int64_t from_ns, until_ns; /* meaningful while ours */
+    int64_t acquired_ns; /* of the Lease: tells terms apart */
+    int32_t transitions; /* as last seen */
+};
+
+/* host: this machine's or pod's host name. wall_ns, boot_ns: both clocks now. */
+void lease_see(struct lease_view *view, const char *host, const struct obj_lease *lease,
+               int64_t wall_ns, int64_t boot_ns);
+void lease_gone(struct lease_view *view);
+
+bool lease_may_write(const struct lease_view *view, int64_t boot_ns);
