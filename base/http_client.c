@@ -25,6 +25,8 @@ struct job {
     struct curl_slist *headers;
     int stream_error, retry_after_s;
     bool flowing; /* a stream that was answered with 200 */
+    bool fenced; /* it was not sent: the fence said no */
+    struct http_client *client;
 };
 
 struct timer {
@@ -44,7 +46,9 @@ struct http_client {
     pthread_mutex_t lock; /* queues, timers, stopping */
     struct queue urgent, ordinary, streams;
     struct timer *timers;
-    bool stopping, running;
+    bool stopping, running, end_streams;
+    bool (*may_send)(void *context); /* NULL: always */
+    void *fence_context;
     CURLM *multi;
     unsigned parallel, active;
     CURL *idle[IDLE_EASY_MAX];
@@ -131,6 +135,18 @@ static size_t on_header(char *line, size_t size, size_t n, void *context)
     return n;
 }
 
+static int before_request(void *context, char *peer, char *own, int peer_port, int own_port)
+{
+    struct job *job = context;
+
+    (void)peer;
+    (void)own;
+    (void)peer_port;
+    (void)own_port;
+    job->fenced = !job->client->may_send(job->client->fence_context);
+    return job->fenced ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 /* A token that cannot be read leaves the old one: it may be good a while longer. */
 static const char *current_token(struct http_client *client)
 {
@@ -177,6 +193,7 @@ static void set_options(struct http_client *client, CURL *easy, struct job *job,
     const struct http_call *call = &job->call;
     const char *token = current_token(client);
 
+    job->client = client;
     curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, job->method);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, job);
@@ -189,6 +206,10 @@ static void set_options(struct http_client *client, CURL *easy, struct job *job,
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, job);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, job);
+    if (client->may_send && !call->stream) {
+        curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
+        curl_easy_setopt(easy, CURLOPT_PREREQDATA, job);
+    }
     if (call->stream) {
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)call->timeout_s);
@@ -237,6 +258,8 @@ static int status_of(CURL *easy, const struct job *job, CURLcode code)
 
     if (job->stream_error < 0)
         return job->stream_error;
+    if (job->fenced)
+        return -EPERM;
     if (code == CURLE_OK) {
         curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
         return (int)status;
@@ -316,6 +339,23 @@ static bool stopping(struct http_client *client)
     return stop;
 }
 
+static void end_streams(struct http_client *client)
+{
+    bool wanted;
+
+    pthread_mutex_lock(&client->lock);
+    wanted = client->end_streams;
+    client->end_streams = false;
+    pthread_mutex_unlock(&client->lock);
+    for (size_t i = client->nopen; wanted && i-- > 0;) {
+        struct job *job = NULL;
+
+        curl_easy_getinfo(client->open[i], CURLINFO_PRIVATE, (char **)&job);
+        if (job->call.stream)
+            finish(detach(client, client->open[i]), -ESTALE);
+    }
+}
+
 static void run_once(struct http_client *client)
 {
     CURLMsg *message;
@@ -323,6 +363,7 @@ static void run_once(struct http_client *client)
     struct job *job;
     int left, wait_ms;
 
+    end_streams(client);
     while ((timer = due_timer(client, clock_boot_ns(), &wait_ms))) {
         timer->fn(timer->context);
         free(timer);
@@ -406,6 +447,20 @@ int http_client_start(const struct http_endpoint *endpoint, unsigned parallel,
     }
     *ret_client = client;
     return 0;
+}
+
+void http_client_fence(struct http_client *client, bool (*may_send)(void *context), void *context)
+{
+    client->may_send = may_send;
+    client->fence_context = context;
+}
+
+void http_client_end_streams(struct http_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    client->end_streams = true;
+    pthread_mutex_unlock(&client->lock);
+    curl_multi_wakeup(client->multi);
 }
 
 void http_client_stop(struct http_client *client)

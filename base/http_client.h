@@ -32,7 +32,7 @@ struct http_call {
     int (*on_bytes)(void *context, const char *bytes, size_t len);
     /*
      * status: HTTP status, or a negative errno (-ETIMEDOUT: no whole answer came, the server may
-     * have acted; -ECONNREFUSED: not connected, it has not). retry_after_s: from the header, 0: none.
+     * have acted; -ECONNREFUSED: not connected, -EPERM: fenced off: it has not). retry_after_s: from the header, 0: none.
      * body is valid during the callback.
      */
     void (*on_done)(void *context, int status, const char *body, size_t len, int retry_after_s);
@@ -41,6 +41,15 @@ struct http_call {
 int http_client_start(const struct http_endpoint *endpoint, unsigned parallel,
                       struct http_client **ret_client, struct err *err);
 void http_client_stop(struct http_client *client); /* joins; takes NULL */
+
+/*
+ * A fence: asked on the client's thread right before each request's first byte goes out; false ends
+ * the call with -EPERM, unsent. Set it before the first call; streams are not asked.
+ */
+void http_client_fence(struct http_client *client, bool (*may_send)(void *context), void *context);
+
+/* Ends all streams that are open now with -ESTALE, so that their owners begin anew. Any thread. */
+void http_client_end_streams(struct http_client *client);
 
 /* Copies all texts. -ENOBUFS: the queue is full; -ESHUTDOWN: stopping. */
 int http_client_send(struct http_client *client, const struct http_call *call);

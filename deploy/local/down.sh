@@ -18,8 +18,8 @@ REAL=0
 
 # An API server with watchers takes minutes to end, so it is killed, as is its etcd; the rest may end by
 # itself within a second.
-end_all KILL lockstep-scheduler
-PATIENCE=15 end_all TERM extender # it ends in order, and a sanitizer looks for leaks then
+end_all KILL lockstep-scheduler lockstep-scheduler1 lockstep-scheduler2
+PATIENCE=15 end_all TERM extender extender1 extender2 # it ends in order, and a sanitizer looks for leaks then
 end_all TERM scheduler controller kwok
 real_stop
 end_all KILL apiserver etcd

@@ -6,6 +6,9 @@ lockstep_objects() {
     for file in namespace crds rbac; do
         kube apply -f "$SOURCE_DIR/deploy/manifests/$file.yaml" >/dev/null
     done
+    # kube-scheduler is the cluster's own user here, by certificate; its Lease is lockstep's.
+    [ "$REPLICAS" -le 1 ] || kube create rolebinding local-kube-scheduler -n lockstep-system \
+        --role lockstep-kube-scheduler --user system:kube-scheduler >/dev/null
     kube wait --for condition=Established --timeout 30s crd/gangplacements.lockstep.dev >/dev/null
 }
 
@@ -25,28 +28,43 @@ users: [{name: local, user: {tokenFile: "$RUN/extender.token"}}]
 YAML
 }
 
-# The shipped configuration with this machine's paths and ports in it.
+# lockstep_config REPLICA: the shipped configuration with this machine's paths and ports in it. One
+# replica needs no leader election; several have it as shipped.
 lockstep_config() {
+    local i=$1 tls="s#/etc/lockstep/tls/#$RUN/tls/#" alone=()
     VERBS_PORT=$(free_port) HEALTH_PORT=$(free_port)
-    sed -e "s#/etc/lockstep/tls/#$RUN/tls/#; s#127.0.0.1:9443#127.0.0.1:$VERBS_PORT#" \
-        -e "s#metrics: .*:9440.*#metrics: 127.0.0.1:$HEALTH_PORT#" \
+    [ "$REPLICAS" -gt 1 ] || alone=(-e "s#^lease: .*#lease: off#" -e 's#leaderElect: true#leaderElect: false#')
+    sed -e "$tls; s#127.0.0.1:9443#127.0.0.1:$VERBS_PORT#" \
+        -e "s#metrics: .*:9440.*#metrics: 127.0.0.1:$HEALTH_PORT#" "${alone[@]}" \
         -e '/^levels:/d; /^schedulerName:/a levels: [example.com/block, example.com/rack]' \
-        "$SOURCE_DIR/configs/lockstep.yaml" >"$RUN/lockstep.yaml"
-    grep -q ":$VERBS_PORT" "$RUN/lockstep.yaml" && grep -q ":$HEALTH_PORT" "$RUN/lockstep.yaml" ||
+        "$SOURCE_DIR/configs/lockstep.yaml" >"$RUN/lockstep$i.yaml"
+    grep -q ":$VERBS_PORT" "$RUN/lockstep$i.yaml" && grep -q ":$HEALTH_PORT" "$RUN/lockstep$i.yaml" ||
         die "configs/lockstep.yaml has changed: its ports were not found"
-    sed -e "s#/etc/lockstep/tls/#$RUN/tls/#; s#127.0.0.1:9443#127.0.0.1:$VERBS_PORT#" \
+    sed -e "$tls; s#127.0.0.1:9443#127.0.0.1:$VERBS_PORT#" "${alone[@]}" \
         -e "s#/etc/lockstep/kube-scheduler.kubeconfig#$RUN/scheduler.kubeconfig#" \
         -e "s#percentageOfNodesToScore: .*#percentageOfNodesToScore: $PERCENTAGE#" \
-        -e 's#leaderElect: true#leaderElect: false#' \
-        "$SOURCE_DIR/configs/kube-scheduler.yaml" >"$RUN/kube-scheduler.yaml"
-    echo "VERBS_PORT=$VERBS_PORT HEALTH_PORT=$HEALTH_PORT" >>"$RUN/env.sh"
+        "$SOURCE_DIR/configs/kube-scheduler.yaml" >"$RUN/kube-scheduler$i.yaml"
+    echo "VERBS_PORT$i=$VERBS_PORT HEALTH_PORT$i=$HEALTH_PORT" >>"$RUN/env.sh"
+}
+
+# lockstep_host REPLICA COMMAND...: in the replica's own host name, as in a pod of its own.
+lockstep_host() {
+    local i=$1
+    shift
+    if [ -n "$i" ]; then
+        HOSTED=(unshare --uts sh -c 'hostname "$0" && exec "$@"' "lockstep$i" "$@")
+    else
+        HOSTED=("$@")
+    fi
 }
 
 lockstep_extender() {
+    local i=${1:-}
     [ -x "$EXTENDER" ] || die "no extender at '$EXTENDER': cmake --preset release && cmake --build --preset release"
-    spawn extender "$EXTENDER" -c "$RUN/lockstep.yaml" --kubeconfig "$RUN/extender.kubeconfig" \
+    lockstep_host "$i" "$EXTENDER" -c "$RUN/lockstep$i.yaml" --kubeconfig "$RUN/extender.kubeconfig" \
         --log-level debug
-    wait_for_process extender 60 lockstep_answers
+    spawn "extender$i" "${HOSTED[@]}"
+    wait_for_process "extender$i" 60 lockstep_answers
 }
 
 lockstep_answers() {
@@ -55,16 +73,23 @@ lockstep_answers() {
 }
 
 lockstep_scheduler() {
-    spawn lockstep-scheduler "$BIN/kube-scheduler" --config "$RUN/kube-scheduler.yaml" --secure-port 0 -v 2
+    local i=${1:-}
+    lockstep_host "$i" "$BIN/kube-scheduler" --config "$RUN/kube-scheduler$i.yaml" --secure-port 0 -v 2
+    spawn "lockstep-scheduler$i" "${HOSTED[@]}"
 }
 
+# One replica's files and processes have no number, those of several have: extender1, extender2, ...
 lockstep_start() {
+    local i replicas=('')
     need_packages curl
     lockstep_objects
     bash "$SOURCE_DIR/deploy/certs.sh" "$RUN/tls" >/dev/null
     lockstep_identity
-    lockstep_config
-    lockstep_extender
-    lockstep_scheduler
+    [ "$REPLICAS" -le 1 ] || mapfile -t replicas < <(seq "$REPLICAS")
+    for i in "${replicas[@]}"; do
+        lockstep_config "$i"
+        lockstep_extender "$i"
+        lockstep_scheduler "$i"
+    done
     say "lockstep is ready"
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings up a local cluster: a real control plane, fake (kwok) nodes, real kubelets, lockstep.
 #   bash deploy/local/up.sh [--name demo] [--nodes 64] [--racks 8] [--real 0] [--gpus 8]
-#                           [--percentage 100] [--lockstep yes|no] [--extender-bin FILE]
+#                           [--percentage 100] [--lockstep yes|no] [--extender-bin FILE] [--replicas 1]
 # With --real N (root): N kubelets with containerd, each in a network namespace of its own.
 # Afterwards: bash deploy/local/in.sh demo kubectl get nodes ... bash deploy/local/down.sh --name demo
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -10,7 +10,7 @@ source "$LOCAL_DIR/kwok.sh"
 source "$LOCAL_DIR/real.sh"
 source "$LOCAL_DIR/lockstep.sh"
 
-CLUSTER=demo NODES=64 RACKS=8 REAL=0 GPUS=8 PERCENTAGE=100 LOCKSTEP=yes GATES=
+CLUSTER=demo NODES=64 RACKS=8 REAL=0 GPUS=8 PERCENTAGE=100 LOCKSTEP=yes GATES= REPLICAS=1
 EXTENDER=${LOCKSTEP_EXTENDER:-$SOURCE_DIR/build/release/bin/lockstep-extender}
 
 parse() {
@@ -24,6 +24,7 @@ parse() {
         --gpus) GPUS=$2 ;;
         --percentage) PERCENTAGE=$2 ;;
         --lockstep) LOCKSTEP=$2 ;;
+        --replicas) REPLICAS=$2 ;; # above 1: leader election, each replica under a host name of its own
         --extender-bin) EXTENDER=$2 ;;
         --feature-gates) GATES=$2 ;; # of the API server, for kinds that are off by default
         *) die "unknown option '$1' (see the head of this file)" 2 ;;
@@ -31,7 +32,7 @@ parse() {
         shift 2
     done
     cluster_vars "$CLUSTER"
-    for number in "$NODES" "$RACKS" "$REAL" "$GPUS" "$PERCENTAGE"; do
+    for number in "$NODES" "$RACKS" "$REAL" "$GPUS" "$PERCENTAGE" "$REPLICAS"; do
         [[ $number =~ ^[0-9]+$ ]] || die "'$number': expected a number" 2
     done
 }
@@ -68,7 +69,7 @@ on_exit() {
 write_env() {
     cat >"$RUN/env.sh" <<ENV
 NAME=$NAME K8S=$K8S IN_NETNS='$IN_NETNS' API_ADDRESS=$API_ADDRESS API_PORT=$API_PORT
-NODES=$NODES RACKS=$RACKS REAL=$REAL GPUS=$GPUS EXTENDER='$EXTENDER' PERCENTAGE=$PERCENTAGE
+REPLICAS=$REPLICAS NODES=$NODES RACKS=$RACKS REAL=$REAL GPUS=$GPUS EXTENDER='$EXTENDER' PERCENTAGE=$PERCENTAGE
 export KUBECONFIG='$RUN/admin.kubeconfig' PATH='$BIN':\$PATH
 ENV
 }

@@ -70,6 +70,8 @@ static void write_action(struct daemon *daemon, const struct action *action)
         return;
     if (action->kind == ACT_BIND)
         r = kube_bind(daemon->client, &pod, action->node, action->body, on_write, pending);
+    else if (action->kind == ACT_EVICT)
+        r = kube_evict(daemon->client, &pod, on_write, pending);
     else if (action->kind == ACT_NOMINATE)
         r = kube_nominate(daemon->client, &pod, action->node, on_write, pending);
     else if (action->kind == ACT_PLACEMENT && action->body)
@@ -96,12 +98,12 @@ void daemon_act(struct daemon *daemon, const struct actions *actions)
         case ACT_PLACEMENT_DELETE:
             kube_delete_placement(daemon->client, action->ns, action->name);
             break;
+        case ACT_RELIST:
+            daemon_relist(daemon, action->ticket);
+            break;
         default:
-            log_line(LOG_DEBUG, "act", "%s pod=%s/%s node=%s",
-                     action->kind == ACT_BIND       ? "bind"
-                     : action->kind == ACT_NOMINATE ? "nominate"
-                                                    : "placement",
-                     action->ns, action->name, action->node);
+            log_line(LOG_DEBUG, "act", "%s %s/%s node=%s", action_kind_name(action->kind), action->ns,
+                     action->name, action->node);
             write_action(daemon, action);
             break;
         }

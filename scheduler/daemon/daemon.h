@@ -34,6 +34,7 @@ struct watch_source { /* context of one watch's callbacks */
     enum event_kind upsert, gone;
     enum group_kind group_kind;
     const char *what;
+    uint64_t synced_term; /* + 1; the client's thread only */
 };
 
 struct daemon {
@@ -45,9 +46,12 @@ struct daemon {
     struct http_client *client, *watch_client;
     struct http_server *verbs_server, *health_server;
     struct verbs verbs;
-    struct watch_source sources[WATCHES];
-    struct kube_watch *watches[WATCHES];
+    struct watch_source sources[WATCHES + 1]; /* the last one is the Lease */
+    struct kube_watch *watches[WATCHES + 1];
+    char *lease_path;
     _Atomic int synced; /* watches that have listed once */
+    _Atomic int64_t write_until_ns; /* the fence: no write begins later, see model/lease.h */
+    _Atomic bool leads;
     _Atomic int64_t beat_ns; /* when the loop last went round */
     _Atomic int64_t violations; /* broken invariants seen, see core_check() */
 };
@@ -67,5 +71,6 @@ void daemon_loop(struct daemon *daemon);
 void daemon_act(struct daemon *daemon, const struct actions *actions);
 /* watches.c */
 int daemon_watch(struct daemon *daemon, struct err *err);
+void daemon_relist(struct daemon *daemon, uint64_t term);
 /* health.c */
 extern const struct http_route health_routes[];

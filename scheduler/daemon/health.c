@@ -48,6 +48,7 @@ GAUGE(gangs, "lockstep_gangs", "Gangs known.");
 GAUGE(waiting, "lockstep_gangs_waiting", "Gangs that wait for members or room.");
 GAUGE(holds, "lockstep_holds", "Places held for pods that are not bound yet.");
 GAUGE(votes, "lockstep_held_votes", "Bind calls that wait for the rest of their gang.");
+GAUGE(leader, "lockstep_leader", "1 while this replica leads: it plans and writes.");
 COUNTER(plans, "lockstep_plans_total", "Plans made.");
 COUNTER(replans, "lockstep_replans_total", "Plans made for a gang that had one before.");
 COUNTER(binds, "lockstep_bindings_total", "Bindings posted.");
@@ -57,7 +58,7 @@ static enum http_outcome metrics(void *context, const struct http_request *reque
                                  struct http_reply *reply)
 {
     static struct metric *const own[] = {&nodes, &pods,  &gangs,   &waiting, &holds,
-                                         &votes, &plans, &replans, &binds,   &violations};
+                                         &votes, &plans, &replans, &binds,   &violations, &leader};
     struct daemon *daemon = context;
     struct core_counts counts;
 
@@ -74,6 +75,7 @@ static enum http_outcome metrics(void *context, const struct http_request *reque
     metric_set(&plans, (int64_t)counts.plans);
     metric_set(&replans, (int64_t)counts.replans);
     metric_set(&binds, (int64_t)counts.binds);
+    metric_set(&leader, atomic_load(&daemon->leads));
     metric_set(&violations, atomic_load(&daemon->violations));
     reply->type = "text/plain; version=0.0.4";
     metrics_write(&reply->body, own, sizeof(own) / sizeof(own[0]));

@@ -8,16 +8,30 @@
 #define CHECK_EVERY_NS INT64_C(10000000000)
 #define BATCH 512 /* events under one write lock: filter waits at most for these */
 
+static void tell_leadership(struct daemon *daemon)
+{
+    bool leads = core_active(daemon->core);
+
+    if (atomic_exchange(&daemon->leads, leads) != leads)
+        log_line(LOG_INFO, "lead", leads ? "leading: plans and writes begin"
+                                         : "not leading: nothing is written");
+}
+
 static void step_batch(struct daemon *daemon, struct event *events, size_t n,
                        struct actions *actions)
 {
     int64_t now = clock_boot_ns();
 
     pthread_rwlock_wrlock(&daemon->core_lock);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (events[i].kind == EV_LEASE)
+            events[i].wall_ns = clock_read(CLOCK_REALTIME); /* of the same moment as now */
         core_step(daemon->core, &events[i], now, actions);
+    }
     core_settle(daemon->core, now, actions);
+    atomic_store(&daemon->write_until_ns, core_write_until(daemon->core));
     pthread_rwlock_unlock(&daemon->core_lock);
+    tell_leadership(daemon);
 }
 
 /* The invariants are watched in production too: a broken one is a bug to report, never to hide. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -111,6 +112,14 @@ static int start_client(const struct kube_config *kube, unsigned parallel,
     return http_client_start(&endpoint, parallel, ret, err);
 }
 
+/* Asked right before each write leaves: a process that was stopped meanwhile sends nothing. */
+static bool may_write(void *context)
+{
+    struct daemon *daemon = context;
+
+    return clock_boot_ns() < atomic_load(&daemon->write_until_ns);
+}
+
 static int start(struct daemon *daemon, struct err *err)
 {
     int r;
@@ -121,7 +130,9 @@ static int start(struct daemon *daemon, struct err *err)
     if (r == 0)
         r = start_client(&daemon->kube, PARALLEL_WRITES, &daemon->client, err);
     if (r == 0)
-        r = start_client(&daemon->kube, WATCHES + 1, &daemon->watch_client, err);
+        http_client_fence(daemon->client, may_write, daemon);
+    if (r == 0)
+        r = start_client(&daemon->kube, WATCHES + 2, &daemon->watch_client, err);
     return r < 0 ? r : daemon_watch(daemon, err);
 }
 
@@ -130,8 +141,9 @@ static void stop(struct daemon *daemon)
 {
     http_client_stop(daemon->watch_client);
     http_client_stop(daemon->client);
-    for (size_t i = 0; i < WATCHES; i++)
+    for (size_t i = 0; i < WATCHES + 1; i++)
         kube_watch_free(daemon->watches[i]);
+    free(daemon->lease_path);
     http_server_stop(daemon->verbs_server);
     http_server_stop(daemon->health_server);
     queue_release(&daemon->queue);
@@ -189,6 +201,17 @@ static int load(struct daemon *daemon, const struct arguments *arguments, struct
     return kube_config_load(arguments->kubeconfig, &daemon->kube, err);
 }
 
+/* kube-scheduler's identity in its Lease begins with the same host name: the pod's. */
+static void set_host(struct daemon *daemon)
+{
+    char host[256] = "";
+
+    if (gethostname(host, sizeof(host) - 1) == 0)
+        core_set_host(daemon->core, host);
+    if (daemon->config.lease[0])
+        log_line(LOG_INFO, "lead", "following Lease %s as host %s", daemon->config.lease, host);
+}
+
 static int run(struct daemon *daemon, struct err *err)
 {
     pthread_t waiter;
@@ -197,6 +220,7 @@ static int run(struct daemon *daemon, struct err *err)
     daemon->core = core_new(&daemon->config);
     if (!daemon->core)
         return err_set(err, -1, "out of memory");
+    set_host(daemon);
     block_signals();
     raise_file_limit();
     queue_init(&daemon->queue);

@@ -40,6 +40,9 @@ static void free_object(struct event *event)
     case EV_PLACEMENT:
         obj_placement_free(event->object.placement);
         break;
+    case EV_LEASE:
+        obj_lease_free(event->object.lease);
+        break;
     default:
         break;
     }

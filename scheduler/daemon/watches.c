@@ -1,4 +1,5 @@
-/* The seven kinds of objects that lockstep watches, read and posted as events. */
+/* The seven kinds of objects that lockstep watches, and its Lease, read and posted as events. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +35,8 @@ static int read_object(const struct watch_source *source, const json_t *object,
         return read_group(object, &event->object.group, err);
     case EV_NAMESPACE:
         return read_namespace(object, &event->object.ns, err);
+    case EV_LEASE:
+        return read_lease(object, &event->object.lease, err);
     default:
         return read_placement(object, &event->object.placement, err);
     }
@@ -65,14 +68,22 @@ static void on_gone(void *context, const char *ns, const char *name, const char 
     queue_post(&source->daemon->queue, &event);
 }
 
-static void on_synced(void *context)
+static void on_synced(void *context, uint64_t term)
 {
     struct watch_source *source = context;
-    struct event event = {.kind = EV_SYNCED};
+    struct daemon *daemon = source->daemon;
+    struct event event = {.kind = EV_SYNCED, .ticket = term};
 
     log_line(LOG_INFO, "watch", "listed %s", source->what);
-    if (atomic_fetch_add(&source->daemon->synced, 1) + 1 == WATCHES)
-        queue_post(&source->daemon->queue, &event);
+    if (source->upsert == EV_LEASE)
+        return;
+    if (source->synced_term == 0)
+        atomic_fetch_add(&daemon->synced, 1);
+    source->synced_term = term + 1;
+    for (size_t i = 0; i < WATCHES; i++)
+        if (daemon->sources[i].synced_term != term + 1)
+            return;
+    queue_post(&daemon->queue, &event);
 }
 
 static void on_trouble(void *context, const char *what)
@@ -81,19 +92,50 @@ static void on_trouble(void *context, const char *what)
     log_line(LOG_WARN, "watch", "%s", what);
 }
 
+/* kube-scheduler's Lease decides whether we lead; it has a watch of its own, in no term. */
+static int watch_lease(struct daemon *daemon, const struct kube_watch_handler *handler)
+{
+    const char *lease = daemon->config.lease, *slash = strchr(lease, '/');
+    char query[300];
+
+    if (!slash)
+        return 0;
+    if (asprintf(&daemon->lease_path, "/apis/coordination.k8s.io/v1/namespaces/%.*s/leases",
+                 (int)(slash - lease), lease) < 0)
+        return -ENOMEM;
+    snprintf(query, sizeof(query), "fieldSelector=metadata.name%%3D%.253s", slash + 1);
+    daemon->sources[WATCHES].what = daemon->lease_path;
+    return kube_watch_start(daemon->watch_client, daemon->lease_path, query, WATCHES + 1, handler,
+                            &daemon->watches[WATCHES]);
+}
+
+void daemon_relist(struct daemon *daemon, uint64_t term)
+{
+    log_line(LOG_INFO, "lead", "term %llu begins: reading everything anew",
+             (unsigned long long)term);
+    for (size_t i = 0; i < WATCHES; i++)
+        kube_watch_relist(daemon->watches[i], term);
+}
+
 int daemon_watch(struct daemon *daemon, struct err *err)
 {
+    struct watch_source *lease = &daemon->sources[WATCHES];
+    struct kube_watch_handler lease_handler = {lease, on_upsert, on_gone, on_synced, on_trouble};
+
     for (size_t i = 0; i < WATCHES; i++) {
         struct watch_source *source = &daemon->sources[i];
         struct kube_watch_handler handler = {source, on_upsert, on_gone, on_synced, on_trouble};
         int r;
 
         *source = (struct watch_source){daemon, kinds[i].upsert, kinds[i].gone,
-                                        kinds[i].group_kind, kinds[i].path};
+                                        kinds[i].group_kind, kinds[i].path, 0};
         r = kube_watch_start(daemon->watch_client, kinds[i].path, "", (unsigned)i + 1, &handler,
                              &daemon->watches[i]);
         if (r < 0)
             return err_set(err, r, "cannot watch %s", kinds[i].path);
     }
+    *lease = (struct watch_source){.daemon = daemon, .upsert = EV_LEASE, .gone = EV_LEASE_GONE};
+    if (watch_lease(daemon, &lease_handler) < 0)
+        return err_set(err, -ENOMEM, "cannot watch the Lease %s", daemon->config.lease);
     return 0;
 }

@@ -1,6 +1,7 @@
 #include "scheduler/kube/kube_watch.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,10 @@ struct kube_watch {
     char *version, *next_page;
     uint64_t list; /* number of the list under way */
     unsigned seed, failures, early_ends;
-    bool synced, expired;
+    _Atomic uint64_t wanted_term;
+    uint64_t list_term; /* the term in which the list under way began */
+    uint64_t told_term; /* ... of the last one that synced() told of, + 1 */
+    bool expired, absent; /* absent: the kind is not served, a timer waits to ask again */
     int64_t started_ns;
 };
 
@@ -145,6 +149,8 @@ static void begin_list(void *context)
     struct kube_watch *watch = context;
 
     watch->list++;
+    watch->absent = false;
+    watch->list_term = atomic_load(&watch->wanted_term);
     set_text(&watch->next_page, "");
     list_page(watch);
 }
@@ -163,15 +169,24 @@ static void failed(struct kube_watch *watch, const char *what, int status, const
 
 /* ---- list ------------------------------------------------------------------------------------------ */
 
+static void tell_synced(struct kube_watch *watch)
+{
+    if (watch->told_term == watch->list_term + 1)
+        return;
+    watch->told_term = watch->list_term + 1;
+    watch->handler.synced(watch->handler.context, watch->list_term);
+}
+
 static void complete_list(struct kube_watch *watch, const char *version)
 {
     set_text(&watch->version, version);
     sweep(watch);
     watch->failures = 0;
-    if (!watch->synced) {
-        watch->synced = true;
-        watch->handler.synced(watch->handler.context);
+    if (watch->list_term != atomic_load(&watch->wanted_term)) {
+        begin_list(watch); /* it began too early */
+        return;
     }
+    tell_synced(watch);
     watch_from(watch);
 }
 
@@ -192,10 +207,9 @@ static void read_items(struct kube_watch *watch, json_t *root)
 static void not_served(struct kube_watch *watch)
 {
     sweep(watch);
-    if (!watch->synced) {
-        watch->synced = true;
-        watch->handler.synced(watch->handler.context);
-    }
+    watch->list_term = atomic_load(&watch->wanted_term);
+    watch->absent = true;
+    tell_synced(watch);
     later(watch, NOT_SERVED_MS, begin_list);
 }
 
@@ -285,6 +299,11 @@ static void on_watch_end(void *context, int status, const char *body, size_t len
     watch->early_ends = early ? watch->early_ends + 1 : 0;
     if (status == -ECANCELED)
         return;
+    if (status == -ESTALE && !watch->expired) {
+        watch->early_ends = 0;
+        begin_list(watch);
+        return;
+    }
     if (status == 410 || watch->expired || watch->early_ends > EARLY_ENDS_MAX) {
         watch->expired = false;
         watch->early_ends = 0;
@@ -338,6 +357,24 @@ int kube_watch_start(struct http_client *client, const char *path, const char *q
     watch_lines_init(&watch->lines);
     *ret = watch;
     return http_client_after(client, 0, begin_list, watch);
+}
+
+/* A kind that is not served has nothing to read: it is as complete as it was. */
+static void relist(void *context)
+{
+    struct kube_watch *watch = context;
+
+    if (watch->absent) {
+        watch->list_term = atomic_load(&watch->wanted_term);
+        tell_synced(watch);
+    }
+    http_client_end_streams(watch->client);
+}
+
+void kube_watch_relist(struct kube_watch *watch, uint64_t term)
+{
+    atomic_store(&watch->wanted_term, term);
+    http_client_after(watch->client, 0, relist, watch);
 }
 
 void kube_watch_free(struct kube_watch *watch)

@@ -5,6 +5,10 @@
  * again. Objects that vanished between two lists are reported as gone. Failures are retried with
  * jittered backoff (0.2 s to 10 s); 404 (the kind is not served) counts as an empty list and is
  * asked again every 60 s. All callbacks run on the HTTP client's thread.
+ *
+ * Terms: a new leader must not decide on what was read before it led. kube_watch_relist() with a new
+ * term number makes each watch list once more, by a read that began after the call, and synced() tells
+ * that number then.
  */
 #pragma once
 
@@ -18,11 +22,13 @@ struct kube_watch_handler {
     void *context;
     void (*upsert)(void *context, const json_t *object); /* borrowed */
     void (*gone)(void *context, const char *ns, const char *name, const char *uid);
-    void (*synced)(void *context); /* after the first complete list */
+    void (*synced)(void *context, uint64_t term); /* after the first complete list of the term */
     void (*trouble)(void *context, const char *what); /* a failure that is being retried */
 };
 
 /* path: "/api/v1/pods"; query: "" or a selector such as "labelSelector=…" (already escaped). */
 int kube_watch_start(struct http_client *client, const char *path, const char *query, unsigned seed,
                      const struct kube_watch_handler *handler, struct kube_watch **ret);
+/* Any thread. Other watches of the same client lose their streams too and list again. */
+void kube_watch_relist(struct kube_watch *watch, uint64_t term);
 void kube_watch_free(struct kube_watch *watch); /* only after the client has stopped */

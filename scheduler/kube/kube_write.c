@@ -9,8 +9,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "scheduler/model/lease.h"
 
-#define WRITE_TIMEOUT_S 8 /* below leaseDuration - renewDeadline of the shipped profile */
+#define WRITE_TIMEOUT_S (LEASE_WRITE_NS / 1000000000) /* the server is told too: it gives up then */
+#define TIMEOUT "?timeout=8s"
+_Static_assert(WRITE_TIMEOUT_S == 8, "TIMEOUT says the same");
 #define ANSWER_MAX ((size_t)1 << 20)
 #define RETRY_AFTER_MAX_S 5
 #define PLACEMENTS "/apis/lockstep.dev/v1alpha1/namespaces/%s/gangplacements"
@@ -43,6 +46,7 @@ enum write_result kube_classify(int status)
     case -ECONNREFUSED:
     case -ENOBUFS:
     case -ENOMEM:
+    case -EPERM:
         return WRITE_SERVER; /* it was not sent */
     default:
         break;
@@ -193,9 +197,27 @@ int kube_bind(struct http_client *client, const struct kube_target *pod, const c
                         "kind", "Binding", "metadata", "name", pod->name, "namespace", pod->ns,
                         "uid", pod->uid, "annotations", stamp, "target", "apiVersion", "v1", "kind",
                         "Node", "name", node);
-    write->path = path_of("/api/v1/namespaces/%s/pods/%s/binding", pod->ns, pod->name);
+    write->path = path_of("/api/v1/namespaces/%s/pods/%s/binding" TIMEOUT, pod->ns, pod->name);
     write->body = json_dumps(binding, JSON_COMPACT);
     json_decref(binding);
+    return go(write);
+}
+
+int kube_evict(struct http_client *client, const struct kube_target *pod, kube_done_fn *done,
+               void *context)
+{
+    struct write *write = new_write(client, "POST", "application/json", true, done, context);
+    json_t *eviction = json_pack("{s:s, s:s, s:{s:s, s:s}, s:{s:{s:s}}}", "apiVersion", "policy/v1",
+                                 "kind", "Eviction", "metadata", "name", pod->name, "namespace",
+                                 pod->ns, "deleteOptions", "preconditions", "uid", pod->uid);
+
+    if (!write) {
+        json_decref(eviction);
+        return -ENOMEM;
+    }
+    write->path = path_of("/api/v1/namespaces/%s/pods/%s/eviction" TIMEOUT, pod->ns, pod->name);
+    write->body = json_dumps(eviction, JSON_COMPACT);
+    json_decref(eviction);
     return go(write);
 }
 
@@ -210,7 +232,7 @@ int kube_nominate(struct http_client *client, const struct kube_target *pod, con
         json_decref(patch);
         return -ENOMEM;
     }
-    write->path = path_of("/api/v1/namespaces/%s/pods/%s/status", pod->ns, pod->name);
+    write->path = path_of("/api/v1/namespaces/%s/pods/%s/status" TIMEOUT, pod->ns, pod->name);
     write->body = json_dumps(patch, JSON_COMPACT);
     json_decref(patch);
     return go(write);
@@ -229,7 +251,7 @@ int kube_put_placement(struct http_client *client, const char *ns, const char *n
         write_free(write);
         return -ENOMEM;
     }
-    write->path = path_of(PLACEMENTS "/%s/status", ns, name);
+    write->path = path_of(PLACEMENTS "/%s/status" TIMEOUT, ns, name);
     write->body = json_dumps(patch, JSON_COMPACT);
     write->create_path = path_of(PLACEMENTS "%.0s", ns, name);
     write->create_body = copy(body);

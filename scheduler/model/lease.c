@@ -34,7 +34,7 @@ void lease_see(struct lease_view *view, const char *host, const struct obj_lease
         bool fresh = was_ours || (lease->transitions == 0 && !view->before_other);
         int64_t acquired = boot_ns - age_of(lease->acquired_ns, wall_ns);
 
-        view->from_ns = fresh ? boot_ns : acquired + lease->duration_ns;
+        view->from_ns = fresh ? boot_ns : acquired + LEASE_WRITE_NS;
         view->acquired_ns = lease->acquired_ns;
     }
     view->ours = view->before_ours = true;

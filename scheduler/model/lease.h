@@ -4,10 +4,12 @@
  * kube-scheduler and the extender share a pod, so the two lead together: we lead while that Lease
  * names this host as its holder (client-go's identity is "<host name>_<random>"). Writes may begin
  *
+ *   until  the last renewal + leaseDuration - LEASE_WRITE_NS: a write that began in time is over, for
+ *          the client and for the API server (both are given that limit), before anybody else can
+ *          acquire the Lease;
  *   from   at once, if the Lease never changed hands or this process saw our own host hold it before;
- *          else one leaseDuration after it was acquired: whatever the former leader sent has ended;
- *   until  the last renewal + leaseDuration - LEASE_WRITE_NS: a write that began in time is over
- *          before anybody else can acquire the Lease.
+ *          else LEASE_WRITE_NS after it was acquired. `until` alone would do; this second margin is for
+ *          a leader that was stopped between its last look at the clock and the send.
  *
  * Both are times of CLOCK_BOOTTIME (it goes on while a process is stopped or a machine sleeps). The
  * renewal's wall time is the holder's, and the holder is on our machine, so its age is exact even if

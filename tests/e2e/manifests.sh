@@ -121,7 +121,7 @@ pods/status [] [] [patch]
 RIGHTS
     rights_of lockstep-extender default >"$work/have"
     diff "$work/want" "$work/have" || return 1
-    { cat "$work/want"; echo "leases.coordination.k8s.io [] [lockstep-kube-scheduler] [get]"; } | LC_ALL=C sort >"$work/want.own"
+    { cat "$work/want"; echo "leases.coordination.k8s.io [] [lockstep-kube-scheduler] [get list watch]"; } | LC_ALL=C sort >"$work/want.own"
     rights_of lockstep-extender lockstep-system | diff "$work/want.own" -
 }
 may() { [ "$(kube auth can-i "$@" --as $SELF:lockstep-extender 2>/dev/null)" = yes ]; }

@@ -69,9 +69,12 @@ static void on_gone(void *context, const char *ns, const char *name, const char 
     note(context, "-", uid);
 }
 
-static void on_synced(void *context)
+static void on_synced(void *context, uint64_t term)
 {
-    note(context, "synced", "");
+    char number[24];
+
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)term);
+    note(context, "synced", term ? number : "");
 }
 
 static void on_trouble(void *context, const char *what)
@@ -172,6 +175,30 @@ static void a_kind_that_is_not_served_is_an_empty_list(void **state)
     kube_watch_free(watch);
 }
 
+/* The stream ends, a list that began after the call is read, and only then is the term told. */
+static void a_new_term_lists_once_more(void **state)
+{
+    static const struct fake_answer answers[] = {
+        {200, "{\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[" ITEM("a", "1") "]}"},
+        {200, NULL},
+        {200, "{\"metadata\":{\"resourceVersion\":\"20\"},\"items\":[" ITEM("b", "12") "]}"},
+        {200, NULL},
+    };
+    struct fixture fixture;
+    struct kube_watch_handler handler = {&fixture, on_upsert, on_gone, on_synced, on_trouble};
+    struct kube_watch *watch;
+
+    (void)state;
+    start(&fixture, answers, sizeof(answers) / sizeof(answers[0]));
+    assert_int_equal(kube_watch_start(fixture.client, "/pods", "", 1, &handler, &watch), 0);
+    expect_seen(&fixture, "+a synced ");
+    usleep(200000); /* the stream is open */
+    kube_watch_relist(watch, 7);
+    expect_seen(&fixture, "+a synced +b -a synced7 ");
+    finish(&fixture);
+    kube_watch_free(watch);
+}
+
 /* ---- writes -------------------------------------------------------------------------------------------- */
 
 static void on_done(void *context, enum write_result result, const char *message)
@@ -245,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_up_through_pages_errors_and_forgotten_versions),
         cmocka_unit_test(a_kind_that_is_not_served_is_an_empty_list),
+        cmocka_unit_test(a_new_term_lists_once_more),
         cmocka_unit_test(a_placement_is_created_when_its_status_has_none),
         cmocka_unit_test(a_binding_is_sent_once_more_after_429_and_says_what_was_answered),
         cmocka_unit_test(answers_are_classified),
