@@ -72,6 +72,8 @@ static void write_action(struct daemon *daemon, const struct action *action)
         r = kube_bind(daemon->client, &pod, action->node, action->body, on_write, pending);
     else if (action->kind == ACT_EVICT)
         r = kube_evict(daemon->client, &pod, on_write, pending);
+    else if (action->kind == ACT_READ_POD)
+        r = kube_read_pod(daemon->client, &pod, on_write, pending);
     else if (action->kind == ACT_NOMINATE)
         r = kube_nominate(daemon->client, &pod, action->node, on_write, pending);
     else if (action->kind == ACT_PLACEMENT && action->body)

@@ -23,6 +23,7 @@ struct write {
     struct http_client *client;
     char *method, *path, *type, *body;
     char *create_path, *create_body; /* placements: what to do on 404 */
+    char *read_uid; /* a GET: of the pod that is expected */
     bool urgent, waited, created;
     kube_done_fn *done;
     void *context;
@@ -66,6 +67,7 @@ static void write_free(struct write *write)
     free(write->body);
     free(write->create_path);
     free(write->create_body);
+    free(write->read_uid);
     free(write);
 }
 
@@ -94,6 +96,21 @@ static void end_write(struct write *write, int status, const char *body, size_t 
 
     if (write->done)
         write->done(write->context, kube_classify(status), message ? message : "");
+    json_decref(root);
+    write_free(write);
+}
+
+/* The pod's node as the message; a namesake with another UID is not the pod. */
+static void end_read(struct write *write, const char *body, size_t len)
+{
+    json_t *root = json_loadb(body, len, 0, NULL), *spec = json_object_get(root, "spec");
+    const char *uid = json_string_value(json_object_get(json_object_get(root, "metadata"), "uid"));
+    const char *node = json_string_value(json_object_get(spec, "nodeName"));
+    enum write_result result = !uid                                  ? WRITE_SERVER
+                               : strcmp(uid, write->read_uid) == 0 ? WRITE_OK
+                                                                     : WRITE_GONE;
+
+    write->done(write->context, result, result == WRITE_OK && node ? node : "");
     json_decref(root);
     write_free(write);
 }
@@ -128,7 +145,10 @@ static void on_answer(void *context, int status, const char *body, size_t len, i
             return;
         status = -ENOBUFS;
     }
-    end_write(write, status, body, len);
+    if (write->read_uid && status == 200)
+        end_read(write, body, len);
+    else
+        end_write(write, status, body, len);
 }
 
 static char *copy(const char *text)
@@ -219,6 +239,23 @@ int kube_evict(struct http_client *client, const struct kube_target *pod, kube_d
     write->body = json_dumps(eviction, JSON_COMPACT);
     json_decref(eviction);
     return go(write);
+}
+
+int kube_read_pod(struct http_client *client, const struct kube_target *pod, kube_done_fn *done,
+                  void *context)
+{
+    struct write *write = new_write(client, "GET", "application/json", true, done, context);
+    int r = -ENOMEM;
+
+    if (!write)
+        return r;
+    write->read_uid = copy(pod->uid);
+    write->path = path_of("/api/v1/namespaces/%s/pods/%s" TIMEOUT, pod->ns, pod->name);
+    if (write->read_uid && write->path)
+        r = submit(write, write->method, write->path, NULL, NULL);
+    if (r < 0)
+        write_free(write);
+    return r;
 }
 
 int kube_nominate(struct http_client *client, const struct kube_target *pod, const char *node,

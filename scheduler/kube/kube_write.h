@@ -19,6 +19,9 @@ struct kube_target { /* a pod */
 /* Evicts the pod of exactly this UID. WRITE_BUSY: a PodDisruptionBudget forbids it now. */
 int kube_evict(struct http_client *client, const struct kube_target *pod, kube_done_fn *done,
                void *context);
+/* GET: done() gets the pod's spec.nodeName as the message; WRITE_GONE: no pod of this UID. */
+int kube_read_pod(struct http_client *client, const struct kube_target *pod, kube_done_fn *done,
+                  void *context);
 /* annotations: a JSON object as text, or NULL. */
 int kube_bind(struct http_client *client, const struct kube_target *pod, const char *node,
               const char *annotations, kube_done_fn *done, void *context);

@@ -136,6 +136,20 @@ static enum pod_phase read_phase(const char *text)
     return text && *text ? POD_UNKNOWN : POD_PENDING;
 }
 
+/* Reasons of kubelet's admission (pkg/kubelet/lifecycle/predicate.go, cm/admission): the pod never ran. */
+static bool is_rejection(const char *reason)
+{
+    static const char *const names[] = {"UnexpectedAdmissionError", "TopologyAffinityError",
+                                        "NodeAffinity", "AdmissionFailed"};
+
+    if (!reason)
+        return false;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(reason, names[i]) == 0)
+            return true;
+    return strncmp(reason, "OutOf", strlen("OutOf")) == 0; /* OutOfcpu, OutOfnvidia.com/gpu */
+}
+
 static int read_status(const struct reading *reading, const json_t *status, struct obj_pod *pod)
 {
     size_t index;
@@ -143,6 +157,7 @@ static int read_status(const struct reading *reading, const json_t *status, stru
     int r = read__text(reading, status, "status.nominatedNodeName", &pod->nominated);
 
     pod->phase = read_phase(read__entry(status, "phase"));
+    pod->rejected = pod->phase == POD_FAILED && is_rejection(read__entry(status, "reason"));
     json_array_foreach(json_object_get(status, "conditions"), index, condition) {
         const char *type = read__entry(condition, "type");
         const char *value = read__entry(condition, "status");

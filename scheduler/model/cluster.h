@@ -24,6 +24,8 @@ struct node {
     struct resources total, used, held;
     const struct gang *reserved_for; /* what frees up here is this gang's (core_order.c); or NULL */
     uint32_t domain[PLAN_LEVELS_MAX]; /* path-qualified ids, PLAN_UNKNOWN without the label */
+    int64_t rejected_until_ns; /* its kubelet refused a pod: nothing is planned there until then */
+    int64_t rejected_for_ns; /* how long that was: doubles when it happens again */
     uint32_t pods; /* bound pods counted in used */
     uint32_t refs; /* slots and holds that point here: it is not freed while there are some */
 };

@@ -13,7 +13,7 @@ struct core *core_new(const struct config *config)
     if (!core)
         return NULL;
     core->config = config;
-    core->next_wake_ns = INT64_MAX;
+    core->next_wake_ns = core->rejection_ends_ns = INT64_MAX;
     core->levels_stale = true;
     core->follows_lease = config->lease[0] != '\0';
     core->scratch = plan_scratch_new();
@@ -85,13 +85,21 @@ void core_set_epoch(struct core *core, int64_t epoch_s)
 
 /* ---- pods and nodes ----------------------------------------------------------------------------- */
 
+static bool overfull(const struct node *node)
+{
+    for (unsigned r = 0; r < RES_MAX; r++)
+        if (node->held.v[r] > 0 && node->used.v[r] + node->held.v[r] > node->total.v[r])
+            return true;
+    return false;
+}
+
 static void on_pod(struct core *core, struct obj_pod *object)
 {
     struct pod *pod = cluster_pod(&core->cluster, object->uid);
     bool cleared = false, was_bound = pod && pod->object->node[0];
 
-    if (pod && pod->gang && object->rejected && object->node[0] && !pod->object->rejected)
-        core__rejected(core, pod->gang, object->node);
+    if (pod && object->rejected && object->node[0] && !pod->object->rejected)
+        core__rejected(core, object->node);
     if (pod && pod->slot >= 0 && !object->node[0]) {
         struct slot *slot = &pod->gang->slots[pod->slot];
 
@@ -102,6 +110,8 @@ static void on_pod(struct core *core, struct obj_pod *object)
     pod = cluster_put_pod(&core->cluster, object);
     if (!pod)
         return;
+    if (object->node[0] && !was_bound && pod->node)
+        core->crowded |= overfull(pod->node);
     if (cleared) {
         /* kube-scheduler tried the node and failed: wake it once more, then believe it. */
         pod->refused = true;
@@ -122,6 +132,8 @@ static void on_pod_gone(struct core *core, const char *uid)
         return;
     core__leave(core, pod);
     core__release_hold(core, pod, "the pod is gone");
+    if (MUTANT(USE_FORGOTTEN))
+        pod->node = NULL;
     cluster_drop_pod(&core->cluster, pod);
 }
 
@@ -243,6 +255,7 @@ static void on_write_done(struct core *core, const struct event *event)
 
     switch (event->action) {
     case ACT_BIND:
+    case ACT_READ_POD:
         core__bind_done(core, event);
         break;
     case ACT_PLACEMENT:
@@ -353,13 +366,14 @@ static void wake_gangs(struct core *core)
 {
     bool due = core->next_wake_ns <= core->now_ns;
 
-    if (!due && !core->nodes_changed)
+    if (!due && !core->nodes_changed && !core->crowded)
         return;
     for (size_t i = 0; i < core->all.n; i++) {
         struct gang *gang = core->all.items[i];
 
         if ((due && gang->wake_ns <= core->now_ns) ||
-            (core->nodes_changed && gang->nslots > 0 && gang->state != GANG_RUNNING))
+            (core->nodes_changed && gang->nslots > 0 && gang->state != GANG_RUNNING) ||
+            (core->crowded && gang->nslots > 0))
             core__touch(core, gang);
     }
     if (!due)
@@ -395,12 +409,13 @@ void core_settle(struct core *core, int64_t now_ns, struct actions *ret_actions)
     core__check_term(core);
     if (!core->active)
         return;
+    core__end_rejections(core);
     wake_gangs(core);
     for (unsigned round = 0; round < ROUNDS_MAX; round++) {
         if (core->dirty.n > 0)
             settle_dirty(core);
         core__plan_ready(core);
-        core->nodes_changed = false;
+        core->nodes_changed = core->crowded = false;
         if (core->dirty.n == 0)
             break;
     }
@@ -418,5 +433,7 @@ int64_t core_deadline(const struct core *core)
 
     if (!core->active)
         return term_ns;
+    if (core->rejection_ends_ns < due_ns)
+        due_ns = core->rejection_ends_ns;
     return due_ns < term_ns ? due_ns : term_ns;
 }

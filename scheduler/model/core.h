@@ -70,6 +70,7 @@ bool core_is_member(const struct core *core, const char *pod_uid);
 
 struct core_counts {
     size_t nodes, pods, gangs, gangs_waiting, holds;
+    size_t by_state[8 + 1]; /* enum gang_state */
     uint64_t plans, replans, binds, steps;
 };
 void core_counts(const struct core *core, struct core_counts *ret_counts);

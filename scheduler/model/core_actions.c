@@ -29,7 +29,7 @@ const char *action_kind_name(enum action_kind kind)
 {
     static const char *const names[ACTION_KINDS] = {"reply",     "bind",             "nominate",
                                                     "placement", "event",            "delete placement",
-                                                    "evict",     "relist"};
+                                                    "evict",     "read",             "relist"};
 
     return names[kind];
 }
@@ -86,7 +86,7 @@ void core__act_on_pod(struct action *action, const struct obj_pod *pod, const ch
 {
     snprintf(action->ns, sizeof(action->ns), "%s", pod->ns);
     snprintf(action->name, sizeof(action->name), "%s", pod->name);
-    snprintf(action->uid, sizeof(action->uid), "%s", pod->uid);
+    snprintf(action->uid, sizeof(action->uid), "%s", MUTANT(NO_UID) ? "" : pod->uid);
     snprintf(action->node, sizeof(action->node), "%s", node);
 }
 

@@ -142,6 +142,8 @@ static void vote_member(struct core *core, struct pod *pod, const struct event *
     }
     core__reply(core, slot->ticket, "a newer bind call took this one's place");
     slot->ticket = event->ticket;
+    if (MUTANT(EARLY_YES))
+        core__reply(core, slot->ticket, "");
     if (slot->state == SLOT_TAKEN)
         slot->state = SLOT_VOTED;
     core__touch(core, gang);
@@ -192,7 +194,7 @@ static bool due(const struct core *core, const struct gang *gang, const struct s
     case SLOT_VOTED:
         return true;
     case SLOT_RETRY:
-        return slot->retry_ns <= core->now_ns;
+        return slot->retry_ns <= core->now_ns && !core__place_lost(slot);
     case SLOT_TAKEN:
         return gang->state == GANG_BINDING && gang->adopted && !slot->needs_vote;
     default:
@@ -218,6 +220,30 @@ void core__post_bindings(struct core *core, struct gang *gang)
         post_binding(core, slot->pod, slot->node->name, &slot->write, stamp(gang, i, hosts));
     }
     free(hosts);
+}
+
+void core__ask(struct core *core, struct slot *slot)
+{
+    struct action *action;
+
+    if (!slot->pod || slot->write || slot->retry_ns > core->now_ns)
+        return;
+    action = core__act(core, ACT_READ_POD);
+    if (!action)
+        return;
+    core__act_on_pod(action, slot->pod->object, "");
+    action->ticket = slot->write = ++core->next_ticket;
+}
+
+/* The lost write is over for the API server too (both were given the same time): what it says is final. */
+static void asked(struct core *core, struct gang *gang, struct slot *slot, const struct event *event)
+{
+    slot->write = 0;
+    slot->retry_ns = core->now_ns + RETRY_FIRST_NS;
+    core__wake_at(core, gang, slot->retry_ns);
+    if (event->result == WRITE_OK && !event->text[0] && slot->state == SLOT_RETRY)
+        slot->unsure = false;
+    core__touch(core, gang);
 }
 
 static void slot_retry(struct core *core, struct gang *gang, struct slot *slot)
@@ -255,6 +281,15 @@ static void member_bind_done(struct core *core, struct pod *pod, struct slot *sl
                          pod->object->name, event->text);
 }
 
+static void slot_write_done(struct core *core, struct pod *pod, struct slot *slot,
+                            const struct event *event)
+{
+    if (event->action == ACT_READ_POD)
+        asked(core, pod->gang, slot, event);
+    else
+        member_bind_done(core, pod, slot, event);
+}
+
 void core__bind_done(struct core *core, const struct event *event)
 {
     struct pod *pod = cluster_pod(&core->cluster, event->uid);
@@ -264,7 +299,7 @@ void core__bind_done(struct core *core, const struct event *event)
     if (pod->hold.node && pod->hold.write == event->ticket)
         ordinary_bind_done(core, pod, event);
     else if (pod->gang && pod->slot >= 0 && pod->gang->slots[pod->slot].write == event->ticket)
-        member_bind_done(core, pod, &pod->gang->slots[pod->slot], event);
+        slot_write_done(core, pod, &pod->gang->slots[pod->slot], event);
 }
 
 /* The pod was read with a node: the ledger's part of it ends here. */
@@ -284,8 +319,8 @@ void core__saw_bound(struct core *core, struct pod *pod)
         core__reply(core, slot->ticket, ours ? "" : "the pod is bound to another node");
         slot->ticket = 0;
         slot->state = SLOT_BOUND;
-        gang->drifted |= !ours;
-        if (!ours)
+        gang->drifted |= !ours || gang->state == GANG_PLANNED; /* in Planned we bind nobody */
+        if (!ours && !MUTANT(DRIFT_HIDDEN))
             slot_set_node(&core->cluster, slot, cluster_node(&core->cluster, pod->object->node));
     }
     if (pod->object->phase == POD_SUCCEEDED)

@@ -50,9 +50,12 @@ struct core {
     bool active; /* of this term: caches taken over, plans are made, writes go out */
     bool finishing; /* gangs that were Binding are finished before anything is planned */
     struct gang *head; /* what frees up on reserved nodes is this gang's, NULL: nobody's */
+    int64_t head_since_ns;
     bool head_preempts; /* ... because we evicted others for it */
     int64_t head_until_ns; /* of a preemption: then the reservation ends */
     bool synced, levels_stale, nodes_changed, ready_changed;
+    int64_t rejection_ends_ns; /* when the first node may be tried again */
+    bool crowded; /* somebody took room that was held: the holders look at their places */
     uint64_t planned_version; /* cluster.capacity_version when all ready gangs were last tried */
     uint64_t next_ticket;
     int64_t now_ns, epoch_s, next_wake_ns;
@@ -81,6 +84,7 @@ void core__group_key(const struct obj_group *group, char *ret, size_t size);
 /* ---- what a gang wants (core_wants.c) --------------------------------------------------------- */
 /* Fills min, size, levels, role, priority from members, Job and PodGroup; false: reason is set. */
 bool core__wants(struct core *core, struct gang *gang);
+const struct obj_group *core__group_of(const struct core *core, const struct gang *gang); /* or NULL */
 const struct obj_job *core__job_of(const struct core *core, const struct obj_pod *pod); /* or NULL */
 
 /* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
@@ -98,7 +102,8 @@ void core__queue(struct core *core, struct gang *gang); /* it wants a plan */
 void core__unqueue(struct core *core, struct gang *gang); /* not any more */
 void core__plan_ready(struct core *core); /* tries all that want one, in order */
 void core__release_plan(struct core *core, struct gang *gang, const char *why);
-void core__rejected(struct core *core, struct gang *gang, const char *node); /* by its kubelet */
+void core__rejected(struct core *core, const char *node); /* a pod, by its kubelet */
+void core__end_rejections(struct core *core);
 void core__exclude(struct core *core, struct gang *gang, struct node *node);
 bool core__refill(struct core *core, struct gang *gang, struct pod *pod); /* one slot for a late member */
 void core__nominate(struct core *core, struct gang *gang, uint32_t slot);
@@ -109,6 +114,8 @@ void core__set_state(struct core *core, struct gang *gang, enum gang_state state
 void core__set_reason(struct core *core, struct gang *gang, enum reason_code code,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
 void core__vote(struct core *core, const struct event *event);
+/* An answer was lost and the place is lost too: was the pod bound? */
+void core__ask(struct core *core, struct slot *slot);
 void core__bind_done(struct core *core, const struct event *event);
 void core__post_bindings(struct core *core, struct gang *gang);
 void core__saw_bound(struct core *core, struct pod *pod);

@@ -15,6 +15,13 @@ bool core_active(const struct core *core)
     return core->active;
 }
 
+static bool may_act(const struct core *core)
+{
+    if (MUTANT(LEASE_IGNORED) && core->active)
+        return true;
+    return !core->follows_lease || lease_may_write(&core->lease, core->now_ns);
+}
+
 int64_t core_write_until(const struct core *core)
 {
     if (!core->active)
@@ -28,6 +35,7 @@ static void begin_term(struct core *core)
     struct action *action = core__act(core, ACT_RELIST);
 
     core->term++;
+    core->term_ended = false;
     core->synced = MUTANT(NO_RELIST);
     if (action)
         action->ticket = core->term;
@@ -70,7 +78,7 @@ void core__on_lease(struct core *core, const struct obj_lease *lease, int64_t wa
     int64_t acquired = core->lease.acquired_ns;
 
     lease_see(&core->lease, core->host, lease, wall_ns, core->now_ns);
-    if (core->active && !lease_may_write(&core->lease, core->now_ns))
+    if (core->active && !may_act(core))
         stand_down(core);
     if (core->lease.ours && !core->active && (!was_ours || core->lease.acquired_ns != acquired))
         begin_term(core);
@@ -95,10 +103,8 @@ static void begin_again(struct core *core)
 
 void core__check_term(struct core *core)
 {
-    bool may = !core->follows_lease || lease_may_write(&core->lease, core->now_ns);
+    bool may = may_act(core);
 
-    if (MUTANT(LEASE_IGNORED) && core->term > 0)
-        may = true;
     if (core->active && !may) {
         stand_down(core);
         core->term_ended = true;

@@ -36,6 +36,7 @@ static void reserve(struct core *core, struct gang *gang, const struct plan *pla
 {
     core__unreserve(core);
     core->head = gang;
+    core->head_since_ns = core->now_ns;
     core->head_until_ns = INT64_MAX;
     for (uint32_t i = 0; i < plan->nshares; i++)
         core->cluster.nodes[plan->shares[i].node]->reserved_for = gang;

@@ -8,7 +8,8 @@
 #include "scheduler/model/known_levels.h"
 
 #define EXCLUSION_NS (60 * NS_PER_S)
-#define REJECTION_NS (600 * NS_PER_S) /* a kubelet that refuses once mostly goes on refusing */
+#define REJECTION_FIRST_NS (60 * NS_PER_S) /* a kubelet that refuses once mostly goes on refusing */
+#define REJECTION_MAX_NS (960 * NS_PER_S)
 
 /* ---- levels ---------------------------------------------------------------------------------- */
 
@@ -54,7 +55,7 @@ static bool is_excluded(const struct core *core, const struct gang *gang, const 
     return false;
 }
 
-static void exclude_until(struct gang *gang, struct node *node, int64_t until_ns)
+void core__exclude(struct core *core, struct gang *gang, struct node *node)
 {
     struct excluded *grown;
 
@@ -67,20 +68,43 @@ static void exclude_until(struct gang *gang, struct node *node, int64_t until_ns
         gang->excluded = grown;
         gang->excluded_size = size;
     }
-    gang->excluded[gang->nexcluded++] = (struct excluded){node_ref(node), until_ns};
+    gang->excluded[gang->nexcluded++] =
+        (struct excluded){node_ref(node), core->now_ns + EXCLUSION_NS};
 }
 
-void core__exclude(struct core *core, struct gang *gang, struct node *node)
-{
-    exclude_until(gang, node, core->now_ns + EXCLUSION_NS);
-}
-
-void core__rejected(struct core *core, struct gang *gang, const char *name)
+/* Again within the time that it was left alone, or soon after: twice as long. */
+void core__rejected(struct core *core, const char *name)
 {
     struct node *node = cluster_node(&core->cluster, name);
+    bool again;
 
-    if (node && !MUTANT(REJECTION_FORGOTTEN))
-        exclude_until(gang, node, core->now_ns + REJECTION_NS);
+    if (!node || MUTANT(REJECTION_FORGOTTEN))
+        return;
+    again = node->rejected_for_ns > 0 &&
+            core->now_ns < node->rejected_until_ns + node->rejected_for_ns;
+    if (again && node->rejected_until_ns > core->now_ns)
+        return; /* others of the same moment */
+    node->rejected_for_ns = !again ? REJECTION_FIRST_NS
+                            : node->rejected_for_ns < REJECTION_MAX_NS ? 2 * node->rejected_for_ns
+                                                                       : REJECTION_MAX_NS;
+    node->rejected_until_ns = core->now_ns + node->rejected_for_ns;
+    if (node->rejected_until_ns < core->rejection_ends_ns)
+        core->rejection_ends_ns = node->rejected_until_ns;
+}
+
+/* Nodes that may be tried again are room that appeared. */
+void core__end_rejections(struct core *core)
+{
+    if (core->rejection_ends_ns > core->now_ns)
+        return;
+    core->rejection_ends_ns = INT64_MAX;
+    core->cluster.capacity_version++;
+    for (size_t i = 0; i < core->cluster.nnodes; i++) {
+        int64_t until_ns = core->cluster.nodes[i]->rejected_until_ns;
+
+        if (until_ns > core->now_ns && until_ns < core->rejection_ends_ns)
+            core->rejection_ends_ns = until_ns;
+    }
 }
 
 static void forget_exclusions(struct core *core, struct gang *gang)
@@ -139,6 +163,7 @@ bool core__may_use(const struct core *core, const struct gang *gang, const struc
                    const struct pod_shape *shape)
 {
     return in_pool(core, node) && node_admits(node, shape) && !is_excluded(core, gang, node) &&
+           node->rejected_until_ns <= core->now_ns &&
            !kept_for_another(node, gang);
 }
 
@@ -147,6 +172,8 @@ static uint32_t room_on(const struct node *node, const struct resources *request
 {
     static const struct resources none;
 
+    if (MUTANT(HOLD_IGNORED) && !emptied)
+        return resources_fit(&node->total, &node->used, &none, requests);
     return emptied ? resources_fit(&node->total, &none, &none, requests)
                    : node_room(node, requests);
 }
@@ -242,7 +269,7 @@ static void set_shortage(struct core *core, struct gang *gang, const struct plan
                          count->matching - count->with_room, count->nodes - count->matching);
     }
     gang->reason.pods = gang->size;
-    gang->reason.fit = shortage->fits;
+    gang->reason.fit = MUTANT(WRONG_REASON) ? gang->size : shortage->fits;
 }
 
 static bool shapes_agree(struct core *core, struct gang *gang)
@@ -324,6 +351,9 @@ static void start_planned(struct core *core, struct gang *gang)
     gang->plan_version++;
     gang->deadline_ns = core->now_ns + (gang->early ? config->early_plan_deadline_ns
                                                     : config->hold_deadline_ns);
+    if (MUTANT(NO_DEADLINE))
+        gang->deadline_ns = INT64_MAX;
+    gang->planned_ns = core->now_ns;
     seat_members(core, gang);
     core__set_reason(core, gang, REASON_NONE, "%s", "");
     core__set_state(core, gang, GANG_PLANNED);
@@ -412,7 +442,8 @@ int core__compare_turn(const void *a, const void *b)
 
 static void try_turn(struct core *core, struct gang *gang)
 {
-    if (gang->tried_version == core->cluster.capacity_version)
+    if (gang->tried_version == core->cluster.capacity_version ||
+        (MUTANT(ROOM_UNNOTICED) && gang->tried_version))
         return;
     if (gang->not_before_ns > core->now_ns) {
         core__wake_at(core, gang, gang->not_before_ns);
@@ -471,9 +502,9 @@ void core__plan_ready(struct core *core)
 
 void core__release_plan(struct core *core, struct gang *gang, const char *why)
 {
-    for (uint32_t i = 0; i < gang->nslots; i++)
+    for (uint32_t i = MUTANT(WAITS_HOLDING); i < gang->nslots; i++)
         core__vacate(core, &gang->slots[i], why);
-    gang->nslots = 0;
+    gang->nslots = MUTANT(WAITS_HOLDING);
     gang->persisted = gang->early = false;
     gang->deadline_ns = INT64_MAX;
     core__set_state(core, gang, GANG_FORMING);

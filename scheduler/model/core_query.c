@@ -10,6 +10,19 @@ static const char *const wait_text = "the gang waits until all of it fits: "
 static const char *const cold_text = "lockstep has not read the cluster yet";
 static const char *const unseen_text = "lockstep has not seen this pod yet";
 
+/* The mutant that answers the same question in two ways; in the product there is none. */
+#ifdef LOCKSTEP_MUTANTS
+static bool fickle(void)
+{
+    static bool odd;
+
+    odd = !odd;
+    return MUTANT(FICKLE_ANSWER) && odd;
+}
+#else
+#define fickle() false
+#endif
+
 void core_answer(const struct core *core, const char *pod_uid, struct answer *ret_answer)
 {
     const struct pod *pod = cluster_pod(&core->cluster, pod_uid);
@@ -19,7 +32,7 @@ void core_answer(const struct core *core, const char *pod_uid, struct answer *re
                                       .reason = core->active ? unseen_text : cold_text};
     } else if (!pod->gang) {
         *ret_answer = (struct answer){.kind = ANSWER_ORDINARY};
-    } else if (pod->slot >= 0 && pod->gang->slots[pod->slot].node) {
+    } else if (pod->slot >= 0 && pod->gang->slots[pod->slot].node && !fickle()) {
         *ret_answer = (struct answer){.kind = ANSWER_PLANNED,
                                       .node = pod->gang->slots[pod->slot].node->name};
     } else {
@@ -50,6 +63,9 @@ bool core_is_member(const struct core *core, const char *pod_uid)
     return pod && pod->gang;
 }
 
+_Static_assert(sizeof((struct core_counts){0}.by_state) / sizeof(size_t) == GANG_STATES,
+               "a count for each state");
+
 void core_counts(const struct core *core, struct core_counts *ret_counts)
 {
     *ret_counts = (struct core_counts){
@@ -65,6 +81,7 @@ void core_counts(const struct core *core, struct core_counts *ret_counts)
     for (size_t i = 0; i < core->all.n; i++) {
         const struct gang *gang = core->all.items[i];
 
+        ret_counts->by_state[gang->state]++;
         ret_counts->gangs_waiting += gang->state == GANG_FORMING || gang->state == GANG_WAITING;
         for (uint32_t s = 0; s < gang->nslots; s++)
             ret_counts->holds += gang->slots[s].held;
@@ -93,22 +110,77 @@ const struct cluster *core_cluster(const struct core *core)
 
 /* ---- invariants ------------------------------------------------------------------------------------ */
 
-static int check_slots(const struct gang *gang, struct err *err)
+static bool starts(enum gang_state state)
 {
-    uint32_t bound = gang_bound(gang);
+    return state == GANG_FORMING || state == GANG_WAITING;
+}
 
-    for (uint32_t i = 0; i < gang->nslots; i++) {
-        const struct slot *slot = &gang->slots[i];
+static int check_slot(const struct gang *gang, uint32_t i, struct err *err)
+{
+    const struct slot *slot = &gang->slots[i];
+    const struct obj_pod *pod = slot->pod ? slot->pod->object : NULL;
 
-        if (slot->pod && (slot->pod->gang != gang || slot->pod->slot != (int32_t)i))
-            return err_set(err, -EINVAL, "gang %s: slot %u and its pod disagree", gang->key, i);
-        if (slot->held && gang->deadline_ns == INT64_MAX && gang->state == GANG_PLANNED)
-            return err_set(err, -EINVAL, "I4: gang %s holds without a deadline", gang->key);
-    }
-    if (gang->state == GANG_PLANNED && bound > 0 && !gang->adopted)
-        return err_set(err, -EINVAL, "I1: gang %s has %u pods bound before all voted", gang->key,
-                       bound);
+    if (slot->pod && (slot->pod->gang != gang || slot->pod->slot != (int32_t)i))
+        return err_set(err, -EINVAL, "gang %s: slot %u and its pod disagree", gang->key, i);
+    /* A bound one's hold ends when the watch brings the pod; the others need a deadline. */
+    if (slot->held && slot->state != SLOT_BOUND && gang->deadline_ns == INT64_MAX &&
+        slot->deadline_ns == 0)
+        return err_set(err, -EINVAL, "I4: gang %s (%s): slot %u holds without a deadline", gang->key,
+                       gang_state_name(gang->state), i);
+    if (gang->state == GANG_BINDING && slot->state == SLOT_TAKEN && !gang->adopted &&
+        !slot->needs_vote)
+        return err_set(err, -EINVAL, "I1: gang %s binds and slot %u has not voted", gang->key, i);
+    if (slot->state == SLOT_BOUND && pod && pod->node[0] &&
+        (!slot->node || strcmp(slot->node->name, pod->node) != 0))
+        return err_set(err, -EINVAL, "I13: gang %s: pod %s is on %s, its slot says %s", gang->key,
+                       pod->name, pod->node, slot->node ? slot->node->name : "nothing");
     return 0;
+}
+
+static int check_gang(const struct core *core, const struct gang *gang, struct err *err)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        int r = check_slot(gang, i, err);
+
+        if (r < 0)
+            return r;
+        if (core->head && core->head != gang && gang->state == GANG_PLANNED &&
+            gang->planned_ns > core->head_since_ns && gang->slots[i].node &&
+            gang->slots[i].node->reserved_for == core->head &&
+            core__compare_turn(&core->head, &gang) < 0)
+            return err_set(err, -EINVAL, "I11: gang %s took %s, which is kept for %s", gang->key,
+                           gang->slots[i].node->name, core->head->key);
+    }
+    if (gang->state == GANG_PLANNED && gang_bound(gang) > 0 && !gang->drifted)
+        return err_set(err, -EINVAL, "I1: gang %s has %u pods bound before all voted", gang->key,
+                       gang_bound(gang));
+    if (starts(gang->state) && gang->nslots > 0)
+        return err_set(err, -EINVAL, "I10: gang %s is %s and keeps %u places", gang->key,
+                       gang_state_name(gang->state), gang->nslots);
+    if (gang->reason.code == REASON_INSUFFICIENT && gang->reason.fit >= gang->reason.pods)
+        return err_set(err, -EINVAL, "I17: gang %s waits for room for %u pods, and %u fit", gang->key,
+                       gang->reason.pods, gang->reason.fit);
+    if (!core->active && gang->nslots > 0)
+        return err_set(err, -EINVAL, "I6: gang %s has a plan outside of a term", gang->key);
+    return 0;
+}
+
+/* A binding to the node is, or may be, with the API server: its room cannot be given back. */
+static bool is_committed(const struct core *core, const struct node *node)
+{
+    for (size_t i = 0; i < core->nheld; i++)
+        if (core->held[i]->hold.node == node)
+            return true;
+    for (size_t i = 0; i < core->all.n; i++) {
+        const struct gang *gang = core->all.items[i];
+
+        for (uint32_t k = 0; k < gang->nslots; k++)
+            if (gang->slots[k].node == node && gang->slots[k].held &&
+                (gang->slots[k].write || gang->slots[k].unsure ||
+                 gang->slots[k].state >= SLOT_POSTED))
+                return true;
+    }
+    return false;
 }
 
 static int check_node(const struct core *core, const struct node *node, struct err *err)
@@ -118,11 +190,30 @@ static int check_node(const struct core *core, const struct node *node, struct e
             return err_set(err, -EINVAL, "node %s: negative count of %s", node->name,
                            core->cluster.resources.names[r]);
         if (node->object && node->held.v[r] > 0 &&
-            node->used.v[r] + node->held.v[r] > node->total.v[r] && !core->nodes_changed)
+            node->used.v[r] + node->held.v[r] > node->total.v[r] && !core->nodes_changed &&
+            !is_committed(core, node))
             return err_set(err, -EINVAL, "I3: node %s: %lld used + %lld held > %lld %s", node->name,
                            (long long)node->used.v[r], (long long)node->held.v[r],
                            (long long)node->total.v[r], core->cluster.resources.names[r]);
     }
+    return 0;
+}
+
+/* What is counted as used, counted anew from the pods (I12). */
+static int check_use(const struct core *core, struct err *err)
+{
+    struct hashmap_iter iter = {0};
+    int64_t used = 0, pods = 0;
+    const char *key;
+    void *value;
+
+    while (hashmap_next(&core->cluster.pods_by_uid, &iter, &key, &value))
+        pods += ((struct pod *)value)->node ? ((struct pod *)value)->requests.v[RES_PODS] : 0;
+    for (size_t i = 0; i < core->cluster.nnodes; i++)
+        used += core->cluster.nodes[i]->used.v[RES_PODS];
+    if (used != pods)
+        return err_set(err, -EINVAL, "I12: nodes count %lld pods as running, %lld do",
+                       (long long)used, (long long)pods);
     return 0;
 }
 
@@ -147,17 +238,20 @@ static int check_holds(const struct core *core, struct err *err)
 
 int core_check(const struct core *core, struct err *err)
 {
+    int r;
+
     for (size_t i = 0; i < core->all.n; i++) {
-        int r = check_slots(core->all.items[i], err);
+        r = check_gang(core, core->all.items[i], err);
 
         if (r < 0)
             return r;
     }
     for (size_t i = 0; i < core->cluster.nnodes; i++) {
-        int r = check_node(core, core->cluster.nodes[i], err);
+        r = check_node(core, core->cluster.nodes[i], err);
 
         if (r < 0)
             return r;
     }
-    return check_holds(core, err);
+    r = check_use(core, err);
+    return r < 0 ? r : check_holds(core, err);
 }

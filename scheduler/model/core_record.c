@@ -83,20 +83,25 @@ static json_t *status_json(const struct gang *gang)
                      condition_json(gang));
 }
 
-static json_t *owner_json(const struct gang *gang)
+/* The controller of its pods, else its PodGroup: the GangPlacement goes with it. */
+static json_t *owner_json(const struct core *core, const struct gang *gang)
 {
     const struct owner *owner = gang->nmembers ? &gang->members[0]->object->owner : NULL;
+    const struct obj_group *group = core__group_of(core, gang);
 
+    if ((!owner || owner->kind == OWNER_NONE) && group)
+        return json_pack("[{s:s, s:s, s:s, s:s}]", "apiVersion", group->api_version, "kind",
+                         "PodGroup", "name", group->name, "uid", group->uid);
     if (!owner || owner->kind == OWNER_NONE)
         return NULL;
     return json_pack("[{s:s, s:s, s:s, s:s}]", "apiVersion", owner->api_version, "kind",
                      owner->kind_name, "name", owner->name, "uid", owner->uid);
 }
 
-static json_t *record_json(const struct gang *gang, json_t *status)
+static json_t *record_json(const struct core *core, const struct gang *gang, json_t *status)
 {
     json_t *meta = json_pack("{s:s, s:s}", "name", gang->record.name, "namespace", gang->ns);
-    json_t *owner = owner_json(gang);
+    json_t *owner = owner_json(core, gang);
 
     if (owner)
         json_object_set_new(meta, "ownerReferences", owner);
@@ -104,6 +109,25 @@ static json_t *record_json(const struct gang *gang, json_t *status)
                      "lockstep.dev/v1alpha1", "kind", "GangPlacement", "metadata", meta, "spec",
                      "gang", "kind", gang_kind_name(gang->kind), "name", gang->name, "status",
                      status);
+}
+
+/* Does the status text (our own JSON) say that the gang is in this state? */
+static bool tells_state(const char *status, enum gang_state state)
+{
+    char field[40];
+
+    snprintf(field, sizeof(field), "\"state\":\"%s\"", gang_state_name(state));
+    return strstr(status, field) != NULL;
+}
+
+/* What is stored is state and plan as they are: bindings and evictions may follow. */
+static void note_persisted(struct core *core, struct gang *gang)
+{
+    if (gang->persisted || gang->record.written_version != gang->plan_version ||
+        !tells_state(gang->record.written, gang->state))
+        return;
+    gang->persisted = true;
+    core__touch(core, gang);
 }
 
 /* One write at a time and only when the text differs from what the API server has. */
@@ -114,7 +138,7 @@ void core__write_record(struct core *core, struct gang *gang)
     json_t *status, *object;
     char *text;
 
-    if (!record->dirty || record->write)
+    if ((!record->dirty && !MUTANT(WRITES_REPEATED)) || record->write)
         return;
     if (record->retry_ns > core->now_ns) {
         core__wake_at(core, gang, record->retry_ns);
@@ -123,13 +147,16 @@ void core__write_record(struct core *core, struct gang *gang)
     status = status_json(gang);
     text = json_dumps(status, JSON_COMPACT | JSON_SORT_KEYS);
     record->dirty = false;
-    if (!text || (record->written && strcmp(text, record->written) == 0)) {
+    if (!text || (record->written && strcmp(text, record->written) == 0 &&
+                  !MUTANT(WRITES_REPEATED))) {
+        gang->record.written_version = gang->plan_version;
+        note_persisted(core, gang);
         json_decref(status);
         free(text);
         return;
     }
     action = core__act(core, ACT_PLACEMENT);
-    object = record_json(gang, status);
+    object = record_json(core, gang, status);
     if (action) {
         snprintf(action->ns, sizeof(action->ns), "%s", gang->ns);
         snprintf(action->name, sizeof(action->name), "%s", record->name);
@@ -141,15 +168,6 @@ void core__write_record(struct core *core, struct gang *gang)
     }
     json_decref(object);
     free(text);
-}
-
-/* Does the status text (our own JSON) say that the gang is in this state? */
-static bool tells_state(const char *status, enum gang_state state)
-{
-    char field[40];
-
-    snprintf(field, sizeof(field), "\"state\":\"%s\"", gang_state_name(state));
-    return strstr(status, field) != NULL;
 }
 
 void core__record_done(struct core *core, const struct event *event)
@@ -168,11 +186,14 @@ void core__record_done(struct core *core, const struct event *event)
         gang->record.written = TAKE(gang->record.writing);
         gang->record.exists = true;
         gang->record.failures = 0;
-        /* The state that was written is the state still: bindings may follow. */
-        if (gang->record.writing_version == gang->plan_version &&
-            tells_state(gang->record.written, gang->state))
-            gang->persisted = true;
+        gang->record.written_version = gang->record.writing_version;
+        note_persisted(core, gang);
         return;
+    }
+    if (event->result == WRITE_UNKNOWN) { /* it may have been applied: what is stored is unknown */
+        free(gang->record.written);
+        gang->record.written = NULL;
+        gang->persisted = false;
     }
     gang->record.dirty = true;
     gang->record.failures++;

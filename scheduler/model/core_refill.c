@@ -111,8 +111,8 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
     if (!node)
         return false;
     if (node != slot->node) {
-        gang->plan_version++; /* in Binding the plan is written again before it is acted on */
-        gang->persisted = gang->persisted && gang->state != GANG_BINDING;
+        gang->plan_version++; /* the plan is written again before it is acted on */
+        gang->persisted = false;
         gang->record.dirty = true;
     }
     slot_set_node(&core->cluster, slot, node);

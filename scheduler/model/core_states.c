@@ -206,7 +206,7 @@ static void settle_planned(struct core *core, struct gang *gang)
     for (uint32_t i = 0; i < gang->nslots; i++)
         core__nominate(core, gang, i);
     core__wake_at(core, gang, gang->deadline_ns);
-    if (gang_count(gang, SLOT_VOTED) + gang_bound(gang) < gang->nslots)
+    if (gang_count(gang, SLOT_VOTED) + gang_bound(gang) + MUTANT(BIND_EARLY) < gang->nslots)
         return;
     gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
     core__set_state(core, gang, GANG_BINDING);
@@ -218,6 +218,14 @@ static void settle_planned(struct core *core, struct gang *gang)
 static bool is_open(const struct slot *slot)
 {
     return slot->write != 0 || slot->unsure || slot->state == SLOT_POSTED;
+}
+
+/* The same; where the place is lost meanwhile, the API server is asked instead of told again. */
+static bool still_open(struct core *core, struct slot *slot)
+{
+    if (slot->unsure && !slot->write && core__place_lost(slot))
+        core__ask(core, slot);
+    return is_open(slot);
 }
 
 static bool any_open(const struct gang *gang)
@@ -261,7 +269,7 @@ static bool keep_places(struct core *core, struct gang *gang)
     for (uint32_t i = 0; i < gang->nslots; i++) {
         struct slot *slot = &gang->slots[i];
 
-        if (slot->state == SLOT_BOUND || slot->state == SLOT_DONE || is_open(slot))
+        if (slot->state == SLOT_BOUND || slot->state == SLOT_DONE || still_open(core, slot))
             continue;
         if (slot->cleared >= CLEARED_LIMIT)
             core__exclude(core, gang, slot->node);
@@ -318,7 +326,7 @@ static void check_refills(struct core *core, struct gang *gang)
         struct slot *slot = &gang->slots[i];
         bool late = slot->deadline_ns && slot->deadline_ns <= core->now_ns;
 
-        if (!slot->held || is_open(slot))
+        if (!slot->held || slot->state == SLOT_BOUND || still_open(core, slot))
             continue;
         if (slot->pod && (late || slot->cleared >= CLEARED_LIMIT))
             core__exclude(core, gang, slot->node);
@@ -330,24 +338,64 @@ static void check_refills(struct core *core, struct gang *gang)
     }
 }
 
-static void refill(struct core *core, struct gang *gang)
+/* Members without a place get one; how many could not. */
+static uint32_t seat_members(struct core *core, struct gang *gang)
 {
+    uint32_t waiting = 0;
     bool filled = false;
 
-    check_refills(core, gang);
     for (size_t i = 0; i < gang->nmembers; i++) {
         struct pod *pod = gang->members[i];
 
         if (pod->slot >= 0)
-            core__nominate(core, gang, (uint32_t)pod->slot);
-        else if ((pod->object->node[0] || core__wants(core, gang)) && core__refill(core, gang, pod))
+            continue;
+        if ((pod->object->node[0] || core__wants(core, gang)) && core__refill(core, gang, pod))
             filled = true;
         else
-            core__wake_at(core, gang, core->now_ns + REFILL_AGAIN_NS);
+            waiting++;
     }
     if (filled)
         gang_count_use(&core->cluster, gang);
-    core__post_bindings(core, gang);
+    return waiting;
+}
+
+static uint32_t min_of(const struct gang *gang)
+{
+    return gang->min && gang->min < gang->nslots ? gang->min : gang->nslots;
+}
+
+/* Slots that are bound, or could be as soon as we post their bindings. */
+static uint32_t count_ready(const struct gang *gang, bool seated)
+{
+    uint32_t n = gang_bound(gang);
+
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        n += is_open(&gang->slots[i]) || gang->slots[i].state == SLOT_VOTED ||
+             (seated && gang->slots[i].state == SLOT_TAKEN);
+    return n;
+}
+
+/*
+ * Below min the missing members are a gang again: places for all of them or for none, and bindings when
+ * all of them have voted. Above it each comes back by itself.
+ */
+static void refill(struct core *core, struct gang *gang)
+{
+    uint32_t waiting;
+
+    check_refills(core, gang);
+    waiting = seat_members(core, gang);
+    if (waiting > 0)
+        core__wake_at(core, gang, core->now_ns + REFILL_AGAIN_NS);
+    if (waiting > 0 && count_ready(gang, true) < min_of(gang))
+        for (uint32_t i = 0; i < gang->nslots; i++)
+            if (gang->slots[i].held && gang->slots[i].pod && !is_open(&gang->slots[i]) &&
+                gang->slots[i].state < SLOT_BOUND)
+                core__vacate(core, &gang->slots[i], "there is no room for the others of its gang");
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        core__nominate(core, gang, i);
+    if (gang->persisted && count_ready(gang, false) >= min_of(gang))
+        core__post_bindings(core, gang);
 }
 
 static void count_phases(const struct gang *gang, uint32_t *ret_running, uint32_t *ret_done)
@@ -394,7 +442,7 @@ static void settle_bound(struct core *core, struct gang *gang)
     core__wants(core, gang);
     bound = gang_bound(gang);
     count_phases(gang, &running, &done);
-    min = gang->min && gang->min < gang->nslots ? gang->min : gang->nslots;
+    min = min_of(gang);
     if (done > 0 && done == gang->nmembers && done >= min) {
         core__set_reason(core, gang, REASON_NONE, "%s", "");
         core__set_state(core, gang, GANG_DONE);

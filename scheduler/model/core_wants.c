@@ -34,7 +34,7 @@ static bool read_level(struct core *core, struct gang *gang, const char *what, c
     return false;
 }
 
-static const struct obj_group *group_of(const struct core *core, const struct gang *gang)
+const struct obj_group *core__group_of(const struct core *core, const struct gang *gang)
 {
     struct obj_group probe = {.kind = gang->kind == GANG_GROUP_NATIVE ? GROUP_NATIVE : GROUP_SIGS,
                               .ns = gang->ns,
@@ -60,7 +60,7 @@ const struct obj_job *core__job_of(const struct core *core, const struct obj_pod
 /* How many members must start together; 0 and a reason when nothing says so. */
 static uint32_t wanted_min(struct core *core, struct gang *gang, const struct obj_pod *pod)
 {
-    const struct obj_group *group = group_of(core, gang);
+    const struct obj_group *group = core__group_of(core, gang);
     const struct obj_job *job = core__job_of(core, pod);
 
     if (gang->kind == GANG_GROUP_NATIVE || gang->kind == GANG_GROUP_SIGS) {
@@ -119,7 +119,7 @@ static bool supported(struct core *core, struct gang *gang, const struct obj_pod
 
 bool core__wants(struct core *core, struct gang *gang)
 {
-    const struct obj_group *group = group_of(core, gang);
+    const struct obj_group *group = core__group_of(core, gang);
     const struct obj_pod *pod;
     const struct obj_job *job;
     const char *required, *preferred;

@@ -56,6 +56,7 @@ enum action_kind {
     ACT_POD_EVENT, /* Kubernetes Event on pod uid: reason, text */
     ACT_PLACEMENT_DELETE, /* the gang is gone and nobody else owns its GangPlacement */
     ACT_EVICT, /* pods/eviction of pod uid; EV_WRITE_DONE */
+    ACT_READ_POD, /* which node has pod uid? EV_WRITE_DONE, its text: the node, "" = none */
     ACT_RELIST, /* read every cache anew, then EV_SYNCED with `ticket` (the term) */
     ACTION_KINDS
 };

@@ -112,7 +112,7 @@ struct gang_record {
     bool exists, dirty;
     uint64_t write; /* ticket of the write in flight, 0: none */
     char *writing; /* the status text of that write */
-    uint32_t writing_version; /* gang.plan_version that it tells of */
+    uint32_t writing_version, written_version; /* gang.plan_version that they tell of */
     uint32_t failures;
     int64_t retry_ns;
 };
@@ -152,6 +152,7 @@ struct gang {
     bool gave_up; /* waited for giveUpAfter: not tried until its members change */
     uint32_t gave_up_changes;
     int64_t newest_s; /* wall clock: when its youngest member was created */
+    int64_t planned_ns; /* when the plan was made */
     int64_t preempt_after_ns; /* not again before */
     int64_t deadline_ns; /* of the state */
     int64_t wake_ns; /* when to look again at the latest, INT64_MAX: only when something happens */

@@ -11,10 +11,16 @@ LOCKSTEP_BIN=${LOCKSTEP_CLI:-build/release/bin/lockstep}
 up() {
     cluster_vars "$1"
     shift
-    trap 'bash deploy/local/down.sh --name "$NAME" >&2' EXIT
+    trap 'keep_logs; bash deploy/local/down.sh --name "$NAME" >&2' EXIT
     bash deploy/local/down.sh --name "$NAME" >&2
     bash deploy/local/up.sh --name "$NAME" --extender-bin "$EXTENDER_BIN" "$@" >&2 || exit 1
     source "$RUN/env.sh"
+}
+
+# The cluster's logs outlive it, for whoever looks into a failure.
+keep_logs() {
+    rm -rf "build/test-logs/cluster-$NAME"
+    cp -r "$RUN/logs" "build/test-logs/cluster-$NAME" 2>/dev/null
 }
 
 k() { bash deploy/local/in.sh "$NAME" kubectl "$@"; }

@@ -64,13 +64,13 @@ failover() {
 
 check one_leader_and_one_standby one_leader_and_one_standby
 check stopped_leader_writes_nothing stopped_leader_writes_nothing
-# Its kube-scheduler ended when it found the Lease lost, as it should: both are started again.
+# A kube-scheduler that lost its Lease goes on scheduling until its renewal times out (its extender refuses
+# meanwhile), then ends; kubelet would start it again, and here we do.
 revive() {
     source deploy/local/lib.sh; cluster_vars "$NAME"; source "$RUN/env.sh"; source deploy/local/lockstep.sh
-    local i=$1 port="HEALTH_PORT$1"
-    HEALTH_PORT=${!port}
-    kill -0 "$(cat "$RUN/pids/extender$i")" 2>/dev/null || lockstep_extender "$i"
-    kill -0 "$(cat "$RUN/pids/lockstep-scheduler$i")" 2>/dev/null || lockstep_scheduler "$i"
+    local i=$1
+    end_all KILL "lockstep-scheduler$i"
+    lockstep_scheduler "$i"
 }
 revive "$(other "$(holder)")"
 set +e

@@ -5,24 +5,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "scheduler/model/gang.h"
 #include "scheduler/model/objects.h"
 
-#define SECOND INT64_C(1000000000)
-#define GANGS 12
+#define NODES 10
+#define PODS 192
+#define CALM_STEPS 8000
 
-void sim_fail(const struct sim *sim, const char *format, ...)
+enum sim_mutant sim_mutant = MUTANT_NONE;
+
+void sim_fail(struct sim *sim, const char *format, ...)
 {
     va_list args;
 
-    fprintf(stderr, "seed %llu step %llu: ", (unsigned long long)sim->seed,
-            (unsigned long long)sim->step);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(sim->why, sizeof(sim->why), format, args);
     va_end(args);
-    fprintf(stderr, "\nreplay: sim --seed %llu --runs 1\n", (unsigned long long)sim->seed);
-    exit(1);
+    longjmp(sim->failed, 1);
 }
 
 unsigned sim_random(struct sim *sim, unsigned below)
@@ -33,212 +33,380 @@ unsigned sim_random(struct sim *sim, unsigned below)
     return (unsigned)(sim->random >> 11) % below;
 }
 
-void sim_check(struct sim *sim)
+/* splitmix64: each step's randomness depends on seed and step alone. */
+static void seed_step(struct sim *sim)
 {
-    struct err err = ERR_INIT;
+    uint64_t z = sim->seed * UINT64_C(0x9e3779b97f4a7c15) + sim->step * UINT64_C(0xd1342543de82ef95);
 
-    if (core_check(sim->core, &err) < 0)
-        sim_fail(sim, "%s", err.text);
-    for (int node = 0; node < SIM_NODES; node++)
-        if (sim_node_use(sim, node, false) > SIM_GPUS)
-            sim_fail(sim, "I2: node n%d has %d GPUs in use", node, sim_node_use(sim, node, false));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    sim->random = (z ^ (z >> 31)) | 1;
 }
 
-/* ---- what happens ------------------------------------------------------------------------------------ */
+/* ---- processes and time ----------------------------------------------------------------------------------- */
 
-static int gang_pods(const struct sim *sim, const char *gang, int *ret_size, int *ret_gpus)
+static void restart_what_is_down(struct sim *sim)
 {
-    int n = 0;
-
-    for (int i = 0; i < SIM_PODS; i++) {
-        const struct sim_pod *pod = &sim->pods[i];
-
-        if (!pod->used || strcmp(pod->gang, gang) != 0)
-            continue;
-        n++;
-        *ret_size = pod->size;
-        *ret_gpus = pod->gpus;
-    }
-    return n;
-}
-
-/* A new gang, or a member that an old one lacks. */
-static void more_members(struct sim *sim)
-{
-    char gang[16];
-    int size = 1 + (int)sim_random(sim, 7), gpus = sim_random(sim, 2) ? 8 : 4, n;
-
-    snprintf(gang, sizeof(gang), "g%u", sim_random(sim, GANGS));
-    n = gang_pods(sim, gang, &size, &gpus);
-    if (n >= size)
-        return;
-    for (int i = sim_random(sim, 3) ? size - n : 1; i > 0; i--)
-        sim_new_pod(sim, gang, size, gpus);
-}
-
-static void delete_gang(struct sim *sim, const char *gang)
-{
-    for (int i = 0; i < SIM_PODS; i++)
-        if (sim->pods[i].used && strcmp(sim->pods[i].gang, gang) == 0)
-            sim_delete_pod(sim, &sim->pods[i]);
-}
-
-static void delete_something(struct sim *sim)
-{
-    struct sim_pod *pod = &sim->pods[sim_random(sim, SIM_PODS)];
-
-    if (!pod->used)
-        return;
-    if (pod->gang[0] && sim_random(sim, 3))
-        delete_gang(sim, pod->gang);
-    else
-        sim_delete_pod(sim, pod);
-}
-
-static void change_node(struct sim *sim)
-{
-    int node = (int)sim_random(sim, SIM_NODES);
-
-    if (sim_random(sim, 4))
-        sim->tainted[node] = !sim->tainted[node];
-    else if (sim_node_use(sim, node, false) == 0)
-        sim->present[node] = !sim->present[node];
-    sim->node_unseen[node] = true;
+    for (int i = 0; i < REPLICAS; i++)
+        if (!sim->replicas[i].core && (sim->calm || sim->replicas[i].up_at_ns <= sim->now_ns))
+            sim_start_extender(sim, i);
 }
 
 static void pass_time(struct sim *sim, int64_t ns)
 {
     sim->now_ns += ns;
+    sim_expire_writes(sim);
     sim_expire_votes(sim);
-    sim_deliver(sim, (struct event){.kind = EV_TICK});
+    sim_lease_tick(sim);
+    restart_what_is_down(sim);
+    for (int i = 0; i < REPLICAS; i++)
+        if (sim_runs(sim, i))
+            sim_deliver(sim, i, (struct event){.kind = EV_TICK}, FAULT_NONE);
+}
+
+/* A stopped pod goes on: its kube-scheduler may find that it has been too long. */
+static void go_on(struct sim *sim, int replica)
+{
+    sim->replicas[replica].paused = false;
+    if (sim->now_ns - sim->lease.renewed_ns > 20 * SIM_SECOND)
+        sim->identity_of[replica]++;
+}
+
+static void trouble_replica(struct sim *sim)
+{
+    int replica = (int)sim_random(sim, REPLICAS);
+    struct sim_replica *self = &sim->replicas[replica];
+
+    switch (sim_random(sim, 4)) {
+    case 0:
+        if (!self->paused)
+            sim_end_extender(sim, replica);
+        break;
+    case 1: /* kube-scheduler ends, and comes back under another identity */
+        self->scheduler_down = !self->scheduler_down;
+        sim->identity_of[replica] += self->scheduler_down;
+        if (self->scheduler_down && sim->lease.holder == replica)
+            sim_forget_scheduler(sim);
+        break;
+    default:
+        if (self->paused)
+            go_on(sim, replica);
+        else if (self->core)
+            self->paused = true;
+        break;
+    }
+}
+
+static void recover_replica(struct sim *sim)
+{
+    int replica = (int)sim_random(sim, REPLICAS);
+
+    if (sim->replicas[replica].paused)
+        go_on(sim, replica);
+    sim->replicas[replica].scheduler_down = false;
+}
+
+static void deliver(struct sim *sim)
+{
+    int replica = sim_random(sim, 4) && sim->lease.holder >= 0 ? sim->lease.holder
+                                                               : (int)sim_random(sim, REPLICAS);
+
+    if (sim->replicas[replica].relist_term && sim_random(sim, 8) == 0)
+        sim_deliver_all(sim, replica);
+    else
+        sim_deliver_some(sim, replica);
 }
 
 static void random_step(struct sim *sim)
 {
     unsigned dice = sim_random(sim, 1000);
 
-    if (dice < 300)
+    if (dice < 260)
         sim_attempt(sim);
-    else if (dice < 550)
+    else if (dice < 480)
         sim_finish_write(sim);
-    else if (dice < 800)
-        sim_deliver_some(sim);
-    else if (dice < 880)
+    else if (dice < 750)
+        deliver(sim);
+    else if (dice < 830)
         sim_kubelet(sim);
-    else if (dice < 920)
-        more_members(sim);
-    else if (dice < 930)
-        sim_new_pod(sim, "", 0, 1 + (int)sim_random(sim, 8));
-    else if (dice < 950)
-        delete_something(sim);
-    else if (dice < 955)
-        change_node(sim);
-    else if (dice < 998)
+    else if (dice < 880)
+        sim_controllers(sim);
+    else if (dice < 896)
+        sim_new_job(sim);
+    else if (dice < 902)
+        sim_ordinary_pod(sim, 1 + (int)sim_random(sim, 8), false);
+    else if (dice < 914)
+        sim_delete_something(sim);
+    else if (dice < 921)
+        sim_change_node(sim);
+    else if (dice < 926)
+        sim_foreign_bind(sim);
+    else if (dice < 985)
         pass_time(sim, (int64_t)sim_random(sim, 3000) * 1000000);
-    else {
-        sim_start_core(sim);
-        sim->restarts++;
-    }
+    else if (dice < 988)
+        trouble_replica(sim);
+    else if (dice < 994)
+        recover_replica(sim);
+    else
+        deliver(sim);
 }
 
-/* ---- does it come to rest ------------------------------------------------------------------------------ */
+/* ---- does it come to rest ----------------------------------------------------------------------------------- */
 
-static int bound_of(const struct sim *sim, const char *gang)
+static int bound_of(const struct sim *sim, int job)
 {
     int n = 0;
 
-    for (int i = 0; i < SIM_PODS; i++)
-        n += sim->pods[i].used && strcmp(sim->pods[i].gang, gang) == 0 && sim->pods[i].node >= 0;
+    for (int i = 0; i < sim->npods; i++)
+        n += sim->pods[i].used && sim->pods[i].job == job && sim->pods[i].node >= 0;
     return n;
 }
 
-/* I9: on an emptied cluster a gang of the whole size is placed within bounded time. */
-static void calm_down(struct sim *sim)
+static void calm_step(struct sim *sim, int i)
 {
-    struct core_counts counts;
+    sim->step++;
+    if (!sim->lazy)
+        for (int replica = 0; replica < REPLICAS; replica++)
+            sim_deliver_all(sim, replica);
+    else
+        deliver(sim);
+    sim_attempt(sim);
+    sim_finish_write(sim);
+    if (i % (sim->lazy ? 2000 : 10) == 0)
+        pass_time(sim, SIM_SECOND / 5);
+}
 
+static void begin_calm(struct sim *sim)
+{
     sim->calm = true;
-    for (int i = 0; i < SIM_PODS; i++)
-        if (sim->pods[i].used)
-            sim_delete_pod(sim, &sim->pods[i]);
-    for (int node = 0; node < SIM_NODES; node++) {
-        sim->present[node] = sim->node_unseen[node] = true;
-        sim->tainted[node] = false;
+    for (int i = 0; i < REPLICAS; i++) {
+        if (sim->replicas[i].paused)
+            go_on(sim, i);
+        sim->replicas[i].scheduler_down = false;
     }
-    for (int i = 0; i < SIM_NODES; i++)
-        sim_new_pod(sim, "last", SIM_NODES, SIM_GPUS);
-    for (int i = 0; i < 6000 && bound_of(sim, "last") < SIM_NODES; i++) {
-        sim->step++;
-        sim_deliver_all(sim);
-        sim_attempt(sim);
-        sim_finish_write(sim);
-        if (i % 10 == 0)
-            pass_time(sim, SECOND / 5);
+    restart_what_is_down(sim);
+    for (int i = 0; i < sim->nnodes; i++)
+        sim->nodes[i].rejects_until_ns = 0;
+}
+
+/* What the leader knows of one running gang. */
+struct known_gang {
+    char ns[8], name[16], hash[GANG_HASH_TEXT];
+    enum gang_state state;
+};
+
+static const struct gang *find_gang(const struct sim *sim, int replica, const char *ns, const char *name)
+{
+    return core_gang(sim->replicas[replica].core, ns, name);
+}
+
+static int running_gangs(const struct sim *sim, int replica, struct known_gang *ret)
+{
+    int n = 0;
+
+    for (int i = 0; i < SIM_JOBS * 4; i++) {
+        const struct sim_record *record = &sim->records[i];
+        const struct gang *gang = record->used ? find_gang(sim, replica, record->ns, record->name)
+                                               : NULL;
+
+        if (!gang || gang->state != GANG_RUNNING || gang_bound(gang) != gang->nslots)
+            continue;
+        memcpy(ret[n].ns, record->ns, sizeof(ret[n].ns));
+        memcpy(ret[n].name, record->name, sizeof(ret[n].name));
+        ret[n].state = gang->state;
+        gang_hash(gang, ret[n++].hash);
     }
-    if (bound_of(sim, "last") < SIM_NODES)
+    return n;
+}
+
+static bool somebody_leads(const struct sim *sim)
+{
+    int leader = sim->lease.holder;
+
+    return leader >= 0 && core_active(sim->replicas[leader].core);
+}
+
+static void pass_and_tell(struct sim *sim)
+{
+    pass_time(sim, SIM_SECOND);
+    for (int replica = 0; replica < REPLICAS; replica++)
+        sim_deliver_all(sim, replica);
+}
+
+/* I12: a leader that starts anew from the API server's objects knows what the old one knew. */
+static void check_rebuilt(struct sim *sim)
+{
+    struct known_gang known[SIM_JOBS * 4];
+    int leader, n;
+
+    for (int i = 0; i < 120 && !somebody_leads(sim); i++)
+        pass_and_tell(sim);
+    if (!somebody_leads(sim))
+        sim_fail(sim, "I9: nobody leads in calm times");
+    for (int i = 0; i < 300; i++)
+        calm_step(sim, i);
+    leader = sim->lease.holder;
+    n = running_gangs(sim, leader, known);
+    sim_end_extender(sim, leader);
+    sim_start_extender(sim, leader);
+    for (int i = 0; i < 120 && !somebody_leads(sim); i++)
+        pass_and_tell(sim);
+    leader = sim->lease.holder; /* the other one, if the Lease ran out meanwhile */
+    for (int i = 0; i < n; i++) {
+        const struct gang *gang = find_gang(sim, leader, known[i].ns, known[i].name);
+        char hash[GANG_HASH_TEXT] = "";
+
+        if (gang)
+            gang_hash(gang, hash);
+        if (!gang || gang->state != known[i].state || strcmp(hash, known[i].hash) != 0)
+            sim_fail(sim, "I12: gang %s/%s is %s with hash %.8s after a restart, was %s with %.8s",
+                     known[i].ns, known[i].name, gang ? gang_state_name(gang->state) : "unknown", hash,
+                     gang_state_name(known[i].state), known[i].hash);
+    }
+}
+
+/* I9: on an emptied cluster a gang of the whole size is placed within bounded time: once the one pod
+ * that stands in its way is gone. */
+static void place_last(struct sim *sim, int gpus)
+{
+    struct sim_pod *in_the_way = sim->lazy ? NULL : sim_ordinary_pod(sim, 1, true);
+    struct core_counts counts;
+    int size = sim->lazy ? sim->npods - 1 : sim->nnodes;
+
+    sim->jobs[0] = (struct sim_job){.used = true, .kind = SIM_BARE, .ns = "ns", .size = size,
+                                    .gpus = gpus, .rejected_node = -1, .name = "last", .uid = "last"};
+    for (int i = 0; i < size; i++)
+        sim_new_pod(sim, 0, i);
+    if (in_the_way) {
+        in_the_way->node = 0;
+        for (int i = 0; i < 200; i++)
+            calm_step(sim, i);
+        if (bound_of(sim, 0) > 0)
+            sim_fail(sim, "I1: %d of %d pods are bound, and there is no room for all", bound_of(sim, 0),
+                     size);
+        sim_delete_pod(sim, in_the_way);
+    }
+    for (int i = 0; i < (sim->lazy ? 60 * size : CALM_STEPS) && bound_of(sim, 0) < size; i++)
+        calm_step(sim, i);
+    if (bound_of(sim, 0) < size)
         sim_fail(sim, "I9: %d of %d pods of the last gang are bound on an empty cluster",
-                 bound_of(sim, "last"), SIM_NODES);
-    for (int i = 0; i < 100; i++) {
-        sim_deliver_all(sim);
-        sim_finish_write(sim);
-    }
-    core_counts(sim->core, &counts);
+                 bound_of(sim, 0), size);
+    for (int i = 0; i < 200; i++)
+        calm_step(sim, i);
+    sim->lazy = false;
+    for (int replica = 0; replica < REPLICAS; replica++)
+        sim_deliver_all(sim, replica);
+    core_counts(sim->replicas[sim->lease.holder].core, &counts);
     if (counts.holds != 0)
         sim_fail(sim, "I4: %zu holds are left when all is bound", counts.holds);
 }
 
-static void run_seed(struct sim *sim, uint64_t seed, uint64_t steps, bool trace)
+static void calm_down(struct sim *sim)
 {
-    *sim = (struct sim){.seed = seed, .trace = trace, .random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1,
-                        .now_ns = SECOND};
-    if (config_init(&sim->config) < 0)
-        sim_fail(sim, "no memory");
-    sim->config.lease[0] = '\0';
-    for (int node = 0; node < SIM_NODES; node++)
-        sim->present[node] = true;
-    sim_start_core(sim);
-    for (sim->step = 1; sim->step <= steps; sim->step++)
-        random_step(sim);
-    calm_down(sim);
-    core_free(sim->core);
-    config_release(&sim->config);
-    actions_release(&sim->actions);
-    for (int i = 0; i < SIM_WRITES; i++)
-        free(sim->writes[i].body);
-    for (size_t i = 0; i < sizeof(sim->records) / sizeof(sim->records[0]); i++)
-        free(sim->records[i].body);
+    begin_calm(sim);
+    check_rebuilt(sim);
+    for (int i = 0; i < SIM_JOBS; i++)
+        sim_delete_job(sim, i);
+    for (int i = 0; i < sim->npods; i++)
+        if (sim->pods[i].used)
+            sim_delete_pod(sim, &sim->pods[i]);
+    for (int i = 0; i < sim->nnodes; i++) {
+        sim->nodes[i].present = true;
+        sim->nodes[i].tainted = false;
+        sim_changed(sim, &sim->nodes[i].seen);
+    }
+    for (int i = 0; i < 20; i++)
+        calm_step(sim, i);
+    place_last(sim, SIM_GPUS);
 }
 
-int main(int argc, char **argv)
+/* ---- a run --------------------------------------------------------------------------------------------------- */
+
+static void set_levels(struct config *config)
 {
-    static struct sim sim;
-    uint64_t seed = 1, runs = 200, steps = 2000, total = 0, bound = 0, restarts = 0, lost = 0;
-    bool trace = false;
-    clock_t start = clock();
+    config->levels = calloc(3, sizeof(char *));
+    if (!config->levels)
+        abort();
+    config->levels[0] = strdup("block");
+    config->levels[1] = strdup("rack");
+    config->nlevels = 2;
+}
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        uint64_t value = strtoull(argv[i + 1], NULL, 10);
+static void set_up(struct sim *sim, const struct sim_options *options)
+{
+    *sim = (struct sim){.seed = options->seed, .trace = options->trace, .skip = options->skip,
+                        .now_ns = SIM_SECOND, .crash_after = -1,
+                        .lease = {.holder = -1},
+                        .nnodes = options->gang ? (options->gang + SIM_GPUS - 1) / SIM_GPUS : NODES,
+                        .npods = options->gang ? options->gang + 1 : PODS};
+    seed_step(sim);
+    sim->nodes = calloc((size_t)sim->nnodes, sizeof(*sim->nodes));
+    sim->pods = calloc((size_t)sim->npods, sizeof(*sim->pods));
+    sim->nwrites = 1024 + (unsigned)sim->npods * 4;
+    sim->writes = calloc(sim->nwrites, sizeof(*sim->writes));
+    if (!sim->nodes || !sim->pods || !sim->writes || config_init(&sim->config) < 0)
+        abort();
+    for (int i = 0; i < sim->npods; i++)
+        sim->pods[i].job = -1;
+    for (int i = 0; i < sim->nnodes; i++)
+        sim->nodes[i].present = true;
+    set_levels(&sim->config);
+    sim->config.preemption = options->seed % 2;
+    sim->config.head_of_line_ns = 60 * SIM_SECOND;
+    sim->config.give_up_ns = options->seed % 5 == 0 ? 200 * SIM_SECOND : 0;
+    for (int i = 0; i < REPLICAS; i++) {
+        sim->identity_of[i] = 1;
+        sim_start_extender(sim, i);
+    }
+    sim_lease_tick(sim);
+}
 
-        if (strcmp(argv[i], "--seed") == 0)
-            seed = value;
-        else if (strcmp(argv[i], "--runs") == 0)
-            runs = value;
-        else if (strcmp(argv[i], "--steps") == 0)
-            steps = value;
-        else if (strcmp(argv[i], "--trace") == 0)
-            trace = value;
+static void tear_down(struct sim *sim)
+{
+    for (int i = 0; i < REPLICAS; i++)
+        core_free(sim->replicas[i].core);
+    actions_release(&sim->actions);
+    config_release(&sim->config);
+    for (unsigned i = 0; i < sim->nwrites; i++)
+        free(sim->writes[i].body);
+    for (int i = 0; i < SIM_JOBS * 4; i++)
+        free(sim->records[i].body);
+    free(sim->nodes);
+    free(sim->pods);
+    free(sim->writes);
+}
+
+static void live(struct sim *sim, const struct sim_options *options)
+{
+    for (sim->step = 1; sim->step <= options->steps; sim->step++) {
+        if (options->skip && options->skip[sim->step])
+            continue;
+        seed_step(sim);
+        random_step(sim);
     }
-    for (uint64_t i = 0; i < runs; i++) {
-        run_seed(&sim, seed + i, steps, trace);
-        total += sim.step;
-        bound += sim.bound;
-        restarts += sim.restarts;
-        lost += sim.lost;
-    }
-    printf("%llu seeds, %llu steps, %llu bindings, %llu restarts, %llu answers lost: no violation; "
-           "%.0f steps/s\n",
-           (unsigned long long)runs, (unsigned long long)total, (unsigned long long)bound,
-           (unsigned long long)restarts, (unsigned long long)lost,
-           (double)total / ((double)(clock() - start) / CLOCKS_PER_SEC));
-    return 0;
+    seed_step(sim);
+    calm_down(sim);
+}
+
+static void live_large(struct sim *sim)
+{
+    sim->lazy = sim->calm = true;
+    for (int i = 0; i < 50 && !somebody_leads(sim); i++)
+        pass_and_tell(sim);
+    place_last(sim, 1);
+}
+
+int sim_run(struct sim *sim, const struct sim_options *options)
+{
+    volatile int r = 0;
+
+    set_up(sim, options);
+    if (setjmp(sim->failed) != 0)
+        r = -1;
+    else if (options->gang)
+        live_large(sim);
+    else
+        live(sim, options);
+    tear_down(sim);
+    return r;
 }

@@ -1,11 +1,9 @@
-/* The simulated API server: it applies writes, loses answers, and tells of changes late. */
+/* The simulated API server: it applies writes, loses answers, refuses, and is slow. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
-#include "scheduler/kube/read.h"
+#include "scheduler/model/objects.h"
 #include "tests/sim/sim.h"
 
 static int node_number(const char *name)
@@ -13,191 +11,76 @@ static int node_number(const char *name)
     return name[0] == 'n' ? (int)strtol(name + 1, NULL, 10) : -1;
 }
 
-/* ---- objects for the core ------------------------------------------------------------------------- */
+/* ---- pods -------------------------------------------------------------------------------------------- */
 
-static struct obj_node *node_object(const struct sim *sim, int node)
+static struct sim_pod *free_pod(struct sim *sim)
 {
-    struct err err = ERR_INIT;
-    struct obj_node *object = NULL;
-    json_t *json = json_pack("{s:{s:s, s:s, s:{s:s, s:s}}, s:{s:o}, s:{s:{s:i, s:i}}}", "metadata",
-                             "name", "", "uid", "", "labels", "block", node < 5 ? "b0" : "b1", "rack",
-                             node % 2 ? "r1" : "r0", "spec", "taints",
-                             sim->tainted[node] ? json_pack("[{s:s, s:s}]", "key", "k", "effect",
-                                                            "NoSchedule")
-                                                : json_array(),
-                             "status", "allocatable", "nvidia.com/gpu", SIM_GPUS, "pods", 100);
-    char name[16];
-
-    snprintf(name, sizeof(name), "n%d", node);
-    json_object_set_new(json_object_get(json, "metadata"), "name", json_string(name));
-    json_object_set_new(json_object_get(json, "metadata"), "uid", json_string(name));
-    if (read_node(json, &object, &err) < 0)
-        sim_fail(sim, "node: %s", err.text);
-    json_decref(json);
-    return object;
-}
-
-static struct obj_pod *pod_object(const struct sim *sim, const struct sim_pod *pod)
-{
-    static const char *const phases[] = {"Pending", "Running", "Succeeded", "Failed"};
-    struct err err = ERR_INIT;
-    struct obj_pod *object = NULL;
-    char size[16], node[16] = "", nominated[16] = "";
-    json_t *json;
-
-    snprintf(size, sizeof(size), "%d", pod->size);
-    if (pod->node >= 0)
-        snprintf(node, sizeof(node), "n%d", pod->node);
-    if (pod->nominated >= 0)
-        snprintf(nominated, sizeof(nominated), "n%d", pod->nominated);
-    json = json_pack("{s:{s:s, s:s, s:s, s:{s:s}}, s:{s:s, s:s, s:[{s:{s:{s:i}}}]}, s:{s:s, s:s}}",
-                     "metadata", "name", pod->name, "namespace", "ns", "uid", pod->uid, "annotations",
-                     "lockstep.dev/gang-size", size, "spec", "schedulerName", "lockstep", "nodeName",
-                     node, "containers", "resources", "limits", "nvidia.com/gpu", pod->gpus, "status",
-                     "phase", phases[pod->phase], "nominatedNodeName", nominated);
-    if (pod->gang[0])
-        json_object_set_new(json_object_get(json, "metadata"), "labels",
-                            json_pack("{s:s}", "lockstep.dev/gang", pod->gang));
-    else
-        json_object_del(json_object_get(json, "metadata"), "annotations");
-    if (read_pod(json, &object, &err) < 0)
-        sim_fail(sim, "pod: %s", err.text);
-    json_decref(json);
-    return object;
-}
-
-/* ---- events ----------------------------------------------------------------------------------------- */
-
-static void trace_event(const struct sim *sim, const struct event *event)
-{
-    if (!sim->trace)
-        return;
-    if (event->kind == EV_POD)
-        fprintf(stderr, "%llu pod %s gang=%s gpus=%lld node=%s nominated=%s phase=%d\n",
-                (unsigned long long)sim->step, event->object.pod->uid, event->object.pod->wish.name,
-                (long long)event->object.pod->shape.requests.items[0].value,
-                event->object.pod->node, event->object.pod->nominated,
-                (int)event->object.pod->phase);
-    else
-        fprintf(stderr, "%llu event %d uid=%s name=%s ticket=%llu action=%d result=%d\n",
-                (unsigned long long)sim->step, (int)event->kind, event->uid, event->name,
-                (unsigned long long)event->ticket, (int)event->action, (int)event->result);
-}
-
-static void trace_action(const struct sim *sim, const struct action *action)
-{
-    if (sim->trace)
-        fprintf(stderr, "%llu   action %d %s uid=%s node=%s ticket=%llu %s\n",
-                (unsigned long long)sim->step, (int)action->kind, action->name, action->uid,
-                action->node, (unsigned long long)action->ticket, action->text ? action->text : "");
-}
-
-void sim_deliver(struct sim *sim, struct event event)
-{
-    trace_event(sim, &event);
-    core_step(sim->core, &event, sim->now_ns, &sim->actions);
-    core_settle(sim->core, sim->now_ns, &sim->actions);
-    sim_take_actions(sim);
-    sim_check(sim);
-}
-
-static void deliver_pod(struct sim *sim, struct sim_pod *pod)
-{
-    struct event event = {.kind = pod->gone_unseen ? EV_POD_GONE : EV_POD};
-
-    if (pod->gone_unseen) {
-        snprintf(event.uid, sizeof(event.uid), "%s", pod->uid);
-        *pod = (struct sim_pod){0};
-    } else {
-        pod->unseen = false;
-        event.object.pod = pod_object(sim, pod);
-    }
-    sim_deliver(sim, event);
-}
-
-static void deliver_node(struct sim *sim, int node)
-{
-    struct event event = {.kind = sim->present[node] ? EV_NODE : EV_NODE_GONE};
-
-    sim->node_unseen[node] = false;
-    if (sim->present[node])
-        event.object.node = node_object(sim, node);
-    else
-        snprintf(event.name, sizeof(event.name), "n%d", node);
-    sim_deliver(sim, event);
-}
-
-static bool pod_changed(const struct sim_pod *pod)
-{
-    return (pod->used && pod->unseen) || pod->gone_unseen;
-}
-
-void sim_deliver_some(struct sim *sim)
-{
-    unsigned from = sim_random(sim, SIM_PODS);
-    int node = (int)sim_random(sim, SIM_NODES);
-
-    if (sim->node_unseen[node]) {
-        deliver_node(sim, node);
-        return;
-    }
-    for (unsigned i = 0; i < SIM_PODS; i++) {
-        struct sim_pod *pod = &sim->pods[(from + i) % SIM_PODS];
-
-        if (!pod_changed(pod))
-            continue;
-        deliver_pod(sim, pod);
-        return;
-    }
-}
-
-void sim_deliver_all(struct sim *sim)
-{
-    for (int node = 0; node < SIM_NODES; node++)
-        if (sim->node_unseen[node])
-            deliver_node(sim, node);
-    for (int i = 0; i < SIM_PODS; i++)
-        if (pod_changed(&sim->pods[i]))
-            deliver_pod(sim, &sim->pods[i]);
-}
-
-struct sim_pod *sim_new_pod(struct sim *sim, const char *gang, int size, int gpus)
-{
-    for (int i = 0; i < SIM_PODS; i++) {
+    for (int i = 0; i < sim->npods; i++) {
         struct sim_pod *pod = &sim->pods[i];
 
-        if (pod->used || pod->gone_unseen)
-            continue;
-        *pod = (struct sim_pod){.used = true, .unseen = true, .size = size, .gpus = gpus,
-                                .node = -1, .nominated = -1};
-        snprintf(pod->name, sizeof(pod->name), "p%llu", (unsigned long long)++sim->next_id);
-        snprintf(pod->uid, sizeof(pod->uid), "u%llu", (unsigned long long)sim->next_id);
-        snprintf(pod->gang, sizeof(pod->gang), "%s", gang);
-        return pod;
+        if (!pod->used && !pod->seen.gone[0] && !pod->seen.gone[1])
+            return pod;
     }
     return NULL;
+}
+
+static struct sim_pod *add_pod(struct sim *sim, struct sim_pod content)
+{
+    struct sim_pod *pod = free_pod(sim);
+
+    if (!pod)
+        return NULL;
+    *pod = content;
+    pod->used = true;
+    pod->node = pod->nominated = -1;
+    pod->created_ns = sim->now_ns;
+    snprintf(pod->uid, sizeof(pod->uid), "u%llu", (unsigned long long)++sim->next_id);
+    if (!pod->name[0])
+        snprintf(pod->name, sizeof(pod->name), "p%llu", (unsigned long long)sim->next_id);
+    sim_changed(sim, &pod->seen);
+    return pod;
+}
+
+/* A pod that was made anew has its predecessor's name and another UID. */
+struct sim_pod *sim_new_pod(struct sim *sim, int job, int index)
+{
+    const struct sim_job *of = &sim->jobs[job];
+    struct sim_pod pod = {.job = job, .index = index, .gpus = of->gpus, .priority = of->priority};
+
+    snprintf(pod.name, sizeof(pod.name), "%.15s-%d", of->name, index % 100000);
+    return add_pod(sim, pod);
+}
+
+struct sim_pod *sim_ordinary_pod(struct sim *sim, int gpus, bool foreign)
+{
+    return add_pod(sim, (struct sim_pod){.job = -1, .index = -1, .gpus = gpus, .foreign = foreign});
 }
 
 void sim_delete_pod(struct sim *sim, struct sim_pod *pod)
 {
-    (void)sim;
-    pod->used = false;
-    pod->gone_unseen = true;
+    pod->used = pod->voting = false;
+    sim_gone(sim, &pod->seen);
 }
 
-/* ---- writes ------------------------------------------------------------------------------------------ */
-
-static struct sim_pod *pod_of(struct sim *sim, const char *uid)
+static const char *ns_of(const struct sim *sim, const struct sim_pod *pod)
 {
-    for (int i = 0; i < SIM_PODS; i++)
-        if (sim->pods[i].used && strcmp(sim->pods[i].uid, uid) == 0)
+    return pod->job >= 0 ? sim->jobs[pod->job].ns : "ns";
+}
+
+static struct sim_pod *pod_named(struct sim *sim, const char *ns, const char *name)
+{
+    for (int i = 0; i < sim->npods; i++)
+        if (sim->pods[i].used && strcmp(sim->pods[i].name, name) == 0 &&
+            strcmp(ns_of(sim, &sim->pods[i]), ns) == 0)
             return &sim->pods[i];
     return NULL;
 }
 
+/* ---- what the core wants done ---------------------------------------------------------------------------- */
+
 static void answer_vote(struct sim *sim, uint64_t ticket, const char *text)
 {
-    for (int i = 0; i < SIM_PODS; i++) {
+    for (int i = 0; i < sim->npods; i++) {
         struct sim_pod *pod = &sim->pods[i];
 
         if (!pod->used || !pod->voting || pod->ticket != ticket)
@@ -208,179 +91,266 @@ static void answer_vote(struct sim *sim, uint64_t ticket, const char *text)
     }
 }
 
-void sim_take_actions(struct sim *sim)
+static void check_placement(struct sim *sim, int replica, const struct action *action)
 {
-    for (size_t i = 0; i < sim->actions.n; i++) {
-        struct action *action = &sim->actions.items[i];
-        struct sim_write *write = sim->writes;
+    const struct sim_record *record = sim_record_of(sim, action->ns, action->name);
 
-        trace_action(sim, action);
-        if (action->kind == ACT_REPLY)
-            answer_vote(sim, action->ticket, action->text);
-        if (action->kind != ACT_BIND && action->kind != ACT_NOMINATE &&
-            action->kind != ACT_PLACEMENT)
-            continue;
-        while (write < sim->writes + SIM_WRITES && write->used)
-            write++;
-        if (write == sim->writes + SIM_WRITES)
-            sim_fail(sim, "more than %d writes under way", SIM_WRITES);
-        *write = (struct sim_write){.used = true, .body = action->body};
-        action->body = NULL;
-        write->outcome = (struct event){.kind = EV_WRITE_DONE, .ticket = action->ticket,
-                                        .action = action->kind};
-        snprintf(write->outcome.uid, sizeof(write->outcome.uid), "%s", action->uid);
-        snprintf(write->outcome.ns_name, sizeof(write->outcome.ns_name), "%s", action->ns);
-        snprintf(write->outcome.name, sizeof(write->outcome.name), "%s", action->name);
-        snprintf(write->node, sizeof(write->node), "%.15s", action->node);
+    if (record && record->acknowledged_by == sim->replicas[replica].process * REPLICAS +
+                                                 (uint64_t)replica &&
+        strcmp(record->body, action->body) == 0)
+        sim_fail(sim, "I18: GangPlacement %s is written again, unchanged", action->name);
+}
+
+static void send_write(struct sim *sim, int replica, struct action *action)
+{
+    struct sim_write *write = sim->writes;
+
+    while (write < sim->writes + sim->nwrites && write->used)
+        write++;
+    if (write == sim->writes + sim->nwrites)
+        sim_fail(sim, "more than %u writes under way", sim->nwrites);
+    if (action->kind == ACT_PLACEMENT)
+        check_placement(sim, replica, action);
+    *write = (struct sim_write){.used = true, .replica = replica, .sent_ns = sim->now_ns,
+                                .process = sim->replicas[replica].process, .body = action->body};
+    action->body = NULL;
+    write->outcome = (struct event){.kind = EV_WRITE_DONE, .ticket = action->ticket,
+                                    .action = action->kind};
+    snprintf(write->outcome.uid, sizeof(write->outcome.uid), "%s", action->uid);
+    snprintf(write->outcome.ns_name, sizeof(write->outcome.ns_name), "%s", action->ns);
+    snprintf(write->outcome.name, sizeof(write->outcome.name), "%s", action->name);
+    snprintf(write->uid, sizeof(write->uid), "%.23s", action->uid);
+    snprintf(write->name, sizeof(write->name), "%.31s", action->name);
+    snprintf(write->node, sizeof(write->node), "%.15s", action->node);
+}
+
+static void take_action(struct sim *sim, int replica, struct action *action)
+{
+    struct sim_record *record;
+
+    if (sim->trace)
+        fprintf(stderr, "%llu   r%d %s %s uid=%s node=%s ticket=%llu %s\n",
+                (unsigned long long)sim->step, replica, action_kind_name(action->kind), action->name,
+                action->uid, action->node, (unsigned long long)action->ticket,
+                action->text ? action->text : "");
+    switch (action->kind) {
+    case ACT_REPLY:
+        answer_vote(sim, action->ticket, action->text);
+        break;
+    case ACT_RELIST:
+        sim->replicas[replica].relist_term = action->ticket;
+        break;
+    case ACT_PLACEMENT_DELETE:
+        record = sim_record_of(sim, action->ns, action->name);
+        if (record) {
+            record->used = false;
+            sim_gone(sim, &record->seen);
+        }
+        break;
+    case ACT_POD_EVENT:
+        break;
+    default:
+        send_write(sim, replica, action);
+        break;
     }
+}
+
+/* A crash ends the process between any two of them. */
+void sim_take_actions(struct sim *sim, int replica)
+{
+    for (size_t i = 0; i < sim->actions.n; i++)
+        if (sim->crash_after < 0 || (int)i < sim->crash_after)
+            take_action(sim, replica, &sim->actions.items[i]);
     actions_clear(&sim->actions);
 }
 
-static const char *record_state(const struct sim *sim, const char *gang, char *ret, size_t size)
-{
-    ret[0] = '\0';
-    for (size_t i = 0; i < sizeof(sim->records) / sizeof(sim->records[0]); i++) {
-        json_t *json;
+/* ---- writes ---------------------------------------------------------------------------------------------- */
 
-        if (!sim->records[i].used || strcmp(sim->records[i].name, gang) != 0)
-            continue;
-        json = json_loads(sim->records[i].body, 0, NULL);
-        snprintf(ret, size, "%s",
-                 json_string_value(json_object_get(json_object_get(json, "status"), "state")));
-        json_decref(json);
-    }
-    return ret;
+struct sim_record *sim_record_of(struct sim *sim, const char *ns, const char *name)
+{
+    for (int i = 0; i < SIM_JOBS * 4; i++)
+        if (sim->records[i].used && strcmp(sim->records[i].name, name) == 0 &&
+            strcmp(sim->records[i].ns, ns) == 0)
+            return &sim->records[i];
+    return NULL;
 }
 
-/* The heart of it: no member of a gang is bound before its plan is stored as Binding. */
 static enum write_result apply_bind(struct sim *sim, const struct sim_write *write)
 {
-    struct sim_pod *pod = pod_of(sim, write->outcome.uid);
-    int node = node_number(write->node);
-    char state[32];
+    struct sim_pod *pod = pod_named(sim, write->outcome.ns_name, write->name);
 
     if (!pod)
         return WRITE_GONE;
+    if (write->uid[0] && strcmp(write->uid, pod->uid) != 0)
+        return WRITE_CONFLICT;
     if (pod->node >= 0)
         return WRITE_CONFLICT;
-    if (pod->gang[0]) {
-        record_state(sim, pod->gang, state, sizeof(state));
-        if (strcmp(state, "Forming") == 0 || strcmp(state, "Waiting") == 0 ||
-            strcmp(state, "Planned") == 0 || !state[0])
-            sim_fail(sim, "I1: %s of gang %s is bound while its record says '%s'", pod->name,
-                     pod->gang, state);
-    }
-    pod->node = node;
+    sim_check_bind(sim, write, pod);
+    pod->node = node_number(write->node);
     pod->nominated = -1;
-    pod->unseen = true;
+    pod->by_us = true;
+    sim_changed(sim, &pod->seen);
     sim->bound++;
     return WRITE_OK;
 }
 
 static enum write_result apply_record(struct sim *sim, struct sim_write *write)
 {
-    struct sim_record *free_record = NULL;
+    struct sim_record *record = sim_record_of(sim, write->outcome.ns_name, write->name);
 
-    for (size_t i = 0; i < sizeof(sim->records) / sizeof(sim->records[0]); i++) {
-        struct sim_record *record = &sim->records[i];
-
-        if (!record->used && !free_record)
-            free_record = record;
-        if (record->used && strcmp(record->name, write->outcome.name) == 0)
-            free_record = record;
-        if (record->used && strcmp(record->name, write->outcome.name) == 0)
-            break;
-    }
-    if (!free_record)
+    for (int i = 0; i < SIM_JOBS * 4 && !record; i++)
+        if (!sim->records[i].used && !sim->records[i].seen.gone[0] && !sim->records[i].seen.gone[1])
+            record = &sim->records[i];
+    if (!record)
         return WRITE_SERVER;
-    free(free_record->body);
-    free_record->used = true;
-    snprintf(free_record->name, sizeof(free_record->name), "%.15s", write->outcome.name);
-    free_record->body = strdup(write->body);
+    free(record->body);
+    record->used = true;
+    record->acknowledged_by = 0;
+    snprintf(record->ns, sizeof(record->ns), "%.7s", write->outcome.ns_name);
+    snprintf(record->name, sizeof(record->name), "%.15s", write->name);
+    record->body = strdup(write->body);
+    sim_changed(sim, &record->seen);
+    return WRITE_OK;
+}
+
+static enum write_result apply_nominate(struct sim *sim, const struct sim_write *write)
+{
+    struct sim_pod *pod = pod_named(sim, write->outcome.ns_name, write->name);
+
+    if (!pod || strcmp(pod->uid, write->uid) != 0)
+        return WRITE_GONE;
+    pod->nominated = node_number(write->node);
+    pod->asleep = false;
+    sim_changed(sim, &pod->seen);
+    return WRITE_OK;
+}
+
+/* Whole gangs only, and only where it is allowed. */
+static enum write_result apply_evict(struct sim *sim, const struct sim_write *write)
+{
+    struct sim_pod *pod = pod_named(sim, write->outcome.ns_name, write->name);
+    const struct sim_record *record;
+
+    if (!pod || strcmp(pod->uid, write->uid) != 0)
+        return WRITE_GONE;
+    if (strcmp(ns_of(sim, pod), "ev") != 0)
+        sim_fail(sim, "I1: %s is evicted in a namespace that does not allow it", pod->name);
+    if (!sim->calm && sim_random(sim, 5) == 0)
+        return WRITE_BUSY; /* a PodDisruptionBudget */
+    record = pod->job >= 0 ? sim_record_of(sim, ns_of(sim, pod), sim->jobs[pod->job].name) : NULL;
+    if (pod->job >= 0 && (!record || !strstr(record->body, "\"state\":\"Replacing\"")))
+        sim_fail(sim, "I1: %s is evicted and its gang is not Replacing", pod->name);
+    sim->evicted++;
+    sim_delete_pod(sim, pod);
+    return WRITE_OK;
+}
+
+/* Asked after the lost write's time is over for the server too. */
+static enum write_result apply_read(struct sim *sim, struct sim_write *write)
+{
+    struct sim_pod *pod = pod_named(sim, write->outcome.ns_name, write->name);
+
+    if (!pod || strcmp(pod->uid, write->uid) != 0)
+        return WRITE_GONE;
+    if (pod->node >= 0)
+        snprintf(write->outcome.text, sizeof(write->outcome.text), "n%d", pod->node);
     return WRITE_OK;
 }
 
 static enum write_result apply(struct sim *sim, struct sim_write *write)
 {
-    struct sim_pod *pod;
-
-    if (write->outcome.action == ACT_BIND)
+    switch (write->outcome.action) {
+    case ACT_BIND:
         return apply_bind(sim, write);
-    if (write->outcome.action == ACT_PLACEMENT)
+    case ACT_PLACEMENT:
         return apply_record(sim, write);
-    pod = pod_of(sim, write->outcome.uid);
-    if (!pod)
-        return WRITE_GONE;
-    pod->nominated = node_number(write->node);
-    pod->asleep = false;
-    pod->unseen = true;
-    return WRITE_OK;
+    case ACT_READ_POD:
+        return apply_read(sim, write);
+    case ACT_EVICT:
+        return apply_evict(sim, write);
+    default:
+        return apply_nominate(sim, write);
+    }
 }
 
-/* Any of the writes under way ends: applied and told, applied and lost, or failed. */
+/* What the server did with it, and what the client will hear. */
+static void decide(struct sim *sim, struct sim_write *write)
+{
+    static const enum write_result refusals[] = {WRITE_SERVER, WRITE_BUSY, WRITE_FORBIDDEN,
+                                                 WRITE_INVALID};
+    unsigned luck = sim->calm || sim->lazy ? 99 : sim_random(sim, 100);
+    bool late = sim->now_ns - write->sent_ns >= WRITE_NS;
+    enum write_result result;
+
+    write->decided = true;
+    if (luck < 5 && !late) {
+        write->fault = FAULT_REFUSED;
+        write->outcome.result = refusals[sim_random(sim, 4)];
+        return;
+    }
+    if (luck < 8 || late) {
+        write->fault = FAULT_LOST_UNAPPLIED;
+        write->outcome.result = WRITE_UNKNOWN;
+        return;
+    }
+    result = apply(sim, write);
+    write->fault = result == WRITE_OK ? FAULT_NONE : FAULT_REFUSED;
+    write->outcome.result = result;
+    if (luck < 14 && result == WRITE_OK) {
+        write->fault = FAULT_LOST_APPLIED;
+        write->outcome.result = WRITE_UNKNOWN;
+    }
+}
+
+static void forget_write(struct sim_write *write)
+{
+    free(write->body);
+    *write = (struct sim_write){0};
+}
+
+static void tell(struct sim *sim, struct sim_write *write)
+{
+    struct sim_replica *to = &sim->replicas[write->replica];
+    struct sim_record *record = sim_record_of(sim, write->outcome.ns_name, write->name);
+    struct event outcome = write->outcome;
+    enum sim_fault fault = write->fault;
+    int replica = write->replica;
+    bool heard = to->core && to->process == write->process;
+
+    if (to->paused)
+        return; /* later */
+    if (heard && core_active(to->core) && outcome.action == ACT_PLACEMENT && outcome.result == WRITE_OK && record)
+        record->acknowledged_by = to->process * REPLICAS + (uint64_t)replica;
+    if (outcome.action == ACT_PLACEMENT && outcome.result == WRITE_UNKNOWN && record)
+        record->acknowledged_by = 0; /* what is stored is unknown to it */
+    sim->lost += outcome.result == WRITE_UNKNOWN;
+    forget_write(write);
+    if (heard)
+        sim_deliver(sim, replica, outcome, fault);
+}
+
+/* Any of the writes under way goes one step further: the server acts, or the client hears of it. */
 void sim_finish_write(struct sim *sim)
 {
-    unsigned from = sim_random(sim, SIM_WRITES);
+    unsigned from = sim_random(sim, sim->nwrites);
 
-    for (unsigned i = 0; i < SIM_WRITES; i++) {
-        struct sim_write *write = &sim->writes[(from + i) % SIM_WRITES];
-        struct event outcome = write->outcome;
-        unsigned luck = sim->calm ? 99 : sim_random(sim, 100);
+    for (unsigned i = 0; i < sim->nwrites; i++) {
+        struct sim_write *write = &sim->writes[(from + i) % sim->nwrites];
 
-        if (!write->used)
+        if (!write->used || (write->decided && sim->replicas[write->replica].paused))
             continue;
-        outcome.result = luck < 5 ? WRITE_SERVER : luck < 8 ? WRITE_UNKNOWN : apply(sim, write);
-        if (luck >= 8 && luck < 14 && outcome.result == WRITE_OK)
-            outcome.result = WRITE_UNKNOWN; /* applied, and the answer lost */
-        sim->lost += outcome.result == WRITE_UNKNOWN;
-        free(write->body);
-        *write = (struct sim_write){0};
-        sim_deliver(sim, outcome);
+        if (!write->decided)
+            decide(sim, write);
+        if (sim->calm || sim_random(sim, 4))
+            tell(sim, write);
         return;
     }
 }
 
-/* ---- a new core --------------------------------------------------------------------------------------- */
-
-/* The old process is gone: its votes are, and what it sent may or may not have arrived. */
-static void forget_process(struct sim *sim)
+void sim_expire_writes(struct sim *sim)
 {
-    for (unsigned i = 0; i < SIM_WRITES; i++) {
-        if (sim->writes[i].used && sim_random(sim, 2))
-            apply(sim, &sim->writes[i]);
-        free(sim->writes[i].body);
-        sim->writes[i] = (struct sim_write){0};
-    }
-    for (int i = 0; i < SIM_PODS; i++) {
-        sim->pods[i].voting = false;
-        if (sim->pods[i].gone_unseen)
-            sim->pods[i] = (struct sim_pod){0};
-    }
-    core_free(sim->core);
-    actions_clear(&sim->actions);
-}
-
-void sim_start_core(struct sim *sim)
-{
-    if (sim->core)
-        forget_process(sim);
-    sim->core = core_new(&sim->config);
-    for (int node = 0; node < SIM_NODES; node++)
-        if (sim->present[node])
-            deliver_node(sim, node);
-    for (int i = 0; i < SIM_PODS; i++)
-        if (sim->pods[i].used)
-            deliver_pod(sim, &sim->pods[i]);
-    for (size_t i = 0; i < sizeof(sim->records) / sizeof(sim->records[0]); i++) {
-        struct event event = {.kind = EV_PLACEMENT};
-        json_t *json;
-
-        if (!sim->records[i].used)
-            continue;
-        json = json_loads(sim->records[i].body, 0, NULL);
-        if (read_placement(json, &event.object.placement, NULL) == 0)
-            sim_deliver(sim, event);
-        json_decref(json);
-    }
-    sim_deliver(sim, (struct event){.kind = EV_SYNCED});
+    for (unsigned i = 0; i < sim->nwrites; i++)
+        if (sim->writes[i].used && !sim->writes[i].decided &&
+            sim->now_ns - sim->writes[i].sent_ns >= WRITE_NS)
+            decide(sim, &sim->writes[i]);
 }

@@ -307,6 +307,8 @@ static void a_recreated_member_takes_its_old_place(void **state)
     put_pod(world, make_pod("g-2", 8, "g", 2));
     assert_string_equal(planned(world, "g-2"), "n1");
     vote(world, "g-2", "n1");
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
     assert_non_null(find_action(world, ACT_BIND, "g-2"));
     answer_writes(world, ACT_BIND, WRITE_OK);
     bound(world, "g-2", "g", 2, "n1", POD_RUNNING);

@@ -1,0 +1,97 @@
+/* What must hold at the API server, whatever the core believes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/model/objects.h"
+#include "tests/sim/sim.h"
+
+void sim_check(struct sim *sim, int replica)
+{
+    struct err err = ERR_INIT;
+
+    if (core_check(sim->replicas[replica].core, &err) < 0)
+        sim_fail(sim, "%s", err.text);
+}
+
+/* I6: what had changed before the Lease was acquired was read before anything is decided. */
+void sim_check_active(struct sim *sim, int replica)
+{
+    struct sim_replica *self = &sim->replicas[replica];
+    bool active = core_active(self->core), began = active && !self->was_active;
+
+    if (self->was_active && !active)
+        for (int i = 0; i < SIM_JOBS * 4; i++)
+            sim->records[i].acknowledged_by = 0; /* it may be written again in the next term */
+    self->was_active = active;
+    for (int i = 0; i < sim->npods && began; i++)
+        if ((sim->pods[i].seen.late[replica] || sim->pods[i].seen.gone[replica]) &&
+            sim->pods[i].seen.changed_ns < sim->lease.acquired_ns)
+            sim_fail(sim, "I6: replica %d acts and has not read of %s", replica, sim->pods[i].name);
+}
+
+/* GPUs on the node that the writer gave away itself or knew of when it sent this binding. */
+static int known_use(const struct sim *sim, const struct sim_write *write, int node)
+{
+    int used = 0;
+
+    for (int i = 0; i < sim->npods; i++) {
+        const struct sim_pod *pod = &sim->pods[i];
+        int64_t seen_ns = pod->seen_ns[write->replica];
+
+        if (!pod->used || pod->node != node || pod->phase == POD_SUCCEEDED ||
+            pod->phase == POD_FAILED)
+            continue;
+        if (pod->by_us || (seen_ns && seen_ns < write->sent_ns))
+            used += pod->gpus;
+    }
+    return used;
+}
+
+static bool planned_there(const struct sim_record *record, const char *node)
+{
+    char entry[32];
+
+    snprintf(entry, sizeof(entry), "\"name\":\"%s\"", node);
+    return strstr(record->body, entry) != NULL;
+}
+
+static void check_gang_bind(struct sim *sim, const struct sim_write *write, const struct sim_pod *pod)
+{
+    static const char *const before[] = {"Forming", "Waiting", "Planned", "Replacing"};
+    const struct sim_job *job = &sim->jobs[pod->job];
+    const struct sim_record *record = sim_record_of(sim, job->ns, job->name);
+    char state[40];
+
+    if (!record)
+        return; /* it was deleted behind our back, and is being written anew */
+    for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+        snprintf(state, sizeof(state), "\"state\":\"%s\"", before[i]);
+        if (strstr(record->body, state))
+            sim_fail(sim, "I1: %s is bound while the record of its gang says %s", pod->name, before[i]);
+    }
+    if (strstr(record->body, "\"state\":\"Binding\"") && !planned_there(record, write->node))
+        sim_fail(sim, "I13: %s is bound to %s, which is not in the stored plan", pod->name, write->node);
+    if (job->rejected_node >= 0 && job->rejected_ns[write->replica] &&
+        pod->created_ns > job->rejected_ns[write->replica] &&
+        write->sent_ns < job->rejected_ns[write->replica] + 55 * SIM_SECOND &&
+        (int)strtol(write->node + 1, NULL, 10) == job->rejected_node)
+        sim_fail(sim, "I14: %s goes to %s, whose kubelet has just rejected its gang", pod->name,
+                 write->node);
+}
+
+void sim_check_bind(struct sim *sim, const struct sim_write *write, const struct sim_pod *pod)
+{
+    int node = (int)strtol(write->node + 1, NULL, 10);
+
+    if (!write->uid[0])
+        sim_fail(sim, "I7: the binding of %s carries no UID", pod->name);
+    if (sim->lease.holder != write->replica || sim->now_ns - sim->lease.renewed_ns > LEASE_NS)
+        sim_fail(sim, "I5: replica %d binds %s, the Lease is replica %d's", write->replica, pod->name,
+                 sim->lease.holder);
+    if (known_use(sim, write, node) + pod->gpus > SIM_GPUS)
+        sim_fail(sim, "I2: %s with %d GPUs is bound to %s, where %d are in use", pod->name, pod->gpus,
+                 write->node, known_use(sim, write, node));
+    if (pod->job >= 0)
+        check_gang_bind(sim, write, pod);
+}

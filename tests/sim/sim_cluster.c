@@ -1,0 +1,204 @@
+/* Kubelets, controllers and people: everything that changes the cluster besides lockstep. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/model/objects.h"
+#include "tests/sim/sim.h"
+
+/* ---- kubelets ------------------------------------------------------------------------------------------ */
+
+static int admitted_on(const struct sim *sim, int node)
+{
+    int used = 0;
+
+    for (int i = 0; i < sim->npods; i++) {
+        const struct sim_pod *pod = &sim->pods[i];
+
+        if (pod->used && pod->node == node && pod->admitted && pod->phase == POD_RUNNING)
+            used += pod->gpus;
+    }
+    return used;
+}
+
+static void admit(struct sim *sim, struct sim_pod *pod)
+{
+    const struct sim_node *node = &sim->nodes[pod->node];
+
+    pod->rejected = node->rejects_until_ns > sim->now_ns ||
+                    admitted_on(sim, pod->node) + pod->gpus > SIM_GPUS;
+    pod->admitted = !pod->rejected;
+    pod->phase = pod->rejected ? POD_FAILED : POD_RUNNING;
+    sim->rejected += pod->rejected;
+    if (pod->rejected && pod->job >= 0) {
+        struct sim_job *job = &sim->jobs[pod->job];
+
+        job->rejected_node = pod->node;
+        memset(job->rejected_ns, 0, sizeof(job->rejected_ns));
+    }
+    sim_changed(sim, &pod->seen);
+}
+
+void sim_kubelet(struct sim *sim)
+{
+    struct sim_pod *pod = &sim->pods[sim_random(sim, (unsigned)sim->npods)];
+
+    if (!pod->used || pod->node < 0 || pod->phase == POD_SUCCEEDED || pod->phase == POD_FAILED)
+        return;
+    if (pod->phase == POD_PENDING)
+        admit(sim, pod);
+    else if (!sim->calm && sim_random(sim, 12) == 0) {
+        pod->phase = sim_random(sim, 4) ? POD_SUCCEEDED : POD_FAILED;
+        sim_changed(sim, &pod->seen);
+    }
+}
+
+/* ---- workloads ------------------------------------------------------------------------------------------- */
+
+void sim_new_job(struct sim *sim)
+{
+    int number = (int)sim_random(sim, SIM_JOBS);
+    struct sim_job *job = &sim->jobs[number];
+
+    if (job->used || job->seen.gone[0] || job->seen.gone[1])
+        return;
+    for (int i = 0; i < sim->npods; i++)
+        if (sim->pods[i].job == number && (sim->pods[i].used || sim->pods[i].seen.gone[0] ||
+                                           sim->pods[i].seen.gone[1]))
+            return; /* pods of its namesake are there still */
+    *job = (struct sim_job){.used = true,
+                            .kind = (enum sim_workload)sim_random(sim, 3),
+                            .ns = sim_random(sim, 2) ? "ev" : "ns",
+                            .size = 1 + (int)sim_random(sim, 7),
+                            .gpus = sim_random(sim, 2) ? 8 : 4,
+                            .priority = sim_random(sim, 4) ? 0 : 10,
+                            .required = sim_random(sim, 4) == 0,
+                            .rejected_node = -1};
+    snprintf(job->name, sizeof(job->name), "g%d", number);
+    snprintf(job->uid, sizeof(job->uid), "j%llu", (unsigned long long)++sim->next_id);
+    if (job->kind != SIM_BARE)
+        sim_changed(sim, &job->seen);
+}
+
+static bool has_member(const struct sim *sim, int job, int index)
+{
+    for (int i = 0; i < sim->npods; i++)
+        if (sim->pods[i].used && sim->pods[i].job == job && sim->pods[i].index == index &&
+            sim->pods[i].phase != POD_FAILED)
+            return true;
+    return false;
+}
+
+static void remove_failed(struct sim *sim, int job, int index)
+{
+    for (int i = 0; i < sim->npods; i++)
+        if (sim->pods[i].used && sim->pods[i].job == job && sim->pods[i].index == index &&
+            sim->pods[i].phase == POD_FAILED)
+            sim_delete_pod(sim, &sim->pods[i]);
+}
+
+/* Makes the members that a workload lacks: mostly all, now and then one. */
+void sim_controllers(struct sim *sim)
+{
+    int number = (int)sim_random(sim, SIM_JOBS);
+    const struct sim_job *job = &sim->jobs[number];
+    bool one = sim_random(sim, 3) == 0;
+
+    if (!job->used)
+        return;
+    for (int index = 0; index < job->size; index++) {
+        if (has_member(sim, number, index))
+            continue;
+        remove_failed(sim, number, index);
+        if (!sim_new_pod(sim, number, index) || one)
+            return;
+    }
+}
+
+void sim_delete_job(struct sim *sim, int number)
+{
+    struct sim_job *job = &sim->jobs[number];
+
+    if (!job->used)
+        return;
+    for (int i = 0; i < sim->npods; i++)
+        if (sim->pods[i].used && sim->pods[i].job == number)
+            sim_delete_pod(sim, &sim->pods[i]);
+    job->used = false;
+    if (job->kind != SIM_BARE)
+        sim_gone(sim, &job->seen);
+    if (job->kind != SIM_BARE) { /* the garbage collector takes what it owned */
+        struct sim_record *record = sim_record_of(sim, job->ns, job->name);
+
+        if (record) {
+            record->used = false;
+            sim_gone(sim, &record->seen);
+        }
+    }
+}
+
+/* ---- people ------------------------------------------------------------------------------------------------ */
+
+void sim_delete_something(struct sim *sim)
+{
+    struct sim_pod *pod = &sim->pods[sim_random(sim, (unsigned)sim->npods)];
+
+    if (!pod->used)
+        return;
+    if (pod->job >= 0 && sim_random(sim, 2))
+        sim_delete_job(sim, pod->job);
+    else
+        sim_delete_pod(sim, pod);
+}
+
+void sim_change_node(struct sim *sim)
+{
+    int number = (int)sim_random(sim, (unsigned)sim->nnodes);
+    struct sim_node *node = &sim->nodes[number];
+
+    switch (sim_random(sim, 6)) {
+    case 0:
+        if (sim_node_use(sim, number, false) > 0)
+            return;
+        node->present = !node->present;
+        break;
+    case 1:
+    case 2:
+        node->rejects_until_ns = sim->now_ns + (int64_t)sim_random(sim, 60) * SIM_SECOND;
+        return; /* nobody sees it */
+    default:
+        node->tainted = !node->tainted;
+        break;
+    }
+    sim_changed(sim, &node->seen);
+}
+
+static struct sim_pod *waiting_member(struct sim *sim)
+{
+    unsigned from = sim_random(sim, (unsigned)sim->npods);
+
+    for (int i = 0; i < sim->npods; i++) {
+        struct sim_pod *pod = &sim->pods[((int)from + i) % sim->npods];
+
+        if (pod->used && pod->job >= 0 && pod->node < 0 && pod->phase == POD_PENDING)
+            return pod;
+    }
+    return NULL;
+}
+
+/* Somebody else's pod takes a place, or somebody binds a member by hand. */
+void sim_foreign_bind(struct sim *sim)
+{
+    int node = (int)sim_random(sim, (unsigned)sim->nnodes);
+    struct sim_pod *pod = sim_random(sim, 4) ? NULL : waiting_member(sim);
+
+    if (!sim->nodes[node].present)
+        return;
+    if (!pod)
+        pod = sim_ordinary_pod(sim, 1 + (int)sim_random(sim, 8), true);
+    if (!pod || sim_node_use(sim, node, false) + pod->gpus > SIM_GPUS)
+        return;
+    pod->node = node;
+    pod->nominated = -1;
+    sim_changed(sim, &pod->seen);
+}

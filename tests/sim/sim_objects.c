@@ -1,0 +1,161 @@
+/* Simulated objects as the readers of scheduler/kube would hand them to the core. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/model/objects.h"
+#include "tests/sim/sim.h"
+
+static void *need(void *memory)
+{
+    if (!memory)
+        abort();
+    return memory;
+}
+
+static char *text(const char *from)
+{
+    return need(strdup(from));
+}
+
+static char *name_of(const char *prefix, int number)
+{
+    char name[32];
+
+    snprintf(name, sizeof(name), "%s%d", prefix, number);
+    return text(name);
+}
+
+static void add_amount(struct amounts *amounts, const char *resource, int64_t value)
+{
+    amounts->items = need(realloc(amounts->items, (amounts->n + 1) * sizeof(struct amount)));
+    amounts->items[amounts->n++] = (struct amount){text(resource), value};
+}
+
+static void add_label(struct labels *labels, const char *key, char *value)
+{
+    labels->items = need(realloc(labels->items, (labels->n + 1) * sizeof(struct label)));
+    labels->items[labels->n++] = (struct label){text(key), value};
+}
+
+/* Blocks of 5 nodes, and two racks that cross them. */
+struct obj_node *sim_node_object(const struct sim *sim, int node)
+{
+    struct obj_node *object = need(calloc(1, sizeof(*object)));
+
+    object->name = name_of("n", node);
+    object->uid = name_of("n", node);
+    add_label(&object->labels, "block", name_of("b", node / 5));
+    add_label(&object->labels, "rack", name_of("r", node % 2));
+    add_amount(&object->allocatable, "nvidia.com/gpu", SIM_GPUS);
+    add_amount(&object->allocatable, "pods", 100);
+    if (sim->nodes[node].tainted) {
+        object->taints = need(calloc(1, sizeof(struct taint)));
+        object->taints[0] = (struct taint){text("k"), text(""), EFFECT_NO_SCHEDULE};
+        object->ntaints = 1;
+    }
+    return object;
+}
+
+static void set_owner(struct obj_pod *object, const struct sim_job *job)
+{
+    bool owned = job && job->kind == SIM_JOB;
+
+    object->owner = (struct owner){owned ? OWNER_JOB : OWNER_NONE, text(owned ? "batch/v1" : ""),
+                                   text(owned ? "Job" : ""), text(owned ? job->name : ""),
+                                   text(owned ? job->uid : "")};
+}
+
+static void set_wish(struct obj_pod *object, const struct sim_job *job)
+{
+    bool label = job && job->kind != SIM_GROUP;
+
+    object->wish = (struct gang_wish){text(label ? job->name : ""), label ? job->size : 0,
+                                      text(label && job->required ? "block" : ""), text(""), text(""),
+                                      text("")};
+    object->group_native = text(job && job->kind == SIM_GROUP ? job->name : "");
+    object->group_sigs = text("");
+}
+
+struct obj_pod *sim_pod_object(const struct sim *sim, const struct sim_pod *pod)
+{
+    const struct sim_job *job = pod->job >= 0 ? &sim->jobs[pod->job] : NULL;
+    struct obj_pod *object = need(calloc(1, sizeof(*object)));
+
+    object->ns = text(job ? job->ns : "ns");
+    object->name = text(pod->name);
+    object->uid = text(pod->uid);
+    object->scheduler = text(pod->foreign ? "other" : "lockstep");
+    object->node = pod->node >= 0 ? name_of("n", pod->node) : text("");
+    object->nominated = pod->nominated >= 0 ? name_of("n", pod->nominated) : text("");
+    object->refusal = text("");
+    object->phase = (enum pod_phase)pod->phase;
+    object->rejected = pod->rejected;
+    object->priority = pod->priority;
+    object->created_s = EPOCH_S + pod->created_ns / SIM_SECOND;
+    object->index = pod->index;
+    object->unsupported = text("");
+    set_owner(object, job);
+    set_wish(object, job);
+    add_amount(&object->shape.requests, "nvidia.com/gpu", pod->gpus);
+    add_amount(&object->shape.requests, "pods", 1);
+    if (pod_shape_seal(&object->shape) < 0)
+        abort();
+    return object;
+}
+
+struct obj_job *sim_job_object(const struct sim *sim, const struct sim_job *job)
+{
+    struct obj_job *object = need(calloc(1, sizeof(*object)));
+
+    (void)sim;
+    object->ns = text(job->ns);
+    object->name = text(job->name);
+    object->uid = text(job->uid);
+    object->parallelism = object->completions = job->size;
+    object->indexed = true;
+    return object;
+}
+
+struct obj_group *sim_group_object(const struct sim *sim, const struct sim_job *job)
+{
+    struct obj_group *object = need(calloc(1, sizeof(*object)));
+
+    (void)sim;
+    object->kind = GROUP_NATIVE;
+    object->ns = text(job->ns);
+    object->name = text(job->name);
+    object->uid = text(job->uid);
+    object->api_version = text("scheduling.k8s.io/v1beta1");
+    object->min = job->size;
+    object->required = text(job->required ? "block" : "");
+    object->preferred = text("");
+    object->unsupported = text("");
+    return object;
+}
+
+struct obj_lease *sim_lease_object(const struct sim *sim)
+{
+    struct obj_lease *object = need(calloc(1, sizeof(*object)));
+    char holder[32];
+
+    snprintf(holder, sizeof(holder), "r%d_%d", sim->lease.holder, sim->lease.identity);
+    object->ns = text("ls");
+    object->name = text("lease");
+    object->holder = text(holder);
+    object->duration_ns = LEASE_NS;
+    object->acquired_ns = EPOCH_S * SIM_SECOND + sim->lease.acquired_ns;
+    object->renewed_ns = EPOCH_S * SIM_SECOND + sim->lease.renewed_ns;
+    object->transitions = sim->lease.transitions;
+    return object;
+}
+
+struct obj_namespace *sim_namespace_object(const struct sim *sim, const char *name)
+{
+    struct obj_namespace *object = need(calloc(1, sizeof(*object)));
+
+    (void)sim;
+    object->name = text(name);
+    object->evict_allowed = strcmp(name, "ev") == 0;
+    return object;
+}
