@@ -98,7 +98,7 @@ static void on_pod(struct core *core, struct obj_pod *object)
     struct pod *pod = cluster_pod(&core->cluster, object->uid);
     bool cleared = false, was_bound = pod && pod->object->node[0];
 
-    if (pod && object->rejected && object->node[0] && !pod->object->rejected)
+    if (object->rejected && object->node[0] && (pod ? !pod->object->rejected : core->listed))
         core__rejected(core, object->node);
     if (pod && pod->slot >= 0 && !object->node[0]) {
         struct slot *slot = &pod->gang->slots[pod->slot];
@@ -336,6 +336,7 @@ void core_step(struct core *core, struct event *event, int64_t now_ns, struct ac
         on_placement(core, event->object.placement);
         break;
     case EV_SYNCED:
+        core->listed = true;
         core->synced |= event->ticket == core->term;
         break;
     case EV_LEASE:

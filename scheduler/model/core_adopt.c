@@ -64,8 +64,9 @@ static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod)
         struct slot *slot = &gang->slots[i];
 
         if (slot->pod || !slot->node || (index >= 0 && (uint32_t)index != i) ||
+            !core__may_use(core, gang, slot->node, &pod->object->shape) ||
             node_room(slot->node, &pod->requests) == 0)
-            continue; /* without room there the gang looks for another place */
+            continue; /* where it cannot be any more the gang looks for another place */
         slot_hold(slot, &pod->requests);
         core__slot_take(core, gang, i, pod);
         return;

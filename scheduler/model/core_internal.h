@@ -53,6 +53,7 @@ struct core {
     int64_t head_since_ns;
     bool head_preempts; /* ... because we evicted others for it */
     int64_t head_until_ns; /* of a preemption: then the reservation ends */
+    bool listed; /* all caches were read once, in whatever term: what comes now is news */
     bool synced, levels_stale, nodes_changed, ready_changed;
     int64_t rejection_ends_ns; /* when the first node may be tried again */
     bool crowded; /* somebody took room that was held: the holders look at their places */

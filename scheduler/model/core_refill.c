@@ -102,9 +102,10 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
         return true;
     }
     gang->requests = pod->requests;
-    if (slot->held && memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0)
-        slot_unhold(&core->cluster, slot); /* it asks for something else than its predecessor */
     node = slot->node;
+    if (slot->held && (memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0 ||
+                       !core__may_use(core, gang, node, &pod->object->shape)))
+        slot_unhold(&core->cluster, slot); /* its predecessor asked for something else, or failed there */
     if (!slot->held && (!node || !core__may_use(core, gang, node, &pod->object->shape) ||
                         node_room(node, &gang->requests) == 0))
         node = replacement_node(core, gang, &pod->object->shape, node);

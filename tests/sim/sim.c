@@ -11,7 +11,7 @@
 
 #define NODES 10
 #define PODS 192
-#define CALM_STEPS 8000
+#define CALM_STEPS 4000
 
 enum sim_mutant sim_mutant = MUTANT_NONE;
 
@@ -141,11 +141,13 @@ static void random_step(struct sim *sim)
         sim_change_node(sim);
     else if (dice < 926)
         sim_foreign_bind(sim);
+    else if (dice < 929)
+        sim_bad_kubelet(sim);
     else if (dice < 985)
-        pass_time(sim, (int64_t)sim_random(sim, 3000) * 1000000);
-    else if (dice < 988)
+        pass_time(sim, (int64_t)sim_random(sim, 3500) * 1000000);
+    else if (dice < 991)
         trouble_replica(sim);
-    else if (dice < 994)
+    else if (dice < 997)
         recover_replica(sim);
     else
         deliver(sim);

@@ -184,6 +184,7 @@ void sim_delete_job(struct sim *sim, int job);
 void sim_delete_something(struct sim *sim);
 void sim_change_node(struct sim *sim);
 void sim_foreign_bind(struct sim *sim);
+void sim_bad_kubelet(struct sim *sim);
 
 /* sim_scheduler.c: one attempt of kube-scheduler */
 int sim_node_use(const struct sim *sim, int node, bool with_votes);
@@ -193,6 +194,7 @@ void sim_forget_scheduler(struct sim *sim); /* a new one begins: nothing assumed
 
 /* sim_check.c */
 void sim_check(struct sim *sim, int replica);
+void sim_check_writer(struct sim *sim, const struct sim_write *write);
 void sim_check_bind(struct sim *sim, const struct sim_write *write, const struct sim_pod *pod);
 void sim_check_active(struct sim *sim, int replica);
 

@@ -259,6 +259,8 @@ static enum write_result apply_read(struct sim *sim, struct sim_write *write)
 
 static enum write_result apply(struct sim *sim, struct sim_write *write)
 {
+    if (write->outcome.action != ACT_READ_POD)
+        sim_check_writer(sim, write);
     switch (write->outcome.action) {
     case ACT_BIND:
         return apply_bind(sim, write);

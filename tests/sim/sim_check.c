@@ -80,15 +80,20 @@ static void check_gang_bind(struct sim *sim, const struct sim_write *write, cons
                  write->node);
 }
 
+/* I5: whoever writes leads, at the very time when the write is applied. */
+void sim_check_writer(struct sim *sim, const struct sim_write *write)
+{
+    if (sim->lease.holder != write->replica || sim->now_ns - sim->lease.renewed_ns > LEASE_NS)
+        sim_fail(sim, "I5: replica %d writes (%s %s), the Lease is replica %d's", write->replica,
+                 action_kind_name(write->outcome.action), write->name, sim->lease.holder);
+}
+
 void sim_check_bind(struct sim *sim, const struct sim_write *write, const struct sim_pod *pod)
 {
     int node = (int)strtol(write->node + 1, NULL, 10);
 
     if (!write->uid[0])
         sim_fail(sim, "I7: the binding of %s carries no UID", pod->name);
-    if (sim->lease.holder != write->replica || sim->now_ns - sim->lease.renewed_ns > LEASE_NS)
-        sim_fail(sim, "I5: replica %d binds %s, the Lease is replica %d's", write->replica, pod->name,
-                 sim->lease.holder);
     if (known_use(sim, write, node) + pod->gpus > SIM_GPUS)
         sim_fail(sim, "I2: %s with %d GPUs is bound to %s, where %d are in use", pod->name, pod->gpus,
                  write->node, known_use(sim, write, node));

@@ -162,15 +162,19 @@ void sim_change_node(struct sim *sim)
             return;
         node->present = !node->present;
         break;
-    case 1:
-    case 2:
-        node->rejects_until_ns = sim->now_ns + (int64_t)sim_random(sim, 60) * SIM_SECOND;
-        return; /* nobody sees it */
     default:
         node->tainted = !node->tainted;
         break;
     }
     sim_changed(sim, &node->seen);
+}
+
+/* A device plugin fails: the kubelet takes no pod for a while, and nobody sees it before. */
+void sim_bad_kubelet(struct sim *sim)
+{
+    struct sim_node *node = &sim->nodes[sim_random(sim, (unsigned)sim->nnodes)];
+
+    node->rejects_until_ns = sim->now_ns + (int64_t)sim_random(sim, 90) * SIM_SECOND;
 }
 
 static struct sim_pod *waiting_member(struct sim *sim)

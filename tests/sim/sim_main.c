@@ -149,12 +149,12 @@ static const struct {
 #undef X
 };
 
-/* Seeds of 2,000 steps until one notices; the budget counts every step, also those of calm. */
+/* Seeds of 1,500 steps until one notices; the budget counts every step, also those of calm. */
 static bool caught(struct sim *sim, uint64_t *ret_steps)
 {
     *ret_steps = 0;
     for (uint64_t seed = 1; *ret_steps < MUTANT_STEPS; seed++) {
-        struct sim_options run = {.seed = seed, .steps = 2000};
+        struct sim_options run = {.seed = seed, .steps = 1500};
         bool failed = sim_run(sim, &run) < 0;
 
         *ret_steps += sim->step;

@@ -8,7 +8,7 @@
 /* ---- counting ------------------------------------------------------------------------------------------ */
 
 /* Columns of events: outcomes of writes are told apart by what was written. */
-enum what { WHAT_BIND = EVENT_KINDS, WHAT_NOMINATE, WHAT_PLACEMENT, WHAT_EVICT, WHAT_READ, WHATS };
+enum what { WHAT_BIND = EVENT_KINDS, WHAT_NOMINATE, WHAT_PLACEMENT, WHAT_EVICT, WHAT_READ, WHAT_CRASH, WHATS };
 
 static uint64_t counts[WHATS][FAULTS][GANG_STATES];
 
@@ -53,6 +53,20 @@ static int what_of(const struct event *event)
     }
 }
 
+static void count_all(const struct core *core, uint64_t *row)
+{
+    struct core_counts all;
+
+    core_counts(core, &all);
+    for (int state = 0; state < GANG_STATES; state++)
+        row[state] += all.by_state[state];
+}
+
+void sim_table_crash(const struct core *core)
+{
+    count_all(core, counts[WHAT_CRASH][FAULT_NONE]);
+}
+
 static bool concerns_all(enum event_kind kind)
 {
     return kind == EV_TICK || kind == EV_NODE || kind == EV_NODE_GONE || kind == EV_LEASE ||
@@ -62,13 +76,10 @@ static bool concerns_all(enum event_kind kind)
 void sim_table_count(const struct core *core, const struct event *event, enum sim_fault fault)
 {
     uint64_t *row = counts[what_of(event)][fault];
-    struct core_counts all;
     const struct gang *gang;
 
     if (concerns_all(event->kind)) {
-        core_counts(core, &all);
-        for (int state = 0; state < GANG_STATES; state++)
-            row[state] += all.by_state[state];
+        count_all(core, row);
         return;
     }
     gang = gang_of(core, event);
@@ -99,7 +110,7 @@ static const struct rule {
 /* Which faults an event can come with at all. */
 static bool applies(int what, int fault)
 {
-    bool write = what >= WHAT_BIND, object = what >= EV_NODE && what <= EV_PLACEMENT_GONE;
+    bool write = what >= WHAT_BIND && what <= WHAT_READ, object = what >= EV_NODE && what <= EV_PLACEMENT_GONE;
     bool gone = what == EV_NODE_GONE || what == EV_POD_GONE || what == EV_JOB_GONE ||
                 what == EV_GROUP_GONE || what == EV_PLACEMENT_GONE || what == EV_NAMESPACE_GONE;
 
@@ -108,12 +119,13 @@ static bool applies(int what, int fault)
         return (object && !gone) || what == EV_VOTE;
     case FAULT_LATE:
         return object;
-    case FAULT_LOST_APPLIED:
+    case FAULT_LOST_APPLIED: /* reading applies nothing */
+        return write && what != WHAT_READ;
     case FAULT_LOST_UNAPPLIED:
     case FAULT_REFUSED:
         return write;
     default:
-        return true;
+        return what != EV_WRITE_DONE && what != EV_NAMESPACE && what != EV_NAMESPACE_GONE;
     }
 }
 
@@ -130,17 +142,17 @@ static const struct rule *rule_of(int what, int fault, int state)
 
 static const char *what_name(int what)
 {
-    static const char *const writes[] = {"bind", "nominate", "placement", "evict", "read pod"};
+    static const char *const writes[] = {"bind", "nominate", "placement", "evict", "read pod",
+                                         "crash among the actions"};
 
     return what < WHAT_BIND ? event_kind_name((enum event_kind)what) : writes[what - WHAT_BIND];
 }
 
 static const char *fault_name(int what, int fault)
 {
-    static const char *const names[FAULTS] = {"",     "again",       "late",        "answer lost, applied",
-                                              "lost", "refused",     "crash"};
+    static const char *const names[FAULTS] = {"", "again", "late", "answer lost", "lost", "refused"};
 
-    return what >= WHAT_BIND && fault == FAULT_NONE ? "done" : names[fault];
+    return what >= WHAT_BIND && what <= WHAT_READ && fault == FAULT_NONE ? "done" : names[fault];
 }
 
 static void print_count(uint64_t n)

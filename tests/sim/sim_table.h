@@ -22,10 +22,11 @@ enum sim_fault {
     FAULT_LOST_APPLIED, /* a write's answer: lost, and it was applied */
     FAULT_LOST_UNAPPLIED, /* ... and it was not */
     FAULT_REFUSED, /* ... 409, 404, 403, 422, 429 or 500 */
-    FAULT_CRASH, /* the process ends before the rest of this event's actions is carried out */
     FAULTS
 };
 
 void sim_table_count(const struct core *core, const struct event *event, enum sim_fault fault);
+/* The process ends before the rest of an event's actions is carried out. */
+void sim_table_crash(const struct core *core);
 /* Prints the table to stdout; false: a cell is empty without a reason, or full against one. */
 bool sim_table_print(void);

@@ -66,7 +66,9 @@ void sim_deliver(struct sim *sim, int replica, struct event event, enum sim_faul
 
     event.wall_ns = EPOCH_S * SIM_SECOND + sim->now_ns;
     trace_event(sim, replica, &event);
-    sim_table_count(self->core, &event, crash ? FAULT_CRASH : fault);
+    sim_table_count(self->core, &event, fault);
+    if (crash)
+        sim_table_crash(self->core);
     core_step(self->core, &event, sim->now_ns, &sim->actions);
     if (!sim->lazy || sim->step % 64 == 0)
         core_settle(self->core, sim->now_ns, &sim->actions);
@@ -212,7 +214,7 @@ static bool deliver_other(struct sim *sim, int replica)
     struct sim_job *job = &sim->jobs[sim_random(sim, SIM_JOBS)];
     struct sim_record *record = &sim->records[sim_random(sim, SIM_JOBS * 4)];
     int node = (int)sim_random(sim, (unsigned)sim->nnodes);
-    bool again = sim_random(sim, 30) == 0;
+    bool again = sim_random(sim, 5) == 0;
 
     if (stale(&sim->nodes[node].seen, replica) || (again && sim->nodes[node].present))
         deliver_node(sim, replica, node);
@@ -334,6 +336,8 @@ void sim_start_extender(struct sim *sim, int replica)
         sim_deliver(sim, replica, event, FAULT_NONE);
     }
     deliver_objects(sim, replica);
+    for (int i = 0; i < SIM_JOBS; i++)
+        sim->jobs[i].rejected_ns[replica] = 0; /* what lies there from before is no news */
     sim_deliver(sim, replica, (struct event){.kind = EV_SYNCED}, FAULT_NONE);
     if (sim->lease.holder >= 0)
         deliver_lease(sim, replica);
