@@ -1,0 +1,137 @@
+# lib.sh - what the fault tests share; sourced by tests/faults/*.sh from the root.
+#
+# Each script brings up a cluster of its own with a recorder (podwatch) beside it, which sees every pod
+# and GangPlacement as they are written: build/test-logs/faults/SCRIPT.rec. What is left of the logs
+# goes to build/test-logs/faults/SCRIPT/. LOCKSTEP_FAULTS=ci runs a part of the matrix, all the whole.
+# shellcheck shell=bash
+source tests/e2e/lib.sh
+source deploy/local/control.sh
+source deploy/local/lockstep.sh
+set +e
+
+MATRIX=${LOCKSTEP_FAULTS:-all}
+PODWATCH=$PWD/build/release/bin/podwatch
+SCRIPT=$(basename "$0" .sh)
+FAULT_LOGS=$PWD/build/test-logs/faults
+RECORD=$FAULT_LOGS/$SCRIPT.rec
+EXTENDER_BIN=${LOCKSTEP_EXTENDER:-$PWD/build/release/bin/lockstep-extender}
+FAILPOINTS_BIN=$PWD/build/release/bin/lockstep-extender-failpoints
+GATES='' # control.sh: no feature gates here
+RANDOM=${LOCKSTEP_FAULT_SEED:-17} # one seed gives one run's offsets
+
+# The API server here is on the loopback: kubectl needs no shell around it.
+k() { kubectl "$@"; }
+
+# faults_up NAME OPTION...: the cluster, its recorder, and what ends both.
+faults_up() {
+    mkdir -p "$FAULT_LOGS/$SCRIPT"
+    rm -rf "$RECORD" "$FAULT_LOGS/$SCRIPT"/*
+    up "$@"
+    trap faults_down EXIT
+    recorder_start
+}
+
+faults_down() {
+    recorder_stop
+    cp "$RUN"/logs/*.log "$FAULT_LOGS/$SCRIPT/" 2>/dev/null
+    bash deploy/local/down.sh --name "$NAME" >&2
+}
+
+recorder_start() {
+    spawn podwatch "$PODWATCH" --kubeconfig "$RUN/admin.kubeconfig" --out "$RECORD"
+    within 20 "recorder has listed" recorder_listed
+}
+recorder_listed() { [ "$(grep -c '/listed' "$RECORD")" -ge 2 ]; }
+recorder_stop() { PATIENCE=5 end_all TERM podwatch; }
+mark() { "$PODWATCH" --mark "$1" --out "$RECORD"; }
+# The time in the recorder's clock, ns.
+now_ns() { "$PODWATCH" --mark now --out /dev/stdout | cut -f 1; }
+# analysis: the record so far, see record.awk.
+analysis() { grep -vP '^\d+\t\d+\tmark' "$RECORD" | sort -n -k2,2 -s | awk -f tests/faults/record.awk -v gpus=8; }
+# gang_field GANG FIELD: such as first, whole, outside.
+gang_field() {
+    analysis | awk -v g="default/$1" -v field="$2" '$1 == "gang" && $2 == g {
+        for (i = 3; i < NF; i += 2) if ($i == field) print $(i + 1)}'
+}
+
+# ---- processes --------------------------------------------------------------------------------------
+
+pid_of() { cat "$RUN/pids/$1" 2>/dev/null; }
+# ended LABEL: also true of a process that nobody has reaped yet.
+ended() {
+    local state
+    state=$(awk '/^State:/ {print $2}' "/proc/$(pid_of "$1")/status" 2>/dev/null)
+    [ -z "$state" ] || [ "$state" = Z ]
+}
+# kill9 LABEL...: all at once, and waits until they are gone; keeps what they have logged.
+kill9() {
+    local label pids=()
+    for label in "$@"; do
+        pids+=("$(pid_of "$label")")
+    done
+    kill -KILL "${pids[@]}" 2>/dev/null
+    for label in "$@"; do
+        within 10 "$label killed" ended "$label"
+        keep_log "$label"
+    done
+}
+keep_log() { cat "$RUN/logs/$1.log" >>"$FAULT_LOGS/$SCRIPT/$1.before.log" 2>/dev/null; }
+
+# extender [BINARY]: starts it and waits until it has read the cluster.
+extender() { EXTENDER=${1:-$EXTENDER_BIN} lockstep_extender; }
+extender_again() { kill9 extender && extender "$@"; }
+scheduler() { lockstep_scheduler; }
+
+# ---- gangs ------------------------------------------------------------------------------------------
+
+# gang_job NAME SIZE GPUS [JQ]: an indexed Job; its pods tell the recorder how many must start together.
+gang_job() {
+    job "$1" "$2" "$3" '.spec.template.metadata.annotations["test.lockstep.dev/min"] = "'"$2"'"'"${4:+ | $4}"
+}
+
+# wrongly_placed GANG SIZE: why the live pods of the gang are not where GangPlacement.status.nodes has
+# their ranks, or which node has more than 8 GPUs in use; nothing when all is right.
+wrongly_placed() {
+    jq -nr --argjson size "$2" --arg gang "$1" --slurpfile pods <(k get pods -A -o json) \
+        --slurpfile gp <(k get gp "$1" -o json) '
+        def gpus: [.spec.containers[].resources.limits["nvidia.com/gpu"] // "0" | tonumber] | add;
+        def ended: .status.phase == "Failed" or .status.phase == "Succeeded";
+        $pods[0].items as $all
+        | [$all[] | select(.metadata.labels["lockstep.dev/gang"] == $gang and (ended | not)
+            and .metadata.deletionTimestamp == null)] as $members
+        | ($gp[0].status.nodes // [] | map(. as $e | range($e.first; $e.first + $e.count)
+            | {key: tostring, value: $e.name}) | from_entries) as $plan
+        | (if ($members | length) != $size then "\($members | length) live pods, expected \($size)"
+            else empty end),
+          ($members[] | .metadata.annotations["lockstep.dev/rank"] as $rank
+            | .metadata.annotations["batch.kubernetes.io/job-completion-index"] as $index
+            | if $rank == null then "\(.metadata.name) has no rank"
+              elif $index != null and $index != $rank then "\(.metadata.name) has rank \($rank)"
+              elif $plan[$rank] != .spec.nodeName then
+                "rank \($rank) is on \(.spec.nodeName), its plan says \($plan[$rank])"
+              else empty end),
+          ($members | group_by(.metadata.annotations["lockstep.dev/rank"])[] | select(length > 1)
+            | "rank \(.[0].metadata.annotations["lockstep.dev/rank"]) twice"),
+          ($all | map(select(.spec.nodeName != null and (ended | not))) | group_by(.spec.nodeName)[]
+            | (map(gpus) | add) as $used | select($used > 8)
+            | "\(.[0].spec.nodeName) has \($used) GPUs in use")' | head -n 5
+}
+rightly_placed() { [ -z "$(wrongly_placed "$1" "$2")" ]; }
+
+# whole GANG SIZE SECONDS: all bound within the time, each where the plan has it, nothing overused.
+whole() {
+    within "$3" "$2 pods of $1 bound ($(bound "$1") before)" all_bound "$1" "$2"
+    local limit=$((SECONDS + 10))
+    until rightly_placed "$1" "$2"; do
+        [ $SECONDS -lt $limit ] || fail "$(wrongly_placed "$1" "$2" | tr '\n' ';')"
+        sleep 0.2
+    done
+}
+
+# The last line of a script: what the record says, on stderr; tests/suites/faults.sh adds them up.
+finish() {
+    recorder_stop
+    analysis >"$FAULT_LOGS/$SCRIPT.sum"
+    grep -v '^total' "$FAULT_LOGS/$SCRIPT.sum" | sort -V | cut -c 1-200 >&2
+    tail -n 1 "$FAULT_LOGS/$SCRIPT.sum" >&2
+}
