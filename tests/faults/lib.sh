@@ -19,6 +19,12 @@ FAILPOINTS_BIN=$PWD/build/release/bin/lockstep-extender-failpoints
 GATES='' # control.sh: no feature gates here
 RANDOM=${LOCKSTEP_FAULT_SEED:-17} # one seed gives one run's offsets
 
+# bound GANG: its live pods that have a node (a failed member stays as a pod).
+bound() {
+    k get pods -l "lockstep.dev/gang=$1" -o json | jq '[.items[] | select(.spec.nodeName != null
+        and .status.phase != "Failed" and .metadata.deletionTimestamp == null)] | length'
+}
+
 # The API server here is on the loopback: kubectl needs no shell around it.
 k() { kubectl "$@"; }
 
@@ -84,6 +90,14 @@ scheduler() { lockstep_scheduler; }
 
 # ---- gangs ------------------------------------------------------------------------------------------
 
+# An empty cluster again. Foreground: deleting 256 pods by force one by one takes kubectl 45 s.
+clean() {
+    k delete jobs --all --cascade=foreground --timeout 30s >/dev/null 2>&1
+    k delete pods --all --force --grace-period=0 >/dev/null 2>&1
+    within 30 "pods gone" no_pods
+    within 10 "gangs gone" no_gangs
+}
+
 # gang_job NAME SIZE GPUS [JQ]: an indexed Job; its pods tell the recorder how many must start together.
 gang_job() {
     job "$1" "$2" "$3" '.spec.template.metadata.annotations["test.lockstep.dev/min"] = "'"$2"'"'"${4:+ | $4}"
@@ -135,3 +149,67 @@ finish() {
     grep -v '^total' "$FAULT_LOGS/$SCRIPT.sum" | sort -V | cut -c 1-200 >&2
     tail -n 1 "$FAULT_LOGS/$SCRIPT.sum" >&2
 }
+
+# ---- a gang stopped in the middle of its bindings -------------------------------------------------------
+
+# The API server refuses the bindings of the members with an index from 16 on, until free_bindings: so a
+# fault can be put between the first and the last binding without luck.
+hold_bindings() {
+    k apply -f - >/dev/null <<YAML || fail "the API server refuses the policy"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: hold-bindings}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods/binding]}]
+  validations:
+  - expression: '!object.metadata.name.matches("-(1[6-9]|[2-9][0-9])-[a-z0-9]+$")'
+    message: the test holds this binding
+    reason: Forbidden
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: hold-bindings}
+spec: {policyName: hold-bindings, validationActions: [Deny]}
+YAML
+    within 20 "bindings are held" bindings_are_held
+}
+bindings_are_held() { try_binding | grep -q 'the test holds'; }
+try_binding() {
+    echo '{"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "none-16-x"}, "target": {"kind": "Node", "name": "x"}}' |
+        k create --raw '/api/v1/namespaces/default/pods/none-16-x/binding?dryRun=All' -f - 2>&1
+}
+free_bindings() {
+    k delete validatingadmissionpolicybinding,validatingadmissionpolicy hold-bindings >/dev/null 2>&1
+    within 20 "bindings are free" bindings_are_free
+}
+bindings_are_free() { try_binding | grep -q 'not found'; }
+
+# half_bound GANG [JQ]: a gang of 32 of which the lower half is bound and the upper half is held up.
+half_bound() {
+    free_bindings
+    clean
+    hold_bindings
+    gang_job "$1" 32 8 "${2:-}"
+    within 40 "16 of 32 bound" all_bound "$1" 16
+    is_state "$1" Binding || fail "16 pods are bound and the state is $(state "$1")"
+}
+
+# member_of GANG INDEX [FIELD]: name (or another jq path) of the live pod with the index.
+member_of() {
+    k get pods -l "lockstep.dev/gang=$1" -o json | jq -r --arg i "$2" --arg f "${3:-metadata.name}" '
+        .items[] | select(.metadata.annotations["batch.kubernetes.io/job-completion-index"] == $i
+            and .status.phase != "Failed" and .metadata.deletionTimestamp == null)
+        | getpath($f | split("."))'
+}
+# planned_node GANG RANK: where GangPlacement.status.nodes has the rank.
+planned_node() {
+    k get gp "$1" -o json | jq -r --argjson r "$2" '.status.nodes[] | select(.first <= $r and $r < .first + .count).name'
+}
+# uids GANG: of its live pods but those with the INDEX.
+uids_but() {
+    k get pods -l "lockstep.dev/gang=$1" -o json | jq -r --arg i "$2" '.items[] | select(.status.phase != "Failed"
+        and .metadata.annotations["batch.kubernetes.io/job-completion-index"] != $i).metadata.uid' | sort
+}
+rack_of() { k get node "$1" -o json | jq -r '.metadata.labels["example.com/rack"]'; }

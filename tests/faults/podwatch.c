@@ -106,7 +106,9 @@ static void on_pod(void *context, const json_t *object)
         .rank = text_at(notes, "lockstep.dev/rank"),
     };
 
-    if (json_object_get(meta, "deletionTimestamp"))
+    /* Going, its containers may still run; one that ended stays ended. */
+    if (json_object_get(meta, "deletionTimestamp") && line.phase &&
+        strcmp(line.phase, "Failed") != 0 && strcmp(line.phase, "Succeeded") != 0)
         line.phase = "Terminating";
     write_object(context, meta, &line);
 }
