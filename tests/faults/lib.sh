@@ -175,7 +175,7 @@ spec: {policyName: hold-bindings, validationActions: [Deny]}
 YAML
     within 20 "bindings are held" bindings_are_held
 }
-bindings_are_held() { try_binding | grep -q 'the test holds'; }
+bindings_are_held() { [[ $(try_binding) == *'the test holds'* ]]; }
 try_binding() {
     echo '{"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "none-16-x"}, "target": {"kind": "Node", "name": "x"}}' |
         k create --raw '/api/v1/namespaces/default/pods/none-16-x/binding?dryRun=All' -f - 2>&1
@@ -184,7 +184,7 @@ free_bindings() {
     k delete validatingadmissionpolicybinding,validatingadmissionpolicy hold-bindings >/dev/null 2>&1
     within 20 "bindings are free" bindings_are_free
 }
-bindings_are_free() { try_binding | grep -q 'not found'; }
+bindings_are_free() { [[ $(try_binding) == *'not found'* ]]; }
 
 # half_bound GANG [JQ]: a gang of 32 of which the lower half is bound and the upper half is held up.
 half_bound() {
@@ -201,7 +201,7 @@ member_of() {
     k get pods -l "lockstep.dev/gang=$1" -o json | jq -r --arg i "$2" --arg f "${3:-metadata.name}" '
         .items[] | select(.metadata.annotations["batch.kubernetes.io/job-completion-index"] == $i
             and .status.phase != "Failed" and .metadata.deletionTimestamp == null)
-        | getpath($f | split("."))'
+        | getpath($f | split(".")) // empty'
 }
 # planned_node GANG RANK: where GangPlacement.status.nodes has the rank.
 planned_node() {
