@@ -112,6 +112,9 @@ static void on_pod(struct core *core, struct obj_pod *object)
     core__assign(core, pod);
     if (object->node[0] && (!was_bound || object->phase == POD_SUCCEEDED))
         core__saw_bound(core, pod);
+    /* Somebody put it where a gang has its place: those with places look at their nodes again. */
+    if (pod->node && !was_bound && node_overheld(pod->node))
+        core->nodes_changed = true;
 }
 
 static void on_pod_gone(struct core *core, const char *uid)

@@ -9,7 +9,8 @@ faults_up members --nodes 40 --racks 8
 deleted_amid() {
     local gang=$1 index names=()
     shift
-    half_bound "$gang" '.spec.backoffLimit = 100' # a deleted pod counts as a failed one
+    # A deleted pod counts as a failed one; the Job's patience is to be counted for each index.
+    half_bound "$gang" '.spec.backoffLimitPerIndex = 5 | del(.spec.backoffLimit)'
     for index in "$@"; do
         names+=("$(member_of "$gang" "$index")")
     done

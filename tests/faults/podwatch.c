@@ -139,8 +139,9 @@ static void placement_gone(void *context, const char *ns, const char *name, cons
                                        .gang = name});
 }
 
-static void listed(void *context)
+static void listed(void *context, uint64_t ticket)
 {
+    (void)ticket;
     write_line(context, &(struct line){.kind = "mark", .name = "listed"});
 }
 
