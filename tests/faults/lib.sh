@@ -53,7 +53,7 @@ mark() { "$PODWATCH" --mark "$1" --out "$RECORD"; }
 # The time in the recorder's clock, ns.
 now_ns() { "$PODWATCH" --mark now --out /dev/stdout | cut -f 1; }
 # analysis: the record so far, see record.awk.
-analysis() { grep -vP '^\d+\t\d+\tmark' "$RECORD" | sort -n -k2,2 -s | awk -f tests/faults/record.awk -v gpus=8; }
+analysis() { awk -F '\t' '$2 > 0' "$RECORD" | sort -n -k2,2 -s | awk -f tests/faults/record.awk -v gpus=8; }
 # gang_field GANG FIELD: such as first, whole, outside.
 gang_field() {
     analysis | awk -v g="default/$1" -v field="$2" '$1 == "gang" && $2 == g {
@@ -92,7 +92,7 @@ scheduler() { lockstep_scheduler; }
 
 # An empty cluster again. Foreground: deleting 256 pods by force one by one takes kubectl 45 s.
 clean() {
-    k delete jobs --all --cascade=foreground --timeout 30s >/dev/null 2>&1
+    k delete jobs --all --cascade=foreground --timeout 120s >/dev/null 2>&1
     k delete pods --all --force --grace-period=0 >/dev/null 2>&1
     within 30 "pods gone" no_pods
     within 10 "gangs gone" no_gangs
