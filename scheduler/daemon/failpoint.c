@@ -18,4 +18,12 @@ void failpoint(const char *name)
     if (atomic_fetch_add(&hits, 1) + 1 == strtol(wanted + len + 1, NULL, 10))
         kill(getpid(), SIGKILL);
 }
+
+unsigned failpoint_writes(unsigned usual)
+{
+    const char *wanted = getenv("LOCKSTEP_FAILPOINT_WRITES");
+    long writes = wanted ? strtol(wanted, NULL, 10) : 0;
+
+    return writes > 0 && writes < (long)usual ? (unsigned)writes : usual;
+}
 #endif

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "scheduler/daemon/daemon.h"
+#include "scheduler/daemon/failpoint.h"
 
 #define PARALLEL_WRITES 48
 #define CONNECTIONS_MAX 20064 /* largest gang + 64 */
@@ -128,7 +129,8 @@ static int start(struct daemon *daemon, struct err *err)
     atomic_store(&daemon->beat_ns, clock_boot_ns());
     r = start_servers(daemon, err);
     if (r == 0)
-        r = start_client(&daemon->kube, PARALLEL_WRITES, &daemon->client, err);
+        r = start_client(&daemon->kube, failpoint_writes(PARALLEL_WRITES), &daemon->client,
+                         err);
     if (r == 0)
         http_client_fence(daemon->client, may_write, daemon);
     if (r == 0)

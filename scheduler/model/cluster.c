@@ -322,6 +322,14 @@ void node_unref(struct cluster *cluster, struct node *node)
     node_forget(cluster, node);
 }
 
+bool node_overheld(const struct node *node)
+{
+    for (unsigned r = 0; r < RES_MAX && node->object; r++)
+        if (node->held.v[r] > 0 && node->used.v[r] + node->held.v[r] > node->total.v[r])
+            return true;
+    return false;
+}
+
 uint32_t node_room(const struct node *node, const struct resources *requests)
 {
     return node->object ? resources_fit(&node->total, &node->used, &node->held, requests) : 0;

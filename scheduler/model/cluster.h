@@ -87,6 +87,8 @@ bool pod_finished(const struct obj_pod *object);
 bool node_admits(const struct node *node, const struct pod_shape *shape);
 /* How many pods with these requests fit now beside what is used and held. */
 uint32_t node_room(const struct node *node, const struct resources *requests);
+/* Is more used and held than there is? Somebody else bound a pod to a held place. */
+bool node_overheld(const struct node *node);
 
 /* References: a holder of a struct node pointer beyond one call takes one. */
 struct node *node_ref(struct node *node);

@@ -85,14 +85,6 @@ void core_set_epoch(struct core *core, int64_t epoch_s)
 
 /* ---- pods and nodes ----------------------------------------------------------------------------- */
 
-static bool overfull(const struct node *node)
-{
-    for (unsigned r = 0; r < RES_MAX; r++)
-        if (node->held.v[r] > 0 && node->used.v[r] + node->held.v[r] > node->total.v[r])
-            return true;
-    return false;
-}
-
 static void on_pod(struct core *core, struct obj_pod *object)
 {
     struct pod *pod = cluster_pod(&core->cluster, object->uid);
@@ -110,8 +102,6 @@ static void on_pod(struct core *core, struct obj_pod *object)
     pod = cluster_put_pod(&core->cluster, object);
     if (!pod)
         return;
-    if (object->node[0] && !was_bound && pod->node)
-        core->crowded |= overfull(pod->node);
     if (cleared) {
         /* kube-scheduler tried the node and failed: wake it once more, then believe it. */
         pod->refused = true;
@@ -122,6 +112,8 @@ static void on_pod(struct core *core, struct obj_pod *object)
     core__assign(core, pod);
     if (object->node[0] && (!was_bound || object->phase == POD_SUCCEEDED))
         core__saw_bound(core, pod);
+    if (pod->node && !was_bound) /* somebody may have put it where others have a place */
+        core->crowded |= node_overheld(pod->node);
 }
 
 static void on_pod_gone(struct core *core, const char *uid)

@@ -208,10 +208,25 @@ void core__assign(struct core *core, struct pod *pod)
     core__touch(core, gang);
 }
 
+/* It came with a node already: that is its place, whatever was planned. */
+static void seat_where_bound(struct core *core, struct gang *gang, struct slot *slot,
+                             const struct pod *pod)
+{
+    struct node *node = cluster_node(&core->cluster, pod->object->node);
+
+    slot_unhold(&core->cluster, slot);
+    if (slot->node == node)
+        return;
+    gang->drifted |= slot->node != NULL;
+    slot_set_node(&core->cluster, slot, node);
+}
+
 void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struct pod *pod)
 {
     struct slot *slot = &gang->slots[index];
 
+    if (pod->object->node[0])
+        seat_where_bound(core, gang, slot, pod);
     slot->pod = pod;
     slot->nominated = slot->unsure = slot->needs_vote = false;
     slot->cleared = slot->tries = 0;
@@ -220,7 +235,6 @@ void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struc
                   : pod->object->node[0]              ? SLOT_BOUND
                                                       : SLOT_TAKEN;
     pod->slot = (int32_t)index;
-    (void)core;
 }
 
 /* ---- other objects that say something about gangs --------------------------------------------- */

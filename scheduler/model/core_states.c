@@ -287,14 +287,23 @@ static bool keep_places(struct core *core, struct gang *gang)
 /* Members without a place: one that was deleted meanwhile and came back, or lost its node. */
 static void seat_rest(struct core *core, struct gang *gang)
 {
+    uint32_t without = 0;
+
     for (size_t i = 0; i < gang->nmembers; i++) {
         struct pod *pod = gang->members[i];
 
         if (pod->slot >= 0)
             core__nominate(core, gang, (uint32_t)pod->slot);
         else if (!core__refill(core, gang, pod))
-            core__wake_at(core, gang, core->now_ns + REFILL_AGAIN_NS);
+            without++;
     }
+    if (without == 0)
+        return;
+    core__wake_at(core, gang, core->now_ns + REFILL_AGAIN_NS);
+    core__set_reason(core, gang, REASON_PARTLY_BOUND,
+                     "%u of %u pods are bound; %u lost their place and no node has room for them: "
+                     "trying again",
+                     gang_bound(gang), gang->nslots, without);
 }
 
 static void settle_binding(struct core *core, struct gang *gang)

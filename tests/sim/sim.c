@@ -117,11 +117,31 @@ static void deliver(struct sim *sim)
         sim_deliver_some(sim, replica);
 }
 
+static void rare_step(struct sim *sim)
+{
+    switch (sim_random(sim, 5)) {
+    case 0:
+        sim_bad_kubelet(sim);
+        break;
+    case 1:
+        trouble_replica(sim);
+        break;
+    case 2:
+        sim_kubelet(sim);
+        break;
+    default:
+        sim_foreign_bind(sim);
+        break;
+    }
+}
+
 static void random_step(struct sim *sim)
 {
     unsigned dice = sim_random(sim, 1000);
 
-    if (dice < 260)
+    if (sim->rough && sim_random(sim, 12) == 0)
+        rare_step(sim);
+    else if (dice < 260)
         sim_attempt(sim);
     else if (dice < 480)
         sim_finish_write(sim);
@@ -336,7 +356,7 @@ static void set_levels(struct config *config)
 
 static void set_up(struct sim *sim, const struct sim_options *options)
 {
-    *sim = (struct sim){.seed = options->seed, .trace = options->trace, .skip = options->skip,
+    *sim = (struct sim){.seed = options->seed, .trace = options->trace, .rough = options->rough, .skip = options->skip,
                         .now_ns = SIM_SECOND, .crash_after = -1,
                         .lease = {.holder = -1},
                         .nnodes = options->gang ? (options->gang + SIM_GPUS - 1) / SIM_GPUS : NODES,

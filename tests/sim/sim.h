@@ -127,7 +127,7 @@ struct sim {
     int crash_after; /* actions of the next batch that are still carried out, -1: no crash */
     bool lazy; /* large gangs: checks are made now and then only */
     bool calm; /* no faults, nothing new: does it come to rest? */
-    bool trace;
+    bool trace, rough;
     const uint8_t *skip; /* steps left out (sim_shrink.c), NULL: none */
     uint64_t bound, restarts, lost, failovers, evicted, preempted, rejected; /* what happened */
     jmp_buf failed; /* sim_fail() ends the run here */
@@ -142,7 +142,7 @@ unsigned sim_random(struct sim *sim, unsigned below);
 struct sim_options {
     uint64_t seed, steps;
     int gang; /* size of one large gang instead of random life, 0: random life */
-    bool trace;
+    bool trace, rough; /* rough: what is rare happens often */
     const uint8_t *skip;
 };
 int sim_run(struct sim *sim, const struct sim_options *options);

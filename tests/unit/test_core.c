@@ -361,6 +361,47 @@ static void a_replacement_during_binding_needs_room_of_its_own(void **state)
     use_node(world, "n7", "other", 8); /* core_check() after each step sees no node overcommitted */
 }
 
+static void a_foreign_pod_on_a_planned_node_makes_a_new_plan_at_once(void **state)
+{
+    struct world *world = *state;
+    uint64_t first;
+
+    put_pod(world, make_pod("g-0", 8, "g", 2));
+    assert_string_equal(planned(world, "g-0"), "n0");
+    first = vote(world, "g-0", "n0");
+    use_node(world, "n0", "other", 8);
+    assert_non_null(reply_to(world, first));
+    assert_string_not_equal(reply_to(world, first), "");
+    assert_string_equal(planned(world, "g-0"), "n2"); /* a rack with room for both */
+}
+
+static void a_place_lost_while_binding_without_room_is_told_at_once(void **state)
+{
+    struct world *world = *state;
+
+    add_gang(world, "g", 8, 8);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    for (int i = 0; i < 8; i++) {
+        char name[16], node[16];
+
+        snprintf(name, sizeof(name), "g-%d", i);
+        snprintf(node, sizeof(node), "n%d", i);
+        vote(world, name, node);
+    }
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    answer_writes(world, ACT_BIND, WRITE_SERVER); /* none has arrived: each is tried again */
+    bound(world, "g-0", "g", 8, "n0", POD_RUNNING);
+    use_node(world, "n7", "other", 8);
+    assert_string_equal(planned(world, "g-7"), "");
+    assert_int_equal(the_gang(world, "g")->reason.code, REASON_PARTLY_BOUND);
+    assert_string_equal(the_gang(world, "g")->reason.text,
+                        "1 of 8 pods are bound; 1 lost their place and no node has room for them: "
+                        "trying again");
+    drop_pod(world, "other");
+    pass_time(world, 3 * SECOND);
+    assert_string_equal(planned(world, "g-7"), "n7");
+}
+
 static void a_job_that_was_deleted_does_not_break_its_gang(void **state)
 {
     struct world *world = *state;
@@ -426,6 +467,8 @@ int main(void)
         CASE(a_lost_answer_for_an_ordinary_pod_keeps_its_room),
         CASE(members_that_ask_for_something_else_get_a_new_plan),
         CASE(a_replacement_during_binding_needs_room_of_its_own),
+        CASE(a_foreign_pod_on_a_planned_node_makes_a_new_plan_at_once),
+        CASE(a_place_lost_while_binding_without_room_is_told_at_once),
         CASE(a_job_that_was_deleted_does_not_break_its_gang),
         CASE(an_unknown_level_is_named),
         CASE(nothing_is_planned_before_the_caches_are_complete),
