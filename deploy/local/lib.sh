@@ -10,6 +10,17 @@ LOCKSTEP_RUN=${LOCKSTEP_RUN:-$LOCKSTEP_CACHE/run}
 BIN=$LOCKSTEP_CACHE/k8s-$K8S/bin
 START=$SECONDS
 
+# pod_group_api: the newest version of scheduling.k8s.io that this Kubernetes has behind its feature gate
+# GenericWorkload; "" before there was one. 1.35's has Workload, but no PodGroup of its own.
+pod_group_api() {
+    case $K8S in
+    1.3[0-4].*) ;;
+    1.35.*) echo v1alpha1 ;;
+    1.36.*) echo v1alpha2 ;;
+    *) echo v1beta1 ;;
+    esac
+}
+
 say() { printf '[%4ds] %s\n' $((SECONDS - START)) "$*" >&2; }
 die() {
     printf '%s: %s\n' "$(basename "$0")" "$1" >&2

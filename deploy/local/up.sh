@@ -26,7 +26,7 @@ parse() {
         --lockstep) LOCKSTEP=$2 ;;
         --replicas) REPLICAS=$2 ;; # above 1: leader election, each replica under a host name of its own
         --extender-bin) EXTENDER=$2 ;;
-        --feature-gates) GATES=$2 ;; # of the API server, for kinds that are off by default
+        --feature-gates) GATES=$2 ;; # of API server and controllers; GenericWorkload=true: PodGroups
         *) die "unknown option '$1' (see the head of this file)" 2 ;;
         esac
         shift 2
@@ -49,7 +49,7 @@ prepare() {
     else
         IN_NETNS='' API_ADDRESS=127.0.0.1
     fi
-    bash "$LOCAL_DIR/build.sh"
+    if [ "$REAL" -gt 0 ]; then bash "$LOCAL_DIR/build.sh"; else bash "$LOCAL_DIR/build.sh" --no-kubelet; fi
     mkdir -p "$RUN"
     trap on_exit EXIT
 }

@@ -8,17 +8,20 @@
 #include "scheduler/kube/read.h"
 
 static const struct {
-    const char *path;
+    const char *paths[4]; /* the versions of its API, newest first, and NULL */
     enum event_kind upsert, gone;
     enum group_kind group_kind;
 } kinds[WATCHES] = {
-    {"/api/v1/nodes", EV_NODE, EV_NODE_GONE, GROUP_NATIVE},
-    {"/api/v1/namespaces", EV_NAMESPACE, EV_NAMESPACE_GONE, GROUP_NATIVE},
-    {"/api/v1/pods", EV_POD, EV_POD_GONE, GROUP_NATIVE},
-    {"/apis/batch/v1/jobs", EV_JOB, EV_JOB_GONE, GROUP_NATIVE},
-    {"/apis/scheduling.k8s.io/v1beta1/podgroups", EV_GROUP, EV_GROUP_GONE, GROUP_NATIVE},
-    {"/apis/scheduling.x-k8s.io/v1alpha1/podgroups", EV_GROUP, EV_GROUP_GONE, GROUP_SIGS},
-    {"/apis/lockstep.dev/v1alpha1/gangplacements", EV_PLACEMENT, EV_PLACEMENT_GONE, GROUP_NATIVE},
+    {{"/api/v1/nodes"}, EV_NODE, EV_NODE_GONE, GROUP_NATIVE},
+    {{"/api/v1/namespaces"}, EV_NAMESPACE, EV_NAMESPACE_GONE, GROUP_NATIVE},
+    {{"/api/v1/pods"}, EV_POD, EV_POD_GONE, GROUP_NATIVE},
+    {{"/apis/batch/v1/jobs"}, EV_JOB, EV_JOB_GONE, GROUP_NATIVE},
+    {{"/apis/scheduling.k8s.io/v1beta1/podgroups", /* Kubernetes 1.37 */
+      "/apis/scheduling.k8s.io/v1alpha3/podgroups", /* 1.37 */
+      "/apis/scheduling.k8s.io/v1alpha2/podgroups"}, /* 1.36; older ones have none */
+     EV_GROUP, EV_GROUP_GONE, GROUP_NATIVE},
+    {{"/apis/scheduling.x-k8s.io/v1alpha1/podgroups"}, EV_GROUP, EV_GROUP_GONE, GROUP_SIGS},
+    {{"/apis/lockstep.dev/v1alpha1/gangplacements"}, EV_PLACEMENT, EV_PLACEMENT_GONE, GROUP_NATIVE},
 };
 
 static int read_object(const struct watch_source *source, const json_t *object,
@@ -73,8 +76,12 @@ static void on_synced(void *context, uint64_t term)
     struct watch_source *source = context;
     struct daemon *daemon = source->daemon;
     struct event event = {.kind = EV_SYNCED, .ticket = term};
+    const char *path = kube_watch_path(daemon->watches[source - daemon->sources]);
 
-    log_line(LOG_INFO, "watch", "listed %s", source->what);
+    if (path)
+        log_line(LOG_INFO, "watch", "listed %s", path);
+    else
+        log_line(LOG_INFO, "watch", "%s is not served here", source->what);
     if (source->upsert == EV_LEASE)
         return;
     if (source->synced_term == 0)
@@ -128,11 +135,11 @@ int daemon_watch(struct daemon *daemon, struct err *err)
         int r;
 
         *source = (struct watch_source){daemon, kinds[i].upsert, kinds[i].gone,
-                                        kinds[i].group_kind, kinds[i].path, 0};
-        r = kube_watch_start(daemon->watch_client, kinds[i].path, "", (unsigned)i + 1, &handler,
-                             &daemon->watches[i]);
+                                        kinds[i].group_kind, kinds[i].paths[0], 0};
+        r = kube_watch_start_any(daemon->watch_client, kinds[i].paths, "", (unsigned)i + 1,
+                                 &handler, &daemon->watches[i]);
         if (r < 0)
-            return err_set(err, r, "cannot watch %s", kinds[i].path);
+            return err_set(err, r, "cannot watch %s", kinds[i].paths[0]);
     }
     *lease = (struct watch_source){.daemon = daemon, .upsert = EV_LEASE, .gone = EV_LEASE_GONE};
     if (watch_lease(daemon, &lease_handler) < 0)

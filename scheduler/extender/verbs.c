@@ -179,7 +179,7 @@ enum http_outcome verb_filter(void *context, const struct http_request *request,
 
 /* ---- preempt --------------------------------------------------------------------------------------- */
 
-static bool touches_gang(const struct verbs *verbs, const json_t *victims)
+static bool may_touch_gang(const struct verbs *verbs, const json_t *victims)
 {
     size_t index;
     json_t *pod;
@@ -189,7 +189,7 @@ static bool touches_gang(const struct verbs *verbs, const json_t *victims)
 
         if (!uid)
             uid = json_string_value(json_object_get(json_object_get(pod, "metadata"), "uid"));
-        if (!uid || core_is_member(verbs->core, uid))
+        if (!uid || !core_is_ordinary(verbs->core, uid))
             return true;
     }
     return false;
@@ -221,9 +221,9 @@ static json_t *keep_candidates(const struct verbs *verbs, const json_t *args, co
     if (!json_is_object(nodes))
         nodes = json_object_get(args, "NodeNameToVictims");
     pthread_rwlock_rdlock(verbs->lock);
-    if (!core_is_member(verbs->core, uid))
+    if (core_is_ordinary(verbs->core, uid))
         json_object_foreach(nodes, node, victims)
-            if (!touches_gang(verbs, victims))
+            if (!may_touch_gang(verbs, victims))
                 json_object_set_new(kept, node, meta_victims(victims));
     pthread_rwlock_unlock(verbs->lock);
     return kept;

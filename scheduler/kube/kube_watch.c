@@ -28,7 +28,9 @@ struct known {
 struct kube_watch {
     struct http_client *client;
     struct kube_watch_handler handler;
-    char *path, *query;
+    char **paths, *query;
+    size_t npaths, path; /* path: the one in use */
+    size_t missed; /* paths in a row that were not served */
     struct hashmap known; /* uid -> struct known */
     struct watch_lines lines;
     char *version, *next_page;
@@ -161,7 +163,7 @@ static void failed(struct kube_watch *watch, const char *what, int status, const
 
     if (status == -ECANCELED)
         return; /* the client is stopping */
-    snprintf(text, sizeof(text), "%s %s: %s%d %.150s", what, watch->path,
+    snprintf(text, sizeof(text), "%s %s: %s%d %.150s", what, watch->paths[watch->path],
              status < 0 ? "no answer, error " : "status ", status, body);
     watch->handler.trouble(watch->handler.context, text);
     later(watch, backoff_ms(watch), begin_list);
@@ -182,6 +184,7 @@ static void complete_list(struct kube_watch *watch, const char *version)
     set_text(&watch->version, version);
     sweep(watch);
     watch->failures = 0;
+    watch->missed = 0;
     if (watch->list_term != atomic_load(&watch->wanted_term)) {
         begin_list(watch); /* it began too early */
         return;
@@ -206,6 +209,12 @@ static void read_items(struct kube_watch *watch, json_t *root)
 
 static void not_served(struct kube_watch *watch)
 {
+    watch->path = (watch->path + 1) % watch->npaths;
+    if (++watch->missed < watch->npaths) {
+        begin_list(watch);
+        return;
+    }
+    watch->path = watch->missed = 0;
     sweep(watch);
     watch->list_term = atomic_load(&watch->wanted_term);
     watch->absent = true;
@@ -251,7 +260,7 @@ static void list_page(void *context)
                              .context = watch,
                              .on_done = on_page};
 
-    if (asprintf(&path, "%s?limit=%d%s%s%s%s", watch->path, PAGE_OBJECTS,
+    if (asprintf(&path, "%s?limit=%d%s%s%s%s", watch->paths[watch->path], PAGE_OBJECTS,
                  *watch->next_page ? "&continue=" : "", watch->next_page, *watch->query ? "&" : "",
                  watch->query) < 0)
         return;
@@ -329,8 +338,8 @@ static void watch_from(void *context)
                              .on_done = on_watch_end};
 
     if (asprintf(&path, "%s?watch=1&allowWatchBookmarks=true&resourceVersion=%s&timeoutSeconds=%d%s%s",
-                 watch->path, watch->version, timeout_s, *watch->query ? "&" : "", watch->query) <
-        0)
+                 watch->paths[watch->path], watch->version, timeout_s, *watch->query ? "&" : "",
+                 watch->query) < 0)
         return;
     watch->started_ns = clock_boot_ns();
     call.path = path;
@@ -343,20 +352,44 @@ static void watch_from(void *context)
 int kube_watch_start(struct http_client *client, const char *path, const char *query, unsigned seed,
                      const struct kube_watch_handler *handler, struct kube_watch **ret)
 {
-    struct kube_watch *watch = calloc(1, sizeof(*watch));
+    const char *const paths[] = {path, NULL};
 
-    if (!watch)
+    return kube_watch_start_any(client, paths, query, seed, handler, ret);
+}
+
+int kube_watch_start_any(struct http_client *client, const char *const *paths, const char *query,
+                         unsigned seed, const struct kube_watch_handler *handler,
+                         struct kube_watch **ret)
+{
+    struct kube_watch *watch = calloc(1, sizeof(*watch));
+    size_t n = 0;
+
+    while (paths[n])
+        n++;
+    if (watch)
+        watch->paths = calloc(n, sizeof(*watch->paths));
+    if (!watch || !watch->paths) {
+        free(watch);
         return -ENOMEM;
+    }
     watch->client = client;
     watch->handler = *handler;
     watch->seed = seed;
-    watch->path = copy(path);
+    while (watch->npaths < n) {
+        watch->paths[watch->npaths] = copy(paths[watch->npaths]);
+        watch->npaths++;
+    }
     watch->query = copy(query);
     watch->version = copy("");
     watch->next_page = copy("");
     watch_lines_init(&watch->lines);
     *ret = watch;
     return http_client_after(client, 0, begin_list, watch);
+}
+
+const char *kube_watch_path(const struct kube_watch *watch)
+{
+    return watch->absent ? NULL : watch->paths[watch->path];
 }
 
 /* A kind that is not served has nothing to read: it is as complete as it was. */
@@ -389,7 +422,9 @@ void kube_watch_free(struct kube_watch *watch)
         known_free(value);
     hashmap_release(&watch->known);
     watch_lines_release(&watch->lines);
-    free(watch->path);
+    for (size_t i = 0; i < watch->npaths; i++)
+        free(watch->paths[i]);
+    free(watch->paths);
     free(watch->query);
     free(watch->version);
     free(watch->next_page);

@@ -6,6 +6,9 @@
  * jittered backoff (0.2 s to 10 s); 404 (the kind is not served) counts as an empty list and is
  * asked again every 60 s. All callbacks run on the HTTP client's thread.
  *
+ * Versions: a kind may have a path for each version of its API. The first that is served is used, and
+ * where it is no longer (the API server was upgraded), another.
+ *
  * Terms: a new leader must not decide on what was read before it led. kube_watch_relist() with a new
  * term number makes each watch list once more, by a read that began after the call, and synced() tells
  * that number then.
@@ -29,6 +32,12 @@ struct kube_watch_handler {
 /* path: "/api/v1/pods"; query: "" or a selector such as "labelSelector=…" (already escaped). */
 int kube_watch_start(struct http_client *client, const char *path, const char *query, unsigned seed,
                      const struct kube_watch_handler *handler, struct kube_watch **ret);
+/* paths: versions of one kind, the last one followed by NULL. */
+int kube_watch_start_any(struct http_client *client, const char *const *paths, const char *query,
+                         unsigned seed, const struct kube_watch_handler *handler,
+                         struct kube_watch **ret);
+/* The path in use; NULL: none is served. On the HTTP client's thread. */
+const char *kube_watch_path(const struct kube_watch *watch);
 /* Any thread. Other watches of the same client lose their streams too and list again. */
 void kube_watch_relist(struct kube_watch *watch, uint64_t term);
 void kube_watch_free(struct kube_watch *watch); /* only after the client has stopped */

@@ -174,6 +174,11 @@ int read__pod_body(const struct reading *reading, const json_t *object, struct o
     const json_t *meta = json_object_get(object, "metadata");
     const json_t *spec = json_object_get(object, "spec");
     const json_t *labels = json_object_get(meta, "labels");
+    const char *group = read__entry(json_object_get(spec, "schedulingGroup"), "podGroupName");
+    /* Of 1.35 only: not honoured, but a pod that has it must never pass for one that starts alone. */
+    const char *workload = read__entry(labels, "lockstep.dev/gang")
+                               ? NULL
+                               : read__entry(json_object_get(spec, "workloadRef"), "name");
     int64_t priority;
     int r;
 
@@ -182,11 +187,12 @@ int read__pod_body(const struct reading *reading, const json_t *object, struct o
     pod->index = read_index(labels, json_object_get(meta, "annotations"));
     pod->gated = json_array_size(json_object_get(spec, "schedulingGates")) > 0;
     pod->group_sigs = read__copy(read__entry(labels, "scheduling.x-k8s.io/pod-group"));
-    pod->group_native = read__copy(read__entry(json_object_get(spec, "schedulingGroup"),
-                                               "podGroupName"));
+    pod->group_native = read__copy(group ? group : workload);
     pod->unsupported = read__copy(json_array_size(json_object_get(spec, "resourceClaims"))
                                       ? "resource claims (DRA)"
-                                      : NULL);
+                                  : workload ? "spec.workloadRef, the Workload of Kubernetes 1.35 "
+                                               "(label lockstep.dev/gang works there)"
+                                             : NULL);
     pod->refusal = read__copy(NULL);
     if (!pod->group_sigs || !pod->group_native || !pod->unsupported || !pod->refusal)
         return -ENOMEM;

@@ -63,8 +63,11 @@ void core_answer(const struct core *core, const char *pod_uid, struct answer *re
 /* Does the ordinary pod fit on the node beside what is held for gangs? Unknown names: true. */
 bool core_node_fits(const struct core *core, const char *pod_uid, const char *node, size_t len);
 
-/* Is the pod a member of a gang (so: never evict it, never let it preempt by itself)? */
-bool core_is_member(const struct core *core, const char *pod_uid);
+/*
+ * Is the pod known to be in no gang? Only then may kube-scheduler preempt for it, or evict it for others.
+ * A pod that was not seen yet may be in one: kube-scheduler's own watch can be ahead of ours.
+ */
+bool core_is_ordinary(const struct core *core, const char *pod_uid);
 
 /* ---- what people ask ---------------------------------------------------------------------- */
 

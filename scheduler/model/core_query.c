@@ -56,11 +56,11 @@ bool core_node_fits(const struct core *core, const char *pod_uid, const char *no
     return true;
 }
 
-bool core_is_member(const struct core *core, const char *pod_uid)
+bool core_is_ordinary(const struct core *core, const char *pod_uid)
 {
     const struct pod *pod = cluster_pod(&core->cluster, pod_uid);
 
-    return pod && pod->gang;
+    return core->active && pod && !pod->gang;
 }
 
 _Static_assert(sizeof((struct core_counts){0}.by_state) / sizeof(size_t) == GANG_STATES,

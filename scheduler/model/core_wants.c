@@ -34,6 +34,11 @@ static bool read_level(struct core *core, struct gang *gang, const char *what, c
     return false;
 }
 
+static bool is_group(const struct gang *gang)
+{
+    return gang->kind == GANG_GROUP_NATIVE || gang->kind == GANG_GROUP_SIGS;
+}
+
 const struct obj_group *core__group_of(const struct core *core, const struct gang *gang)
 {
     struct obj_group probe = {.kind = gang->kind == GANG_GROUP_NATIVE ? GROUP_NATIVE : GROUP_SIGS,
@@ -41,7 +46,7 @@ const struct obj_group *core__group_of(const struct core *core, const struct gan
                               .name = gang->name};
     char key[KEY_TEXT];
 
-    if (gang->kind != GANG_GROUP_NATIVE && gang->kind != GANG_GROUP_SIGS)
+    if (!is_group(gang))
         return NULL;
     core__group_key(&probe, key, sizeof(key));
     return hashmap_get(&core->groups, key);
@@ -57,19 +62,15 @@ const struct obj_job *core__job_of(const struct core *core, const struct obj_pod
     return hashmap_get(&core->jobs, key);
 }
 
-/* How many members must start together; 0 and a reason when nothing says so. */
-static uint32_t wanted_min(struct core *core, struct gang *gang, const struct obj_pod *pod)
+/* How many members must start together; 0 when nothing says so. */
+static uint32_t wanted_min(struct core *core, const struct gang *gang, const struct obj_pod *pod)
 {
     const struct obj_group *group = core__group_of(core, gang);
     const struct obj_job *job = core__job_of(core, pod);
 
-    if (gang->kind == GANG_GROUP_NATIVE || gang->kind == GANG_GROUP_SIGS) {
-        if (!group)
-            core__set_reason(core, gang, REASON_GROUP_MISSING,
-                             "the pods name PodGroup %s, which does not exist", gang->name);
-        /* A native group without a gang policy does not ask to start together. */
+    /* A native group without a gang policy does not ask to start together. */
+    if (is_group(gang))
         return group ? (group->min > 0 ? (uint32_t)group->min : 1) : 0;
-    }
     if (pod->wish.size > 0)
         return (uint32_t)pod->wish.size;
     if (job && job->parallelism > 0) {
@@ -79,10 +80,21 @@ static uint32_t wanted_min(struct core *core, struct gang *gang, const struct ob
             n = job->completions;
         return n > 0 ? (uint32_t)n : 1;
     }
-    core__set_reason(core, gang, REASON_SIZE_UNKNOWN,
-                     "nothing says how many pods belong to the gang: set annotation "
-                     "lockstep.dev/gang-size on its pods");
     return 0;
+}
+
+static bool has_min(struct core *core, struct gang *gang)
+{
+    if (gang->min > 0)
+        return true;
+    if (is_group(gang))
+        core__set_reason(core, gang, REASON_GROUP_MISSING,
+                         "the pods name PodGroup %s, which does not exist", gang->name);
+    else
+        core__set_reason(core, gang, REASON_SIZE_UNKNOWN,
+                         "nothing says how many pods belong to the gang: set annotation "
+                         "lockstep.dev/gang-size on its pods");
+    return false;
 }
 
 static bool set_role(struct gang *gang, const char *role)
@@ -133,7 +145,9 @@ bool core__wants(struct core *core, struct gang *gang)
     gang->owned = pod->owner.kind != OWNER_NONE || group;
     if (!gang->created_s || pod->created_s < gang->created_s)
         gang->created_s = pod->created_s;
-    if (gang->min == 0 || !set_role(gang, pod->wish.role) || !supported(core, gang, pod, group))
+    /* What is not supported first: its group may be of a kind that is never read. */
+    if (!set_role(gang, pod->wish.role) || !supported(core, gang, pod, group) ||
+        !has_min(core, gang))
         return false;
     job = core__job_of(core, pod); /* what the Job says where its pods say nothing */
     required = pod->wish.required[0]    ? pod->wish.required

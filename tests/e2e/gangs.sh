@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Gangs on 64 fake nodes (8 racks in 2 blocks) through a real control plane.
 source tests/e2e/lib.sh
-up e2e --nodes 64 --racks 8 --feature-gates GenericWorkload=true
+GROUPS_API=$(pod_group_api)
+up e2e --nodes 64 --racks 8 ${GROUPS_API:+--feature-gates GenericWorkload=true}
 
 # Free nodes per rack: 8 8 4 3 | 8 8 5 3. Filling one block first (it has 24) needs 5 racks.
 fewest_racks() {
@@ -172,7 +173,7 @@ claim_bound() { [ "$(k get pvc data -o jsonpath='{.status.phase}')" = Bound ]; }
 native_group() {
     clean
     k apply -f - >/dev/null <<YAML || fail "the API server refuses the PodGroup"
-apiVersion: scheduling.k8s.io/v1beta1
+apiVersion: scheduling.k8s.io/$GROUPS_API
 kind: PodGroup
 metadata: {name: native}
 spec: {schedulingPolicy: {gang: {minCount: 4}}}
@@ -190,6 +191,25 @@ YAML
 native_bound() { k get pods -l lockstep.dev/test=native -o json | jq '[.items[] | select(.spec.nodeName != null)] | length'; }
 native_has() { [ "$(native_bound)" = "$1" ]; }
 is_kind() { [ "$(k get gp "$1" -o jsonpath='{.spec.gang.kind}')" = "$2" ]; }
+
+# Kubernetes 1.35 alone: a pod names a Workload, which lockstep does not read.
+workload_of_1_35() {
+    clean
+    k apply -f - >/dev/null <<YAML || fail "the API server refuses the Workload"
+apiVersion: scheduling.k8s.io/v1alpha1
+kind: Workload
+metadata: {name: work}
+spec: {podGroups: [{name: workers, policy: {gang: {minCount: 2}}}]}
+YAML
+    local i
+    for i in 0 1; do
+        member work-$i "" 0 8 '.spec.workloadRef = {name: "work", podGroup: "workers"}'
+    done
+    within 10 "the reason" says_unsupported work
+    [ -z "$(k get pods -o jsonpath='{.items[*].spec.nodeName}')" ] || fail "a pod of it started alone"
+    echo "$(reason work)"
+}
+says_unsupported() { [ "$(k get gp "$1" -o jsonpath='{.status.reason.code}')" = Unsupported ]; }
 
 foreign_group() {
     clean
@@ -238,5 +258,12 @@ check h_starts_though_never_asked_on_a_full_cluster full_cluster_never_asked
 check i_replans_when_a_planned_node_is_tainted tainted_while_planned
 check i_replans_when_a_volume_forbids_the_node refused_in_tree
 check k_forbidden_rights_are_not_held forbidden_rights
-check l_native_pod_group native_group
+case $GROUPS_API in
+'') skip l_native_pod_group "Kubernetes $K8S has no PodGroup" ;;
+v1alpha1)
+    skip l_native_pod_group "Kubernetes $K8S has no PodGroup of its own, only a Workload"
+    check l_workload_of_1_35_is_named_as_unsupported workload_of_1_35
+    ;;
+*) check l_native_pod_group native_group ;;
+esac
 check l_foreign_pod_group foreign_group

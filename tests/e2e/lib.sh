@@ -38,6 +38,8 @@ check() {
     fi
 }
 
+skip() { echo "skip $1: $2"; }
+
 fail() {
     echo "$*"
     exit 1

@@ -12,7 +12,7 @@ rm -f "$reports".*
 scripts=$(grep -l '^source tests/e2e/lib.sh' tests/e2e/*.sh)
 if [ -n "$scripts" ] && [ -x build/asan/bin/lockstep-extender ]; then
     build_preset release
-    need_binaries
+    need_binaries --no-kubelet
     export LOCKSTEP_EXTENDER=$PWD/build/asan/bin/lockstep-extender
     export ASAN_OPTIONS=$ASAN_OPTIONS:log_path=$reports UBSAN_OPTIONS=$UBSAN_OPTIONS:log_path=$reports
     # shellcheck disable=SC2086 - paths of this tree, without blanks

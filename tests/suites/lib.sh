@@ -26,11 +26,11 @@ build_preset() {
     exit 1
 }
 
-# need_binaries: the real control plane of deploy/local, built from Go modules once (minutes); where that
+# need_binaries [--no-kubelet]: the real control plane of deploy/local, built from Go modules once (minutes); where that
 # fails, so does the suite.
 need_binaries() {
     progress "control plane binaries"
-    bash deploy/local/build.sh >&2 && return
+    bash deploy/local/build.sh "$@" >&2 && return
     echo "not ok binaries: deploy/local/build.sh failed"
     exit 1
 }

@@ -348,6 +348,19 @@ static void members_that_ask_for_something_else_get_a_new_plan(void **state)
     assert_string_not_equal(planned(world, "new"), planned(world, "newer"));
 }
 
+/* Nothing that we read says that it exists: that it is not supported is what its user can act on. */
+static void a_group_of_a_kind_that_is_never_read_is_not_supported(void **state)
+{
+    struct world *world = *state;
+    struct obj_pod *pod = make_pod("p", 8, "", 0);
+
+    set_text(&pod->group_native, "w");
+    set_text(&pod->unsupported, "spec.workloadRef");
+    put_pod(world, pod);
+    assert_int_equal(the_gang(world, "w")->reason.code, REASON_UNSUPPORTED);
+    assert_string_equal(the_gang(world, "w")->reason.text, "not supported yet: spec.workloadRef");
+}
+
 static void a_replacement_during_binding_needs_room_of_its_own(void **state)
 {
     struct world *world = *state;
@@ -471,6 +484,7 @@ int main(void)
         CASE(a_place_lost_while_binding_without_room_is_told_at_once),
         CASE(a_job_that_was_deleted_does_not_break_its_gang),
         CASE(an_unknown_level_is_named),
+        CASE(a_group_of_a_kind_that_is_never_read_is_not_supported),
         CASE(nothing_is_planned_before_the_caches_are_complete),
     };
 

@@ -84,6 +84,7 @@ static void on_trouble(void *context, const char *what)
 }
 
 static const struct http_route routes[] = {{"GET", "/pods", fake_api},
+                                           {"GET", "/old/pods", fake_api},
                                            {"PATCH", "/apis/lockstep.dev/v1alpha1/namespaces/ns/"
                                                      "gangplacements/g/status", fake_api},
                                            {"POST", "/apis/lockstep.dev/v1alpha1/namespaces/ns/"
@@ -199,6 +200,66 @@ static void a_new_term_lists_once_more(void **state)
     kube_watch_free(watch);
 }
 
+/* ---- versions ------------------------------------------------------------------------------------------ */
+
+static const char *const versions[] = {"/pods", "/old/pods", NULL};
+
+static void expect_with_versions(const struct fake_answer *answers, size_t n, const char *expected,
+                                 const char *path)
+{
+    struct fixture fixture;
+    struct kube_watch_handler handler = {&fixture, on_upsert, on_gone, on_synced, on_trouble};
+    struct kube_watch *watch;
+
+    start(&fixture, answers, n);
+    assert_int_equal(kube_watch_start_any(fixture.client, versions, "", 1, &handler, &watch), 0);
+    expect_seen(&fixture, expected);
+    finish(&fixture); /* its thread has ended */
+    if (path)
+        assert_string_equal(kube_watch_path(watch), path);
+    else
+        assert_null(kube_watch_path(watch));
+    kube_watch_free(watch);
+}
+
+static void an_older_version_is_used_where_the_newest_is_not_served(void **state)
+{
+    static const struct fake_answer answers[] = {
+        {404, "{}"},
+        {200, "{\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[" ITEM("a", "1") "]}"},
+        {200, NULL},
+    };
+
+    (void)state;
+    expect_with_versions(answers, 3, "+a synced ", "/old/pods");
+}
+
+/* The API server is upgraded: the old version answers 404 from now on, the new one has the same objects. */
+static void a_version_that_is_no_longer_served_is_followed_by_another(void **state)
+{
+    static const struct fake_answer answers[] = {
+        {404, "{}"},
+        {200, "{\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[" ITEM("a", "1") "," ITEM(
+                  "b", "2") "]}"},
+        {404, "{}"}, /* the watch */
+        {404, "{}"}, /* the list of the old version */
+        {200, "{\"metadata\":{\"resourceVersion\":\"20\"},\"items\":[" ITEM("a", "1") "," ITEM(
+                  "c", "15") "]}"},
+        {200, NULL},
+    };
+
+    (void)state;
+    expect_with_versions(answers, 6, "+a +b synced trouble +c -b ", "/pods");
+}
+
+static void a_kind_none_of_whose_versions_is_served_is_an_empty_list(void **state)
+{
+    static const struct fake_answer answers[] = {{404, "{}"}, {404, "{}"}, {500, "asked too often"}};
+
+    (void)state;
+    expect_with_versions(answers, 3, "synced ", NULL);
+}
+
 /* ---- writes -------------------------------------------------------------------------------------------- */
 
 static void on_done(void *context, enum write_result result, const char *message)
@@ -273,6 +334,9 @@ int main(void)
         cmocka_unit_test(keeps_up_through_pages_errors_and_forgotten_versions),
         cmocka_unit_test(a_kind_that_is_not_served_is_an_empty_list),
         cmocka_unit_test(a_new_term_lists_once_more),
+        cmocka_unit_test(an_older_version_is_used_where_the_newest_is_not_served),
+        cmocka_unit_test(a_version_that_is_no_longer_served_is_followed_by_another),
+        cmocka_unit_test(a_kind_none_of_whose_versions_is_served_is_an_empty_list),
         cmocka_unit_test(a_placement_is_created_when_its_status_has_none),
         cmocka_unit_test(a_binding_is_sent_once_more_after_429_and_says_what_was_answered),
         cmocka_unit_test(answers_are_classified),

@@ -462,6 +462,34 @@ static void both_pod_groups_are_read(void **state)
     json_decref(sigs);
 }
 
+/* Kubernetes 1.35 alone has it: a pod that names one is in a gang, of which it says that it is not supported. */
+static void a_workload_of_1_35_is_never_overlooked(void **state)
+{
+    static const struct {
+        const char *labels, *group, *unsupported;
+    } cases[] = {
+        {"", "w", "spec.workloadRef, the Workload of Kubernetes 1.35 (label lockstep.dev/gang works there)"},
+        {"'lockstep.dev/gang':'g'", "", ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct obj_pod *pod = NULL;
+        char text[512];
+        json_t *object;
+
+        snprintf(text, sizeof(text), "{'metadata':{'name':'p','uid':'u','labels':{%s}},'spec':{"
+                                     "'workloadRef':{'name':'w','podGroup':'workers'},"
+                                     "'containers':[{}]}}", cases[i].labels);
+        object = parse_quoted(text);
+        assert_int_equal(read_pod(object, &pod, NULL), 0);
+        assert_string_equal(pod->group_native, cases[i].group);
+        assert_string_equal(pod->unsupported, cases[i].unsupported);
+        obj_pod_free(pod);
+        json_decref(object);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +502,7 @@ int main(void)
         cmocka_unit_test(a_jobs_own_wish_stands_in_where_its_template_is_silent),
         cmocka_unit_test(nodes_namespaces_and_placements_are_read),
         cmocka_unit_test(both_pod_groups_are_read),
+        cmocka_unit_test(a_workload_of_1_35_is_never_overlooked),
         cmocka_unit_test(what_a_pod_group_asks_beyond_is_kept_in_words),
     };
 

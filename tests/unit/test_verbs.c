@@ -150,13 +150,27 @@ static void no_victim_comes_out_of_a_gang(void **state)
 
     put_pod(&fixture->world, make_pod("g-0", 8, "g", 1));
     put_pod(&fixture->world, make_pod("plain", 1, "", 0));
+    put_pod(&fixture->world, make_pod("x", 1, "", 0));
     expect(fixture, verb_preempt,
            "{\"Pod\":{\"metadata\":{\"uid\":\"plain\"}},\"NodeNameToMetaVictims\":{"
-           "\"n0\":{\"Pods\":[{\"UID\":\"g-0\"}]},\"n1\":{\"Pods\":[{\"UID\":\"x\"}]}}}",
+           "\"n0\":{\"Pods\":[{\"UID\":\"g-0\"}]},\"n1\":{\"Pods\":[{\"UID\":\"x\"}]},"
+           "\"n2\":{\"Pods\":[{\"UID\":\"unseen\"}]}}}",
            200,
            "{\"NodeNameToMetaVictims\":{\"n1\":{\"NumPDBViolations\":0,\"Pods\":[{\"UID\":\"x\"}]}}}");
     expect(fixture, verb_preempt,
            "{\"Pod\":{\"metadata\":{\"uid\":\"g-0\"}},\"NodeNameToMetaVictims\":{"
+           "\"n1\":{\"Pods\":[{\"UID\":\"x\"}]}}}",
+           200, "{\"NodeNameToMetaVictims\":{}}");
+}
+
+/* Under load kube-scheduler may ask before our watch has brought the pod: it may be a gang's. */
+static void nobody_is_evicted_for_an_unseen_pod(void **state)
+{
+    struct fixture *fixture = *state;
+
+    put_pod(&fixture->world, make_pod("x", 1, "", 0));
+    expect(fixture, verb_preempt,
+           "{\"Pod\":{\"metadata\":{\"uid\":\"unseen\"}},\"NodeNameToMetaVictims\":{"
            "\"n1\":{\"Pods\":[{\"UID\":\"x\"}]}}}",
            200, "{\"NodeNameToMetaVictims\":{}}");
 }
@@ -173,6 +187,7 @@ int main(void)
         CASE(bad_bodies_name_the_field),
         CASE(bind_is_a_vote_that_is_held),
         CASE(no_victim_comes_out_of_a_gang),
+        CASE(nobody_is_evicted_for_an_unseen_pod),
     };
 
     return cmocka_run_group_tests_name("verbs", tests, NULL, NULL);
