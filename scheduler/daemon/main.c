@@ -210,6 +210,7 @@ static void set_host(struct daemon *daemon)
 
     if (gethostname(host, sizeof(host) - 1) == 0)
         core_set_host(daemon->core, host);
+    core_set_predecessor(daemon->core, clock_boot_ns());
     if (daemon->config.lease[0])
         log_line(LOG_INFO, "lead", "following Lease %s as host %s", daemon->config.lease, host);
 }

@@ -37,23 +37,45 @@ static int slots_from(struct core *core, struct gang *gang, const struct obj_pla
     return 0;
 }
 
-/* A bound member sits where it is bound: at its index if that slot has its node, else anywhere there. */
-static void seat_bound(struct core *core, struct gang *gang, struct pod *pod)
+enum seat { SEAT_AS_STORED, SEAT_ON_ITS_NODE, SEAT_AT_ITS_INDEX };
+
+static bool suits(const struct gang *gang, uint32_t rank, const struct pod *pod,
+                  const struct node *node, enum seat seat)
+{
+    bool own = pod->object->index < 0 || (uint32_t)pod->object->index == rank;
+
+    if (gang->slots[rank].pod)
+        return false;
+    if (seat == SEAT_AT_ITS_INDEX)
+        return pod->object->index >= 0 && own;
+    return gang->slots[rank].node == node && (own || seat == SEAT_ON_ITS_NODE);
+}
+
+/*
+ * A bound member sits where the plan has it: at its index if that rank is on its node, else at another
+ * rank there. One that the plan has not on its node was bound by somebody else: its index decides.
+ */
+static void seat_bound(struct core *core, struct gang *gang, struct pod *pod, enum seat seat)
 {
     struct node *node = cluster_node(&core->cluster, pod->object->node);
     int32_t index = pod->object->index;
+    bool at_index = index >= 0 && seat != SEAT_ON_ITS_NODE;
 
-    if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod) {
-        slot_set_node(&core->cluster, &gang->slots[index], node);
-        core__slot_take(core, gang, (uint32_t)index, pod);
-        return;
-    }
-    for (uint32_t i = 0; i < gang->nslots; i++) {
-        if (gang->slots[i].pod || gang->slots[i].node != node)
+    for (uint32_t rank = at_index ? (uint32_t)index : 0; rank < gang->nslots; rank++) {
+        if (!suits(gang, rank, pod, node, seat))
             continue;
-        core__slot_take(core, gang, i, pod);
+        slot_set_node(&core->cluster, &gang->slots[rank], node);
+        core__slot_take(core, gang, rank, pod);
         return;
     }
+}
+
+static void seat_all_bound(struct core *core, struct gang *gang)
+{
+    for (enum seat seat = SEAT_AS_STORED; seat <= SEAT_AT_ITS_INDEX; seat++)
+        for (size_t i = 0; i < gang->nmembers; i++)
+            if (gang->members[i]->object->node[0] && gang->members[i]->slot < 0)
+                seat_bound(core, gang, gang->members[i], seat);
 }
 
 static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod)
@@ -97,13 +119,11 @@ static void adopt_gang(struct core *core, struct gang *gang)
     }
     if (placement)
         gang->generation = placement->generation;
-    if (!placement || (!binding && bound == 0) || !core__wants(core, gang) ||
-        slots_from(core, gang, placement) < 0)
+    core__wants(core, gang); /* its PodGroup may be gone: what is stored is finished all the same */
+    if (!placement || (!binding && bound == 0) || slots_from(core, gang, placement) < 0)
         return; /* Forming; bound members are taken over there */
     gang_sort_members(gang);
-    for (size_t i = 0; i < gang->nmembers; i++)
-        if (gang->members[i]->object->node[0])
-            seat_bound(core, gang, gang->members[i]);
+    seat_all_bound(core, gang);
     gang->adopted = true;
     gang_count_use(&core->cluster, gang);
     gang->torn = strcmp(placement->reason_code, reason_code_name(REASON_PARTLY_BOUND)) == 0;
