@@ -78,7 +78,8 @@ static void seat_all_bound(struct core *core, struct gang *gang)
                 seat_bound(core, gang, gang->members[i], seat);
 }
 
-static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod)
+/* Younger ones come to their bind call first: they have not voted. */
+static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod, int64_t since_s)
 {
     int32_t index = pod->object->index;
 
@@ -91,16 +92,26 @@ static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod)
             continue; /* where it cannot be any more the gang looks for another place */
         slot_hold(slot, &pod->requests);
         core__slot_take(core, gang, i, pod);
+        slot->needs_vote = pod->object->created_s > since_s;
         return;
     }
 }
 
-static void finish_binding(struct core *core, struct gang *gang)
+/* A plan that is being bound is finished for whom it was made: pods that are older than that state. */
+static bool has_older_member(const struct gang *gang, int64_t since_s)
+{
+    for (size_t i = 0; i < gang->nmembers; i++)
+        if (gang->members[i]->object->created_s <= since_s)
+            return true;
+    return false;
+}
+
+static void finish_binding(struct core *core, struct gang *gang, int64_t since_s)
 {
     gang->requests = gang->members[0]->requests;
     for (size_t i = 0; i < gang->nmembers; i++)
         if (!gang->members[i]->object->node[0])
-            seat_unbound(core, gang, gang->members[i]);
+            seat_unbound(core, gang, gang->members[i], since_s);
     gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
     core__set_state(core, gang, GANG_BINDING);
     gang->persisted = true; /* that is where it was read */
@@ -109,7 +120,8 @@ static void finish_binding(struct core *core, struct gang *gang)
 static void adopt_gang(struct core *core, struct gang *gang)
 {
     const struct obj_placement *placement = placement_of(core, gang);
-    bool binding = placement && strcmp(placement->state, "Binding") == 0;
+    bool binding = placement && strcmp(placement->state, "Binding") == 0 &&
+                   has_older_member(gang, placement->since_s);
     bool replacing = placement && strcmp(placement->state, "Replacing") == 0;
     uint32_t bound = 0;
 
@@ -128,7 +140,7 @@ static void adopt_gang(struct core *core, struct gang *gang)
     gang_count_use(&core->cluster, gang);
     gang->torn = strcmp(placement->reason_code, reason_code_name(REASON_PARTLY_BOUND)) == 0;
     if (binding)
-        finish_binding(core, gang);
+        finish_binding(core, gang, placement->since_s);
     else if (replacing && core__may_evict(core, gang->ns))
         core__replace(core, gang);
     else

@@ -94,6 +94,7 @@ struct sim_record { /* a GangPlacement */
     struct sim_seen seen;
     char ns[8], name[16];
     char *body;
+    bool stale; /* what it says was sent by a process that had ended, and its successor had begun */
     uint64_t acknowledged_by; /* the process whose write of `body` was acknowledged, 0: none */
 };
 

@@ -238,6 +238,7 @@ static enum write_result apply_record(struct sim *sim, struct sim_write *write)
     free(record->body);
     record->used = true;
     record->acknowledged_by = 0;
+    record->stale = write->process != sim->replicas[write->replica].process;
     snprintf(record->ns, sizeof(record->ns), "%.7s", write->outcome.ns_name);
     snprintf(record->name, sizeof(record->name), "%.15s", write->name);
     record->body = strdup(write->body);
