@@ -109,6 +109,7 @@ void core__rejected(struct core *core, const char *node); /* a pod, by its kubel
 void core__end_rejections(struct core *core);
 void core__exclude(struct core *core, struct gang *gang, struct node *node);
 bool core__refill(struct core *core, struct gang *gang, struct pod *pod); /* one slot for a late member */
+void core__plan_changed(struct gang *gang); /* it is written again before it is acted on */
 void core__nominate(struct core *core, struct gang *gang, uint32_t slot);
 
 /* ---- states (core_states.c), votes and bindings (core_bind.c) ---------------------------------- */
