@@ -155,6 +155,7 @@ bool core__in_doubt(struct core *core); /* may bindings that nobody knows of sti
 char *core__record_name(const struct core *core, const struct gang *gang); /* caller frees; NULL */
 void core__name_records(struct core *core); /* all anew, when the caches are complete */
 void core__delete_orphans(struct core *core);
+void core__delete_orphan(struct core *core, const struct obj_placement *placement); /* if it is one */
 
 /* ---- GangPlacement and Events (core_record.c), taking over (core_adopt.c) ---------------------- */
 void core__write_record(struct core *core, struct gang *gang);
