@@ -153,7 +153,8 @@ static bool check_nodes(struct core *core, struct gang *gang)
             core__release_plan(core, gang, "the planned node refused the pod");
             return false;
         }
-        if (core__place_lost(core, slot)) {
+        /* Without a hold: a stranger bound its pod elsewhere, and that pod is gone. */
+        if (core__place_lost(core, slot) || (slot->state == SLOT_EMPTY && !slot->held)) {
             core__release_plan(core, gang, "the planned node changed");
             return false;
         }
