@@ -80,6 +80,7 @@ void core__rejected(struct core *core, const char *name)
 
     if (!node || MUTANT(REJECTION_FORGOTTEN))
         return;
+    core->nodes_changed = true; /* whoever has a plan there looks at it */
     again = node->rejected_for_ns > 0 &&
             core->now_ns < node->rejected_until_ns + node->rejected_for_ns;
     if (again && node->rejected_until_ns > core->now_ns) { /* others, of the same moment or late */

@@ -1,0 +1,273 @@
+/* What the simulator found in the core, one test a fault, from the shortest history that shows it. */
+#include "scheduler/model/lease.h"
+#include "tests/unit/world.h"
+
+static int open_world(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    world_open(world);
+    for (int i = 0; i < 6; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "n%d", i);
+        add_node(world, name, i < 3 ? "b0" : "b1", "r");
+    }
+    *state = world;
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    world_close(*state);
+    free(*state);
+    return 0;
+}
+
+static struct obj_pod *member(const char *gang, int index, int size, const char *node)
+{
+    char name[32];
+    struct obj_pod *pod;
+
+    snprintf(name, sizeof(name), "%s-%d", gang, index);
+    pod = make_pod(name, 8, gang, size);
+    pod->index = index;
+    set_text(&pod->node, node);
+    pod->phase = node[0] ? POD_RUNNING : POD_PENDING;
+    return pod;
+}
+
+/* A GangPlacement of gang g with two ranks, on n1 and n2. */
+static struct obj_placement *stored(const char *state)
+{
+    struct obj_placement *placement = calloc(1, sizeof(*placement));
+
+    *placement = (struct obj_placement){.ns = strdup("ns"), .name = strdup("g"), .uid = strdup("u"),
+                                        .gang_kind = strdup("Gang"), .gang_name = strdup("g"),
+                                        .state = strdup(state), .reason_code = strdup(""),
+                                        .generation = 1, .pods = 2, .nshares = 2, .since_s = 100};
+    placement->shares = calloc(2, sizeof(struct placement_share));
+    placement->shares[0] = (struct placement_share){strdup("n1"), 0, 1};
+    placement->shares[1] = (struct placement_share){strdup("n2"), 1, 1};
+    return placement;
+}
+
+static void put_placement(struct world *world, struct obj_placement *placement)
+{
+    world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = placement});
+}
+
+/* Both members have voted and their bindings are out. */
+static void bind_two(struct world *world)
+{
+    put_pod(world, member("g", 0, 2, ""));
+    put_pod(world, member("g", 1, 2, ""));
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    vote(world, "g-0", planned(world, "g-0"));
+    vote(world, "g-1", planned(world, "g-1"));
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    assert_int_equal(count_actions(world, ACT_BIND), 2);
+}
+
+/* Below its min a gang gets places for all who are missing or for none: then nobody is woken for one. */
+static void a_gang_without_room_for_all_its_missing_members_writes_nothing(void **state)
+{
+    struct world *world = *state;
+
+    sync_world(world);
+    put_pod(world, member("g", 0, 3, "n0"));
+    use_node(world, "n1", "a", 8);
+    use_node(world, "n2", "b", 8);
+    use_node(world, "n3", "c", 8);
+    use_node(world, "n4", "d", 8); /* one node is free, two are missing */
+    put_pod(world, member("g", 1, 3, ""));
+    put_pod(world, member("g", 2, 3, ""));
+    assert_int_equal(the_gang(world, "g")->state, GANG_BROKEN);
+    for (int i = 0; i < 5; i++)
+        pass_time(world, 3 * SECOND);
+    assert_int_equal(count_actions(world, ACT_NOMINATE), 0);
+    drop_pod(world, "a");
+    pass_time(world, 3 * SECOND);
+    assert_string_not_equal(planned(world, "g-1"), "");
+    assert_string_not_equal(planned(world, "g-2"), "");
+}
+
+/* Its pods went while nobody led, and others came under the same name: the plan is not theirs. */
+static void a_stored_binding_is_not_finished_for_younger_pods(void **state)
+{
+    struct world *world = *state;
+    struct obj_pod *pod = member("g", 0, 2, "");
+
+    pod->created_s = 101;
+    put_pod(world, pod);
+    put_placement(world, stored("Binding"));
+    sync_world(world);
+    assert_int_equal(count_actions(world, ACT_BIND), 0);
+    assert_int_not_equal(the_gang(world, "g")->state, GANG_BINDING);
+}
+
+/* One of the old ones is left: it is finished, and its new mate comes to bind first. */
+static void a_younger_member_of_a_stored_binding_votes(void **state)
+{
+    struct world *world = *state;
+    struct obj_pod *pod = member("g", 1, 2, "");
+
+    pod->created_s = 101;
+    put_pod(world, member("g", 0, 2, ""));
+    put_pod(world, pod);
+    put_placement(world, stored("Binding"));
+    sync_world(world);
+    assert_non_null(find_action(world, ACT_BIND, "g-0"));
+    assert_null(find_action(world, ACT_BIND, "g-1"));
+    vote(world, "g-1", "n2");
+    assert_non_null(find_action(world, ACT_BIND, "g-1"));
+}
+
+static void a_placement_of_no_gang_is_deleted_unless_an_owner_takes_it_along(void **state)
+{
+    struct world *world = *state;
+    struct obj_placement *owned = stored("Waiting");
+
+    owned->owned = true;
+    put_placement(world, owned);
+    sync_world(world);
+    assert_int_equal(count_actions(world, ACT_PLACEMENT_DELETE), 0);
+    put_placement(world, stored("Waiting"));
+    assert_int_equal(count_actions(world, ACT_PLACEMENT_DELETE), 1);
+}
+
+static void a_gang_that_comes_again_keeps_the_name_of_its_placement(void **state)
+{
+    struct world *world = *state;
+    struct obj_placement *placement = stored("Waiting");
+
+    set_text(&placement->name, "g.gang");
+    placement->owned = true;
+    put_placement(world, placement);
+    sync_world(world);
+    put_pod(world, member("g", 0, 2, ""));
+    assert_non_null(core_gang(world->core, "ns", "g.gang"));
+}
+
+static void a_stranger_amid_the_bindings_changes_the_stored_plan(void **state)
+{
+    struct world *world = *state;
+
+    sync_world(world);
+    bind_two(world);
+    put_pod(world, member("g", 0, 2, "n5"));
+    assert_true(the_gang(world, "g")->drifted);
+    assert_non_null(find_action(world, ACT_PLACEMENT, NULL));
+    assert_non_null(strstr(find_action(world, ACT_PLACEMENT, NULL)->body, "\"name\":\"n5\""));
+}
+
+/* Its hold was on the planned node, and is given back there. */
+static void a_member_that_comes_back_bound_elsewhere_gives_back_the_planned_place(void **state)
+{
+    struct world *world = *state;
+    struct obj_pod *pod = member("g", 1, 2, "n5");
+    struct core_counts counts;
+
+    sync_world(world);
+    bind_two(world);
+    drop_pod(world, "g-1");
+    set_text(&pod->uid, "g-1-again");
+    put_pod(world, pod); /* core_check: no node counts less than nothing */
+    core_counts(world->core, &counts);
+    assert_int_equal(counts.holds, 1);
+}
+
+static void every_index_has_its_own_rank_though_members_are_bound_by_others(void **state)
+{
+    struct world *world = *state;
+
+    sync_world(world);
+    put_pod(world, member("g", 1, 2, "n4"));
+    put_pod(world, member("g", 0, 2, "n3"));
+    assert_string_equal(the_gang(world, "g")->slots[0].pod->object->name, "g-0");
+    assert_string_equal(the_gang(world, "g")->slots[1].pod->object->name, "g-1");
+}
+
+/* The order in which pods were read decides nothing. */
+static void the_first_by_index_speaks_for_the_gang(void **state)
+{
+    struct world *world = *state;
+
+    sync_world(world);
+    put_pod(world, member("g", 1, 3, "n1"));
+    put_pod(world, member("g", 0, 2, "n0"));
+    assert_int_equal(the_gang(world, "g")->min, 2);
+    drop_pod(world, "g-0");
+    assert_int_equal(the_gang(world, "g")->min, 3);
+}
+
+static void a_kubelet_that_refuses_ends_the_plan_on_its_node(void **state)
+{
+    struct world *world = *state;
+    struct obj_pod *refused = make_pod("x", 1, "", 0);
+    char before[16];
+
+    sync_world(world);
+    put_pod(world, member("g", 0, 2, ""));
+    put_pod(world, member("g", 1, 2, ""));
+    snprintf(before, sizeof(before), "%s", planned(world, "g-0"));
+    set_text(&refused->node, before);
+    refused->phase = POD_FAILED;
+    refused->rejected = true;
+    put_pod(world, refused);
+    assert_string_not_equal(planned(world, "g-0"), before);
+    assert_string_not_equal(planned(world, "g-1"), before);
+}
+
+/* The binding that a former process sent for it may still arrive, anywhere. */
+static void room_is_given_away_only_when_a_former_process_is_past(void **state)
+{
+    struct world *world = *state;
+    uint64_t early, late;
+
+    core_set_predecessor(world->core, world->now_ns);
+    put_pod(world, make_pod("plain", 8, "", 0));
+    sync_world(world);
+    early = vote(world, "plain", "n0");
+    assert_string_not_equal(reply_to(world, early), "");
+    put_pod(world, member("g", 0, 1, ""));
+    assert_string_equal(planned(world, "g-0"), "");
+    assert_true(core_deadline(world->core) <= world->now_ns + LEASE_WRITE_NS);
+    pass_time(world, LEASE_WRITE_NS);
+    assert_string_not_equal(planned(world, "g-0"), "");
+    late = vote(world, "plain", "n5");
+    assert_null(reply_to(world, late));
+    assert_non_null(find_action(world, ACT_BIND, "plain"));
+}
+
+/* No ordinary pod waits: what a former process sent for gangs is stored, so nothing is waited for. */
+static void gangs_alone_need_not_wait_for_a_former_process(void **state)
+{
+    struct world *world = *state;
+
+    core_set_predecessor(world->core, world->now_ns);
+    sync_world(world);
+    put_pod(world, member("g", 0, 1, ""));
+    assert_string_not_equal(planned(world, "g-0"), "");
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
+    const struct CMUnitTest tests[] = {
+        CASE(a_gang_without_room_for_all_its_missing_members_writes_nothing),
+        CASE(a_stored_binding_is_not_finished_for_younger_pods),
+        CASE(a_younger_member_of_a_stored_binding_votes),
+        CASE(a_placement_of_no_gang_is_deleted_unless_an_owner_takes_it_along),
+        CASE(a_gang_that_comes_again_keeps_the_name_of_its_placement),
+        CASE(a_stranger_amid_the_bindings_changes_the_stored_plan),
+        CASE(a_member_that_comes_back_bound_elsewhere_gives_back_the_planned_place),
+        CASE(every_index_has_its_own_rank_though_members_are_bound_by_others),
+        CASE(the_first_by_index_speaks_for_the_gang),
+        CASE(a_kubelet_that_refuses_ends_the_plan_on_its_node),
+        CASE(room_is_given_away_only_when_a_former_process_is_past),
+        CASE(gangs_alone_need_not_wait_for_a_former_process),
+    };
+
+    return cmocka_run_group_tests_name("core_faults", tests, NULL, NULL);
+}
