@@ -25,7 +25,7 @@ static void on_write(void *context, enum write_result result, const char *messag
     if (result != WRITE_OK)
         log_line(LOG_WARN, "kube", "write of %s/%s: %s: %s", pending->event.ns_name,
                  pending->event.name, write_result_name(result), message);
-    queue_post(&pending->daemon->queue, &pending->event);
+    queue_post(&pending->daemon->queue, &pending->event, NULL);
     free(pending);
 }
 

@@ -48,7 +48,8 @@ static int read_object(const struct watch_source *source, const json_t *object,
 static void on_upsert(void *context, const json_t *object)
 {
     struct watch_source *source = context;
-    struct event event = {.kind = source->upsert};
+    struct event event = {.kind = source->upsert, .group_kind = source->group_kind};
+    struct daemon *daemon = source->daemon;
     struct err err = ERR_INIT;
 
     if (read_object(source, object, &event, &err) < 0) {
@@ -57,7 +58,8 @@ static void on_upsert(void *context, const json_t *object)
     }
     if (source->upsert == EV_GROUP) /* items of a list carry no apiVersion: the path says it */
         event.object.group->kind = source->group_kind;
-    queue_post(&source->daemon->queue, &event);
+    queue_post(&daemon->queue, &event,
+               daemon->recording ? recording_object(daemon->recording, event.kind, object) : NULL);
 }
 
 static void on_gone(void *context, const char *ns, const char *name, const char *uid)
@@ -68,7 +70,7 @@ static void on_gone(void *context, const char *ns, const char *name, const char 
     snprintf(event.ns_name, sizeof(event.ns_name), "%s", ns);
     snprintf(event.name, sizeof(event.name), "%s", name);
     snprintf(event.uid, sizeof(event.uid), "%s", uid);
-    queue_post(&source->daemon->queue, &event);
+    queue_post(&source->daemon->queue, &event, NULL);
 }
 
 static void on_synced(void *context, uint64_t term)
@@ -90,7 +92,7 @@ static void on_synced(void *context, uint64_t term)
     for (size_t i = 0; i < WATCHES; i++)
         if (daemon->sources[i].synced_term != term + 1)
             return;
-    queue_post(&daemon->queue, &event);
+    queue_post(&daemon->queue, &event, NULL);
 }
 
 static void on_trouble(void *context, const char *what)

@@ -73,7 +73,7 @@ struct event {
         struct obj_placement *placement;
         struct obj_lease *lease;
     } object; /* taken over */
-    enum group_kind group_kind; /* EV_GROUP_GONE */
+    enum group_kind group_kind; /* EV_GROUP_GONE; the object of EV_GROUP has its own */
     char ns_name[NAME_TEXT]; /* *_GONE of namespaced objects */
     char name[NAME_TEXT]; /* *_GONE: the object's name; EV_VOTE, EV_MISSED: the node */
     char uid[NAME_TEXT]; /* of the pod, or of the gone object */
