@@ -371,6 +371,7 @@ int read_placement(const json_t *object, struct obj_placement **ret, struct err 
     if (r == 0)
         r = read__int(&reading, status, "status.pods", 0, 0, OBJ_GANG_PODS_MAX, &pods);
     placement->pods = (int32_t)pods;
+    placement->owned = json_array_size(json_object_get(meta, "ownerReferences")) > 0;
     if (r == 0)
         r = read_shares(&reading, json_object_get(status, "nodes"), placement);
     if (r < 0)

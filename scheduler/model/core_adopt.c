@@ -117,6 +117,8 @@ static void adopt_gang(struct core *core, struct gang *gang)
 
 void core__adopt(struct core *core)
 {
+    core__name_records(core);
+    core__delete_orphans(core);
     for (size_t i = 0; i < core->all.n; i++) {
         adopt_gang(core, core->all.items[i]);
         core__touch(core, core->all.items[i]);

@@ -73,10 +73,19 @@ static uint32_t evict_members(struct core *core, struct gang *gang)
     return left;
 }
 
+/* A member that was bound and left before the watch had brought its binding: its hold ends here. */
+static void give_back_left(struct core *core, struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (gang->slots[i].held && !gang->slots[i].pod)
+            core__vacate(core, &gang->slots[i], "the gang starts over");
+}
+
 void core__settle_replacing(struct core *core, struct gang *gang)
 {
     uint32_t left = evict_members(core, gang);
 
+    give_back_left(core, gang);
     if (left == 0) {
         gang->torn = gang->adopted = false;
         core__release_plan(core, gang, "the gang starts over");

@@ -147,6 +147,11 @@ void core__on_lease_gone(struct core *core);
 void core__check_term(struct core *core); /* begins and ends what the clock begins and ends */
 int64_t core__term_deadline(const struct core *core);
 
+/* ---- names of GangPlacements (core_names.c) ------------------------------------------------------ */
+char *core__record_name(const struct core *core, const struct gang *gang); /* caller frees; NULL */
+void core__name_records(struct core *core); /* all anew, when the caches are complete */
+void core__delete_orphans(struct core *core);
+
 /* ---- GangPlacement and Events (core_record.c), taking over (core_adopt.c) ---------------------- */
 void core__write_record(struct core *core, struct gang *gang);
 void core__record_done(struct core *core, const struct event *event);

@@ -48,21 +48,6 @@ void core__wake_at(struct core *core, struct gang *gang, int64_t when_ns)
         core->next_wake_ns = when_ns;
 }
 
-/* A name that another kind of gang already uses gets the kind behind it. */
-static char *record_name(struct core *core, const struct gang *gang)
-{
-    static const char *const suffix[] = {
-        [GANG_LABEL] = "gang", [GANG_JOB] = "job", [GANG_GROUP_NATIVE] = "podgroup",
-        [GANG_GROUP_SIGS] = "podgroup-x"};
-    char key[KEY_TEXT], name[NAME_TEXT];
-
-    core__key(key, "", gang->ns, gang->name);
-    if (!hashmap_get(&core->records, key))
-        return strdup(gang->name);
-    snprintf(name, sizeof(name), "%.200s.%s", gang->name, suffix[gang->kind]);
-    return strdup(name);
-}
-
 static struct gang *gang_create(struct core *core, const char *key, enum gang_kind kind,
                                 const char *ns, const char *name)
 {
@@ -73,7 +58,7 @@ static struct gang *gang_create(struct core *core, const char *key, enum gang_ki
         return NULL;
     gang->wake_ns = INT64_MAX;
     free(gang->record.name);
-    gang->record.name = record_name(core, gang);
+    gang->record.name = core__record_name(core, gang);
     if (!gang->record.name || gang_list_add(&core->all, gang) < 0)
         goto fail;
     core__key(record, "", ns, gang->record.name);

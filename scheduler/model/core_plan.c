@@ -200,6 +200,8 @@ int core__build_nodes(struct core *core, const struct gang *gang, const struct p
         int64_t total = accelerators(core, &node->total);
 
         memcpy(entry->domain, node->domain, sizeof(entry->domain));
+        for (uint32_t l = 0; MUTANT(UNKNOWN_GUESSED) && l < cluster->nlevels; l++)
+            entry->domain[l] = node->domain[l] == PLAN_UNKNOWN ? 0 : node->domain[l];
         entry->capacity = matches ? room_on(node, &gang->requests, emptied) : 0;
         entry->total_units = clamp_units(total);
         entry->free_units = clamp_units(total - accelerators(core, &node->used) -

@@ -3,11 +3,12 @@
 
 #include "scheduler/model/core_internal.h"
 
+/* Where its members are or are about to be; NULL: nobody is left. */
 static struct node *anchor_of(const struct gang *gang)
 {
     for (uint32_t i = 0; i < gang->nslots; i++)
-        if (gang->slots[i].node &&
-            (gang->slots[i].state == SLOT_BOUND || gang->slots[i].state == SLOT_TAKEN))
+        if (gang->slots[i].node && gang->slots[i].state != SLOT_EMPTY &&
+            gang->slots[i].state != SLOT_DONE)
             return gang->slots[i].node;
     return NULL;
 }
@@ -20,14 +21,26 @@ static bool same_domain(const struct core *core, const struct node *a, const str
     return a->domain[level] == b->domain[level] && a->domain[level] != PLAN_UNKNOWN;
 }
 
-static void keep_to(struct core *core, const struct node *anchor, uint32_t level)
+/* Where nobody is left to be near to, a required domain must at least be known. */
+static bool keeps_required(const struct core *core, const struct gang *gang, const struct node *node,
+                           const struct node *anchor)
 {
-    for (size_t i = 0; i < core->cluster.nnodes; i++)
-        if (!same_domain(core, core->cluster.nodes[i], anchor, level))
-            core->plan_nodes[i].capacity = 0;
+    if (gang->required_level < 0)
+        return true;
+    return same_domain(core, node, anchor ? anchor : node, (uint32_t)gang->required_level);
 }
 
-/* A node for one pod, in the anchor's domain at `level`; NULL: none there. */
+static void keep_to(struct core *core, const struct gang *gang, const struct node *anchor, uint32_t level)
+{
+    for (size_t i = 0; i < core->cluster.nnodes; i++) {
+        const struct node *node = core->cluster.nodes[i];
+
+        if (anchor ? !same_domain(core, node, anchor, level) : !keeps_required(core, gang, node, NULL))
+            core->plan_nodes[i].capacity = 0;
+    }
+}
+
+/* A node for one pod, in the anchor's domain at `level` (NULL: anywhere); NULL: none there. */
 static struct node *node_near(struct core *core, struct gang *gang, const struct pod_shape *shape,
                               const struct node *anchor, uint32_t level)
 {
@@ -39,8 +52,7 @@ static struct node *node_near(struct core *core, struct gang *gang, const struct
 
     if (core__build_nodes(core, gang, shape, false, &count) < 0)
         return NULL;
-    if (anchor)
-        keep_to(core, anchor, level);
+    keep_to(core, gang, anchor, level);
     request = core__request(core, gang, 1);
     request.required_level = request.preferred_level = -1;
     if (plan_gang(&request, core->scratch, &plan, &shortage) == 0 && plan.nshares > 0)
@@ -63,8 +75,7 @@ static struct node *replacement_node(struct core *core, struct gang *gang,
     for (int level = (int)core->cluster.nlevels - 1; near && level >= outermost; level--) {
         struct node *node = node_near(core, gang, shape, near, (uint32_t)level);
 
-        if (node && (gang->required_level < 0 || !anchor ||
-                     same_domain(core, node, anchor, (uint32_t)gang->required_level)))
+        if (node && keeps_required(core, gang, node, anchor))
             return node;
     }
     if (gang->required_level >= 0 && anchor)
@@ -87,6 +98,7 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
     int index = free_slot(gang, pod->object->index);
     struct slot *slot;
     struct node *node;
+    bool may;
 
     if (index < 0 && gang->state == GANG_BINDING)
         return false; /* more than the plan is for: after it is finished */
@@ -103,11 +115,11 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
     }
     gang->requests = pod->requests;
     node = slot->node;
-    if (slot->held && (memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0 ||
-                       !core__may_use(core, gang, node, &pod->object->shape)))
+    may = node && core__may_use(core, gang, node, &pod->object->shape) &&
+          keeps_required(core, gang, node, anchor_of(gang));
+    if (slot->held && (!may || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0))
         slot_unhold(&core->cluster, slot); /* its predecessor asked for something else, or failed there */
-    if (!slot->held && (!node || !core__may_use(core, gang, node, &pod->object->shape) ||
-                        node_room(node, &gang->requests) == 0))
+    if (!slot->held && (!may || node_room(node, &gang->requests) == 0))
         node = replacement_node(core, gang, &pod->object->shape, node);
     if (!node)
         return false;

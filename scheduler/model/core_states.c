@@ -66,6 +66,9 @@ static void take_over_bound(struct core *core, struct gang *gang)
 {
     core__unqueue(core, gang);
     gang_sort_members(gang);
+    core__wants(core, gang);
+    if (gang_more_slots(gang, gang->size) < 0) /* all ranks, so that each index finds its own */
+        return;
     for (size_t i = 0; i < gang->nmembers; i++)
         if (gang->members[i]->object->node[0])
             core__refill(core, gang, gang->members[i]);

@@ -117,60 +117,81 @@ static void deliver(struct sim *sim)
         sim_deliver_some(sim, replica);
 }
 
-static void rare_step(struct sim *sim)
+static void some_time(struct sim *sim)
 {
-    switch (sim_random(sim, 5)) {
-    case 0:
-        sim_bad_kubelet(sim);
-        break;
-    case 1:
-        trouble_replica(sim);
-        break;
-    case 2:
-        sim_kubelet(sim);
-        break;
-    default:
-        sim_foreign_bind(sim);
-        break;
+    pass_time(sim, (int64_t)sim_random(sim, 3500) * 1000000);
+}
+
+static void new_ordinary(struct sim *sim)
+{
+    sim_ordinary_pod(sim, 1 + (int)sim_random(sim, 8), false);
+}
+
+/* ---- moves -------------------------------------------------------------------------------------------------- */
+
+/* What a step may be, and how often of a thousand in an ordinary life. */
+static const struct move {
+    const char *name;
+    void (*make)(struct sim *sim);
+    unsigned weight;
+    bool steady; /* nothing goes on without it: every life has it as often */
+} moves[] = {
+    {"attempt", sim_attempt, 260, true},
+    {"write", sim_finish_write, 220, true},
+    {"deliver", deliver, 273, true},
+    {"kubelet", sim_kubelet, 80, true},
+    {"controllers", sim_controllers, 50, true},
+    {"job", sim_new_job, 16, true},
+    {"time", some_time, 56, true},
+    {"ordinary", new_ordinary, 6, false},
+    {"delete", sim_delete_something, 12, false},
+    {"node", sim_change_node, 7, false},
+    {"stranger", sim_foreign_bind, 5, false},
+    {"bad-kubelet", sim_bad_kubelet, 3, false},
+    {"trouble", trouble_replica, 6, false},
+    {"recover", recover_replica, 6, false},
+};
+#define MOVES (sizeof(moves) / sizeof(moves[0]))
+_Static_assert(MOVES == SIM_MOVES, "struct sim has a weight for each move");
+
+int sim_move(const char *name)
+{
+    for (size_t i = 0; i < MOVES; i++)
+        if (strcmp(moves[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+const char *sim_move_name(int move)
+{
+    return moves[move].name;
+}
+
+/* Every seed lives another life: what is rare in one is frequent in another, and missing in a third
+ * (swarm testing: Groce et al., ISSTA 2012). */
+static void choose_life(struct sim *sim, int often)
+{
+    static const unsigned steady[] = {4, 8, 8, 16}, other[] = {0, 2, 8, 8, 24, 64};
+
+    sim->weights = 0;
+    for (size_t i = 0; i < MOVES; i++) {
+        unsigned eighth = moves[i].steady ? steady[sim_random(sim, 4)] : other[sim_random(sim, 6)];
+
+        if ((int)i == often)
+            eighth = moves[i].steady ? 32 : 128;
+        sim->weight[i] = moves[i].weight * eighth;
+        sim->weights += sim->weight[i];
     }
 }
 
 static void random_step(struct sim *sim)
 {
-    unsigned dice = sim_random(sim, 1000);
+    unsigned dice = sim_random(sim, sim->weights);
+    size_t i = 0;
 
-    if (sim->rough && sim_random(sim, 12) == 0)
-        rare_step(sim);
-    else if (dice < 260)
-        sim_attempt(sim);
-    else if (dice < 480)
-        sim_finish_write(sim);
-    else if (dice < 750)
-        deliver(sim);
-    else if (dice < 830)
-        sim_kubelet(sim);
-    else if (dice < 880)
-        sim_controllers(sim);
-    else if (dice < 896)
-        sim_new_job(sim);
-    else if (dice < 902)
-        sim_ordinary_pod(sim, 1 + (int)sim_random(sim, 8), false);
-    else if (dice < 914)
-        sim_delete_something(sim);
-    else if (dice < 921)
-        sim_change_node(sim);
-    else if (dice < 926)
-        sim_foreign_bind(sim);
-    else if (dice < 929)
-        sim_bad_kubelet(sim);
-    else if (dice < 985)
-        pass_time(sim, (int64_t)sim_random(sim, 3500) * 1000000);
-    else if (dice < 991)
-        trouble_replica(sim);
-    else if (dice < 997)
-        recover_replica(sim);
-    else
-        deliver(sim);
+    while (dice >= sim->weight[i])
+        dice -= sim->weight[i++];
+    moves[i].make(sim);
 }
 
 /* ---- does it come to rest ----------------------------------------------------------------------------------- */
@@ -222,6 +243,15 @@ static const struct gang *find_gang(const struct sim *sim, int replica, const ch
     return core_gang(sim->replicas[replica].core, ns, name);
 }
 
+/* A node that went is unknown to those who come later, so the ranks of pods that ended there are too. */
+static bool on_known_nodes(const struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (!gang->slots[i].node || !gang->slots[i].node->object)
+            return false;
+    return true;
+}
+
 static int running_gangs(const struct sim *sim, int replica, struct known_gang *ret)
 {
     int n = 0;
@@ -231,7 +261,8 @@ static int running_gangs(const struct sim *sim, int replica, struct known_gang *
         const struct gang *gang = record->used ? find_gang(sim, replica, record->ns, record->name)
                                                : NULL;
 
-        if (!gang || gang->state != GANG_RUNNING || gang_bound(gang) != gang->nslots)
+        if (!gang || gang->state != GANG_RUNNING || gang_bound(gang) != gang->nslots ||
+            !on_known_nodes(gang))
             continue;
         memcpy(ret[n].ns, record->ns, sizeof(ret[n].ns));
         memcpy(ret[n].name, record->name, sizeof(ret[n].name));
@@ -253,6 +284,18 @@ static void pass_and_tell(struct sim *sim)
     pass_time(sim, SIM_SECOND);
     for (int replica = 0; replica < REPLICAS; replica++)
         sim_deliver_all(sim, replica);
+}
+
+/* A GangPlacement is a gang's, or goes with its owner. */
+static void check_records(struct sim *sim, int leader)
+{
+    for (int i = 0; i < SIM_JOBS * 4; i++) {
+        const struct sim_record *record = &sim->records[i];
+
+        if (record->used && !find_gang(sim, leader, record->ns, record->name) &&
+            !strstr(record->body, "ownerReferences"))
+            sim_fail(sim, "I12: GangPlacement %s is nobody's", record->name);
+    }
 }
 
 /* I12: a leader that starts anew from the API server's objects knows what the old one knew. */
@@ -280,11 +323,14 @@ static void check_rebuilt(struct sim *sim)
 
         if (gang)
             gang_hash(gang, hash);
+        if (gang && gang->state == GANG_REPLACING && gang->reason.code == REASON_PREEMPTED)
+            continue; /* the new leader's first act: it waits for no turn */
         if (!gang || gang->state != known[i].state || strcmp(hash, known[i].hash) != 0)
             sim_fail(sim, "I12: gang %s/%s is %s with hash %.8s after a restart, was %s with %.8s",
                      known[i].ns, known[i].name, gang ? gang_state_name(gang->state) : "unknown", hash,
                      gang_state_name(known[i].state), known[i].hash);
     }
+    check_records(sim, leader);
 }
 
 /* I9: on an emptied cluster a gang of the whole size is placed within bounded time: once the one pod
@@ -323,6 +369,16 @@ static void place_last(struct sim *sim, int gpus)
         sim_fail(sim, "I4: %zu holds are left when all is bound", counts.holds);
 }
 
+/* A node whose kubelet went on rejecting is left alone for up to 960 s. */
+static void wait_out_rejections(struct sim *sim)
+{
+    for (int i = 0; i < 100; i++) {
+        pass_time(sim, 10 * SIM_SECOND);
+        for (int replica = 0; replica < REPLICAS; replica++)
+            sim_deliver_all(sim, replica);
+    }
+}
+
 static void calm_down(struct sim *sim)
 {
     begin_calm(sim);
@@ -339,6 +395,7 @@ static void calm_down(struct sim *sim)
     }
     for (int i = 0; i < 20; i++)
         calm_step(sim, i);
+    wait_out_rejections(sim);
     place_last(sim, SIM_GPUS);
 }
 
@@ -356,12 +413,13 @@ static void set_levels(struct config *config)
 
 static void set_up(struct sim *sim, const struct sim_options *options)
 {
-    *sim = (struct sim){.seed = options->seed, .trace = options->trace, .rough = options->rough, .skip = options->skip,
+    *sim = (struct sim){.seed = options->seed, .trace = options->trace, .skip = options->skip,
                         .now_ns = SIM_SECOND, .crash_after = -1,
                         .lease = {.holder = -1},
                         .nnodes = options->gang ? (options->gang + SIM_GPUS - 1) / SIM_GPUS : NODES,
                         .npods = options->gang ? options->gang + 1 : PODS};
     seed_step(sim);
+    choose_life(sim, options->often);
     sim->nodes = calloc((size_t)sim->nnodes, sizeof(*sim->nodes));
     sim->pods = calloc((size_t)sim->npods, sizeof(*sim->pods));
     sim->nwrites = 1024 + (unsigned)sim->npods * 4;
@@ -407,7 +465,8 @@ static void live(struct sim *sim, const struct sim_options *options)
         random_step(sim);
     }
     seed_step(sim);
-    calm_down(sim);
+    if (!options->restless)
+        calm_down(sim);
 }
 
 static void live_large(struct sim *sim)

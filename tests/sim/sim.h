@@ -24,6 +24,7 @@
 #define REPLICAS 2
 #define SIM_GPUS 8
 #define SIM_JOBS 16
+#define SIM_MOVES 14
 #define SIM_SECOND INT64_C(1000000000)
 #define LEASE_NS (30 * SIM_SECOND)
 #define WRITE_NS (8 * SIM_SECOND) /* the API server drops a write that is older */
@@ -44,6 +45,7 @@ struct sim_job { /* what makes pods: a Job, a PodGroup, or just a label */
     const char *ns;
     int size, gpus, priority;
     bool required; /* in one block */
+    bool mixed; /* somebody else has bound one of its pods */
     int rejected_node; /* of a pod of this job, -1: none */
     int64_t rejected_ns[REPLICAS]; /* when that replica's leader learned of it, 0: not */
 };
@@ -127,7 +129,8 @@ struct sim {
     int crash_after; /* actions of the next batch that are still carried out, -1: no crash */
     bool lazy; /* large gangs: checks are made now and then only */
     bool calm; /* no faults, nothing new: does it come to rest? */
-    bool trace, rough;
+    bool trace;
+    unsigned weight[SIM_MOVES], weights; /* how often this life makes which move */
     const uint8_t *skip; /* steps left out (sim_shrink.c), NULL: none */
     uint64_t bound, restarts, lost, failovers, evicted, preempted, rejected; /* what happened */
     jmp_buf failed; /* sim_fail() ends the run here */
@@ -142,12 +145,17 @@ unsigned sim_random(struct sim *sim, unsigned below);
 struct sim_options {
     uint64_t seed, steps;
     int gang; /* size of one large gang instead of random life, 0: random life */
-    bool trace, rough; /* rough: what is rare happens often */
+    int often; /* the move that this life makes more often than others, -1: as the seed has it */
+    bool restless; /* ends without the calm in which all must come to rest */
+    bool trace;
     const uint8_t *skip;
 };
+int sim_move(const char *name); /* -1: there is none of that name */
+const char *sim_move_name(int move);
 int sim_run(struct sim *sim, const struct sim_options *options);
 
 /* sim_objects.c: objects as values for the core */
+int sim_block(const struct sim *sim, int node); /* -1: unknown */
 struct obj_node *sim_node_object(const struct sim *sim, int node);
 struct obj_pod *sim_pod_object(const struct sim *sim, const struct sim_pod *pod);
 struct obj_job *sim_job_object(const struct sim *sim, const struct sim_job *job);
@@ -175,6 +183,7 @@ void sim_finish_write(struct sim *sim);
 void sim_expire_writes(struct sim *sim);
 void sim_list_records(struct sim *sim, int replica);
 struct sim_record *sim_record_of(struct sim *sim, const char *ns, const char *name);
+struct sim_record *sim_gang_record(struct sim *sim, const struct sim_job *job);
 
 /* sim_cluster.c: kubelets, controllers and people */
 void sim_kubelet(struct sim *sim);

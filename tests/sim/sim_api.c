@@ -132,7 +132,7 @@ static void take_action(struct sim *sim, int replica, struct action *action)
         fprintf(stderr, "%llu   r%d %s %s uid=%s node=%s ticket=%llu %s\n",
                 (unsigned long long)sim->step, replica, action_kind_name(action->kind), action->name,
                 action->uid, action->node, (unsigned long long)action->ticket,
-                action->text ? action->text : "");
+                action->text ? action->text : action->body ? action->body : "");
     switch (action->kind) {
     case ACT_REPLY:
         answer_vote(sim, action->ticket, action->text);
@@ -171,6 +171,20 @@ struct sim_record *sim_record_of(struct sim *sim, const char *ns, const char *na
     for (int i = 0; i < SIM_JOBS * 4; i++)
         if (sim->records[i].used && strcmp(sim->records[i].name, name) == 0 &&
             strcmp(sim->records[i].ns, ns) == 0)
+            return &sim->records[i];
+    return NULL;
+}
+
+/* By what it is about: its name may have been another gang's when it was made. */
+struct sim_record *sim_gang_record(struct sim *sim, const struct sim_job *job)
+{
+    char gang[96];
+
+    snprintf(gang, sizeof(gang), "\"gang\":{\"kind\":\"%s\",\"name\":\"%s\"}",
+             job->kind == SIM_GROUP ? "PodGroup.scheduling.k8s.io" : "Gang", job->name);
+    for (int i = 0; i < SIM_JOBS * 4; i++)
+        if (sim->records[i].used && strcmp(sim->records[i].ns, job->ns) == 0 &&
+            strstr(sim->records[i].body, gang))
             return &sim->records[i];
     return NULL;
 }
@@ -237,7 +251,7 @@ static enum write_result apply_evict(struct sim *sim, const struct sim_write *wr
         sim_fail(sim, "I1: %s is evicted in a namespace that does not allow it", pod->name);
     if (!sim->calm && sim_random(sim, 5) == 0)
         return WRITE_BUSY; /* a PodDisruptionBudget */
-    record = pod->job >= 0 ? sim_record_of(sim, ns_of(sim, pod), sim->jobs[pod->job].name) : NULL;
+    record = pod->job >= 0 ? sim_gang_record(sim, &sim->jobs[pod->job]) : NULL;
     if (pod->job >= 0 && (!record || !strstr(record->body, "\"state\":\"Replacing\"")))
         sim_fail(sim, "I1: %s is evicted and its gang is not Replacing", pod->name);
     sim->evicted++;

@@ -56,13 +56,32 @@ static bool planned_there(const struct sim_record *record, const char *node)
     return strstr(record->body, entry) != NULL;
 }
 
+/* A required domain: a node of which it is unknown is in none. */
+static void check_block(struct sim *sim, const struct sim_job *job, const struct sim_pod *pod, int node)
+{
+    int block = sim_block(sim, node);
+
+    if (block < 0)
+        sim_fail(sim, "I15: %s must be in one block with its gang, and n%d is in none", pod->name, node);
+    for (int i = 0; i < sim->npods; i++) {
+        const struct sim_pod *other = &sim->pods[i];
+
+        if (other->used && other->job == pod->job && other->node >= 0 && !job->mixed &&
+            other->phase < POD_SUCCEEDED && sim_block(sim, other->node) != block)
+            sim_fail(sim, "I9: %s is bound to n%d, %s of its gang to n%d of another block", pod->name,
+                     node, other->name, other->node);
+    }
+}
+
 static void check_gang_bind(struct sim *sim, const struct sim_write *write, const struct sim_pod *pod)
 {
     static const char *const before[] = {"Forming", "Waiting", "Planned", "Replacing"};
     const struct sim_job *job = &sim->jobs[pod->job];
-    const struct sim_record *record = sim_record_of(sim, job->ns, job->name);
+    const struct sim_record *record = sim_gang_record(sim, job);
     char state[40];
 
+    if (job->required)
+        check_block(sim, job, pod, (int)strtol(write->node + 1, NULL, 10));
     if (!record)
         return; /* it was deleted behind our back, and is being written anew */
     for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {

@@ -39,15 +39,30 @@ static void admit(struct sim *sim, struct sim_pod *pod)
     sim_changed(sim, &pod->seen);
 }
 
+/* From a random one on, the first that is bound and in this phase. */
+static struct sim_pod *bound_pod(struct sim *sim, enum pod_phase phase)
+{
+    unsigned from = sim_random(sim, (unsigned)sim->npods);
+
+    for (int i = 0; i < sim->npods; i++) {
+        struct sim_pod *pod = &sim->pods[((int)from + i) % sim->npods];
+
+        if (pod->used && pod->node >= 0 && pod->phase == (int)phase)
+            return pod;
+    }
+    return NULL;
+}
+
 void sim_kubelet(struct sim *sim)
 {
-    struct sim_pod *pod = &sim->pods[sim_random(sim, (unsigned)sim->npods)];
+    struct sim_pod *pod = bound_pod(sim, POD_PENDING);
 
-    if (!pod->used || pod->node < 0 || pod->phase == POD_SUCCEEDED || pod->phase == POD_FAILED)
-        return;
-    if (pod->phase == POD_PENDING)
+    if (pod) {
         admit(sim, pod);
-    else if (!sim->calm && sim_random(sim, 12) == 0) {
+        return;
+    }
+    pod = bound_pod(sim, POD_RUNNING);
+    if (pod && !sim->calm && sim_random(sim, 20) == 0) {
         pod->phase = sim_random(sim, 4) ? POD_SUCCEEDED : POD_FAILED;
         sim_changed(sim, &pod->seen);
     }
@@ -128,7 +143,7 @@ void sim_delete_job(struct sim *sim, int number)
     if (job->kind != SIM_BARE)
         sim_gone(sim, &job->seen);
     if (job->kind != SIM_BARE) { /* the garbage collector takes what it owned */
-        struct sim_record *record = sim_record_of(sim, job->ns, job->name);
+        struct sim_record *record = sim_gang_record(sim, job);
 
         if (record) {
             record->used = false;
@@ -204,5 +219,7 @@ void sim_foreign_bind(struct sim *sim)
         return;
     pod->node = node;
     pod->nominated = -1;
+    if (pod->job >= 0)
+        sim->jobs[pod->job].mixed = true;
     sim_changed(sim, &pod->seen);
 }

@@ -9,6 +9,7 @@
 #include "tests/sim/sim.h"
 
 #define MUTANT_STEPS 10000
+#define MUTANT_LIFE 1200
 
 struct arguments {
     struct sim_options options;
@@ -22,8 +23,9 @@ static const struct argp_option options[] = {
     {"runs", 'r', "N", 0, "how many seeds (200)", 0},
     {"steps", 'n', "N", 0, "random steps of each, before calm (5000)", 0},
     {"gang", 'g', "N", 0, "instead: one gang of N pods from its creation to its last binding", 0},
+    {"often", 'o', "MOVE", 0, "make this move more often: kubelet, controllers, job, time, ordinary, "
+                              "delete, node, stranger, bad-kubelet, trouble, recover", 0},
     {"table", 't', NULL, 0, "print state x event x fault; fail on a cell without a reason", 0},
-    {"rough", 'R', NULL, 0, "make often what is rare: rejecting kubelets, strangers, stops", 0},
     {"mutants", 'm', NULL, 0, "break each rule in turn and see that it is noticed", 0},
     {"mutant", 'M', "NAME", 0, "break this rule", 0},
     {"trace", 'v', NULL, 0, "print every event and action", 0},
@@ -56,11 +58,13 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     case 'g':
         arguments->options.gang = (int)number(text, state);
         return 0;
+    case 'o':
+        arguments->options.often = sim_move(text);
+        if (arguments->options.often < 0)
+            argp_error(state, "'%s': no such move", text);
+        return 0;
     case 't':
         arguments->table = true;
-        return 0;
-    case 'R':
-        arguments->options.rough = true;
         return 0;
     case 'm':
         arguments->mutants = true;
@@ -111,9 +115,10 @@ static double seconds(void)
 
 static int fail(struct sim *sim, const struct arguments *arguments, const struct sim_options *run)
 {
-    fprintf(stderr, "seed %llu step %llu: %s\nreplay: sim --seed %llu --runs 1 --steps %llu --shrink\n",
+    fprintf(stderr, "seed %llu step %llu: %s\nreplay: sim --seed %llu --runs 1 --steps %llu%s%s --shrink\n",
             (unsigned long long)run->seed, (unsigned long long)sim->step, sim->why,
-            (unsigned long long)run->seed, (unsigned long long)run->steps);
+            (unsigned long long)run->seed, (unsigned long long)run->steps,
+            run->often >= 0 ? " --often " : "", run->often >= 0 ? sim_move_name(run->often) : "");
     if (arguments->shrink)
         sim_shrink(sim, run);
     return 1;
@@ -145,20 +150,20 @@ static int run_seeds(struct sim *sim, const struct arguments *arguments)
 /* ---- mutants ------------------------------------------------------------------------------------------------ */
 
 static const struct {
-    const char *invariant, *name, *what;
+    const char *invariant, *name, *often, *what;
 } mutants[] = {
-    {"", "", ""},
-#define X(invariant, name, what) {#invariant, #name, what},
+    {"", "", "", ""},
+#define X(invariant, name, often, what) {#invariant, #name, often, what},
     SIM_MUTANTS(X)
 #undef X
 };
 
-/* Seeds of 1,500 steps until one notices; the budget counts every step, also those of calm. */
-static bool caught(struct sim *sim, uint64_t *ret_steps)
+/* Seeds until one notices; the budget counts every step, also those of the calm at the end of some. */
+static bool caught(struct sim *sim, const char *often, uint64_t *ret_steps)
 {
     *ret_steps = 0;
     for (uint64_t seed = 1; *ret_steps < MUTANT_STEPS; seed++) {
-        struct sim_options run = {.seed = seed, .steps = 1500, .rough = seed % 2 == 0};
+        struct sim_options run = {.seed = seed, .steps = MUTANT_LIFE, .restless = seed % 4 != 0, .often = sim_move(often)};
         bool failed = sim_run(sim, &run) < 0;
 
         *ret_steps += sim->step;
@@ -176,7 +181,7 @@ static int run_mutants(struct sim *sim)
         uint64_t steps;
 
         sim_mutant = (enum sim_mutant)i;
-        if (caught(sim, &steps)) {
+        if (caught(sim, mutants[i].often, &steps)) {
             printf("caught after %5llu steps  %-3s %-19s %s\n%29s %s\n", (unsigned long long)steps,
                    mutants[i].invariant, mutants[i].name, mutants[i].what, "by", sim->why);
             continue;
@@ -202,7 +207,7 @@ static bool choose_mutant(const char *name)
 int main(int argc, char **argv)
 {
     static struct sim sim;
-    struct arguments arguments = {.options = {.seed = 1, .steps = 5000}, .runs = 200};
+    struct arguments arguments = {.options = {.seed = 1, .steps = 5000, .often = -1}, .runs = 200};
     int r;
 
     argp_err_exit_status = 2;

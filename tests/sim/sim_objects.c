@@ -38,14 +38,20 @@ static void add_label(struct labels *labels, const char *key, char *value)
     labels->items[labels->n++] = (struct label){text(key), value};
 }
 
-/* Blocks of 5 nodes, and two racks that cross them. */
+/* Blocks of 5 nodes, of which the last one is in none, and two racks that cross them. */
+int sim_block(const struct sim *sim, int node)
+{
+    return !sim->lazy && node == sim->nnodes - 1 ? -1 : node / 5;
+}
+
 struct obj_node *sim_node_object(const struct sim *sim, int node)
 {
     struct obj_node *object = need(calloc(1, sizeof(*object)));
 
     object->name = name_of("n", node);
     object->uid = name_of("n", node);
-    add_label(&object->labels, "block", name_of("b", node / 5));
+    if (sim_block(sim, node) >= 0)
+        add_label(&object->labels, "block", name_of("b", sim_block(sim, node)));
     add_label(&object->labels, "rack", name_of("r", node % 2));
     add_amount(&object->allocatable, "nvidia.com/gpu", SIM_GPUS);
     add_amount(&object->allocatable, "pods", 100);

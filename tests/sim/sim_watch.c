@@ -103,7 +103,7 @@ static void deliver_pod(struct sim *sim, int replica, struct sim_pod *pod)
         event.object.pod = sim_pod_object(sim, pod);
         if (pod->node >= 0 && !pod->seen_ns[replica])
             pod->seen_ns[replica] = sim->now_ns;
-        if (pod->rejected && pod->job >= 0)
+        if (pod->rejected && pod->job >= 0 && fault != FAULT_REPEATED)
             sim->jobs[pod->job].rejected_ns[replica] = sim->now_ns;
     } else {
         snprintf(event.uid, sizeof(event.uid), "%s", pod->uid);
