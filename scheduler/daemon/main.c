@@ -67,7 +67,7 @@ static const struct argp parser = {
     options, parse_option, NULL,
     "Places gangs of pods for a kube-scheduler, all of a gang or nothing of it.\v"
     "Examples:\n  lockstep-extender -c lockstep.yaml --kubeconfig extender.kubeconfig\n"
-    "  lockstep-extender -c lockstep.yaml --record /var/tmp/lockstep.trace    # for a bug report\n",
+    "  lockstep-extender -c lockstep.yaml --record /var/tmp/lockstep.trace\n",
     NULL, NULL, NULL};
 
 /* ---- glue ----------------------------------------------------------------------------------------- */

@@ -89,6 +89,7 @@ static void adopt_gang(struct core *core, struct gang *gang)
     const struct obj_placement *placement = placement_of(core, gang);
     bool binding = placement && strcmp(placement->state, "Binding") == 0;
     bool replacing = placement && strcmp(placement->state, "Replacing") == 0;
+    struct reason unused;
     uint32_t bound = 0;
 
     for (size_t i = 0; i < gang->nmembers; i++) {
@@ -97,7 +98,7 @@ static void adopt_gang(struct core *core, struct gang *gang)
     }
     if (placement)
         gang->generation = placement->generation;
-    if (!placement || (!binding && bound == 0) || !core__wants(core, gang) ||
+    if (!placement || (!binding && bound == 0) || !core__wants(core, gang, &unused) ||
         slots_from(core, gang, placement) < 0)
         return; /* Forming; bound members are taken over there */
     gang_sort_members(gang);
