@@ -21,7 +21,7 @@ void queue_init(struct event_queue *queue)
 
 static void free_arrival(struct arrival *arrival)
 {
-    trace_event_release(&arrival->event);
+    event_release(&arrival->event);
     free(arrival->source);
 }
 

@@ -173,7 +173,7 @@ void recording_step(struct recording *recording, const struct event *event, cons
 {
     if (!ready(recording))
         return;
-    if (trace_has_object(event->kind) && !object)
+    if (event_has_object(event->kind) && !object)
         fail(recording, -ENOMEM);
     else
         trace_add_step(&recording->out, event, object, now_ns);

@@ -56,8 +56,6 @@ void trace_add_settle(struct strbuf *out, int64_t now_ns);
 void trace_add_action(struct strbuf *out, const struct action *action);
 void trace_add_end(struct strbuf *out, const char *why);
 
-bool trace_has_object(enum event_kind kind); /* EV_NODE, EV_POD, ..., EV_LEASE */
-
 /* What the readers read of each kind of object; immutable, any thread. */
 struct trace_mask;
 struct trace_mask *trace_mask_new(void); /* NULL: no memory */
@@ -80,7 +78,6 @@ struct trace_line {
 /* 0, -EINVAL, -ENOMEM; on failure nothing is owned. -EBADMSG: not even JSON, so it may be torn. */
 int trace_line_read(const char *text, size_t len, struct trace_line *ret, struct err *err);
 void trace_line_release(struct trace_line *line); /* what was moved out must have been zeroed */
-void trace_event_release(struct event *event); /* the object, if it has one */
 
 struct trace_reader;
 /* name: for messages, which begin with "name:line: ". Takes the file over, on failure too. */

@@ -58,61 +58,6 @@ static int read_header(json_t *root, struct trace_line *line, struct err *err)
 
 /* ---- step --------------------------------------------------------------------------------------- */
 
-void trace_event_release(struct event *event)
-{
-    switch (event->kind) {
-    case EV_NODE:
-        obj_node_free(event->object.node);
-        break;
-    case EV_POD:
-        obj_pod_free(event->object.pod);
-        break;
-    case EV_JOB:
-        obj_job_free(event->object.job);
-        break;
-    case EV_GROUP:
-        obj_group_free(event->object.group);
-        break;
-    case EV_NAMESPACE:
-        obj_namespace_free(event->object.ns);
-        break;
-    case EV_PLACEMENT:
-        obj_placement_free(event->object.placement);
-        break;
-    case EV_LEASE:
-        obj_lease_free(event->object.lease);
-        break;
-    default:
-        break;
-    }
-    event->object.node = NULL;
-}
-
-static int read_object(const json_t *object, struct event *event, struct err *err)
-{
-    int r;
-
-    switch (event->kind) {
-    case EV_NODE:
-        return read_node(object, &event->object.node, err);
-    case EV_POD:
-        return read_pod(object, &event->object.pod, err);
-    case EV_JOB:
-        return read_job(object, &event->object.job, err);
-    case EV_GROUP:
-        r = read_group(object, &event->object.group, err);
-        if (r == 0)
-            event->object.group->kind = event->group_kind;
-        return r;
-    case EV_NAMESPACE:
-        return read_namespace(object, &event->object.ns, err);
-    case EV_PLACEMENT:
-        return read_placement(object, &event->object.placement, err);
-    default:
-        return read_lease(object, &event->object.lease, err);
-    }
-}
-
 /* The value of an enum by its name; -1: there is none. */
 static int value_of(const char *name, int n, const char *(*name_of)(int))
 {
@@ -193,10 +138,10 @@ static int fill_event(const struct step_texts *texts, struct event *event, struc
         r = copy_text(event->text, sizeof(event->text), "text", texts->text, err);
     if (r < 0)
         return r;
-    if (trace_has_object(event->kind) != (texts->object != NULL))
+    if (event_has_object(event->kind) != (texts->object != NULL))
         return err_set(err, -EINVAL, "object: a step of kind '%s' has %s", texts->kind,
                        texts->object ? "none" : "one");
-    return texts->object ? read_object(texts->object, event, err) : 0;
+    return texts->object ? read_event(texts->object, event, err) : 0;
 }
 
 static int read_step(json_t *root, struct trace_line *line, struct err *err)
@@ -296,7 +241,7 @@ int trace_line_read(const char *text, size_t len, struct trace_line *ret, struct
 void trace_line_release(struct trace_line *line)
 {
     config_release(&line->header.config);
-    trace_event_release(&line->event);
+    event_release(&line->event);
     json_decref(line->action);
     *line = (struct trace_line){0};
 }

@@ -95,22 +95,6 @@ void trace_add_header(struct strbuf *out, const struct trace_header *header)
 
 /* ---- what happened ------------------------------------------------------------------------------- */
 
-bool trace_has_object(enum event_kind kind)
-{
-    switch (kind) {
-    case EV_NODE:
-    case EV_POD:
-    case EV_JOB:
-    case EV_GROUP:
-    case EV_NAMESPACE:
-    case EV_PLACEMENT:
-    case EV_LEASE:
-        return true;
-    default:
-        return false;
-    }
-}
-
 void trace_add_step(struct strbuf *out, const struct event *event, const char *object,
                     int64_t now_ns)
 {
@@ -129,7 +113,7 @@ void trace_add_step(struct strbuf *out, const struct event *event, const char *o
         add_field(out, "result", write_result_name(event->result));
         add_field(out, "text", event->text);
     }
-    if (trace_has_object(event->kind))
+    if (event_has_object(event->kind))
         strbuf_addf(out, ",\"object\":%s", object);
     strbuf_adds(out, "}\n");
 }

@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         strbuf_clear(&out);
         if (line.kind == TRACE_HEADER)
             trace_add_header(&out, &line.header);
-        else if (line.kind == TRACE_STEP && !trace_has_object(line.event.kind))
+        else if (line.kind == TRACE_STEP && !event_has_object(line.event.kind))
             trace_add_step(&out, &line.event, NULL, line.now_ns);
         if (out.len > 0) {
             if (trace_line_read(out.data, out.len, &again, &err) < 0)

@@ -9,26 +9,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int read_object(const json_t *object, struct event *event)
-{
-    switch (event->kind) {
-    case EV_NODE:
-        return read_node(object, &event->object.node, NULL);
-    case EV_POD:
-        return read_pod(object, &event->object.pod, NULL);
-    case EV_JOB:
-        return read_job(object, &event->object.job, NULL);
-    case EV_GROUP:
-        return read_group(object, &event->object.group, NULL);
-    case EV_NAMESPACE:
-        return read_namespace(object, &event->object.ns, NULL);
-    case EV_PLACEMENT:
-        return read_placement(object, &event->object.placement, NULL);
-    default:
-        return read_lease(object, &event->object.lease, NULL);
-    }
-}
-
 static void compare(const struct trace_mask *mask, enum event_kind kind, const json_t *object)
 {
     struct strbuf texts[2] = {STRBUF_INIT((size_t)64 << 20), STRBUF_INIT((size_t)64 << 20)};
@@ -36,11 +16,11 @@ static void compare(const struct trace_mask *mask, enum event_kind kind, const j
     json_t *reduced;
     char *text;
 
-    if (read_object(object, &whole) < 0)
+    if (read_event(object, &whole, NULL) < 0)
         return;
     text = trace_mask_text(mask, kind, object);
     reduced = json_loads(text, 0, NULL);
-    if (!reduced || read_object(reduced, &kept) < 0)
+    if (!reduced || read_event(reduced, &kept, NULL) < 0)
         abort();
     text_of_object(&texts[0], &whole);
     text_of_object(&texts[1], &kept);
@@ -48,8 +28,8 @@ static void compare(const struct trace_mask *mask, enum event_kind kind, const j
         abort();
     strbuf_release(&texts[0]);
     strbuf_release(&texts[1]);
-    trace_event_release(&whole);
-    trace_event_release(&kept);
+    event_release(&whole);
+    event_release(&kept);
     json_decref(reduced);
     free(text);
 }
@@ -62,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!mask)
         mask = trace_mask_new();
     for (enum event_kind kind = 0; object && kind < EVENT_KINDS; kind++)
-        if (trace_has_object(kind))
+        if (event_has_object(kind))
             compare(mask, kind, object);
     json_decref(object);
     return 0;

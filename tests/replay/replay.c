@@ -10,6 +10,7 @@
 #include "scheduler/trace/trace.h"
 
 #define SHOWN 230 /* bytes of a line in the message about a difference */
+#define RESTLESS_MAX 100 /* settlings in a row that leave something due at once, with no event between */
 
 struct replay {
     const char *path;
@@ -19,6 +20,7 @@ struct replay {
     struct core *core; /* NULL: no header yet, or the process has ended */
     struct actions actions; /* of the last call */
     size_t seen; /* how many of them the trace had */
+    unsigned restless;
     struct hashmap gangs; /* "ns/name" of every GangPlacement that was written */
     struct strbuf line; /* an action of ours as a trace has it */
 };
@@ -137,6 +139,19 @@ static void note_gangs(struct replay *replay)
     replay->counts->gangs = replay->gangs.n;
 }
 
+/* A core that always has something to do at once keeps a processor busy and gets nowhere. */
+static int check_rest(struct replay *replay, const struct trace_line *line, struct err *err)
+{
+    if (line->kind == TRACE_STEP || core_deadline(replay->core) > line->now_ns)
+        replay->restless = 0;
+    else
+        replay->restless++;
+    if (replay->restless < RESTLESS_MAX)
+        return 0;
+    return err_set(err, -EBUSY, "after %d settlings without an event something is due at once again",
+                   RESTLESS_MAX);
+}
+
 static int call(struct replay *replay, struct trace_line *line, struct err *err)
 {
     int64_t from = clock_boot_ns();
@@ -151,6 +166,8 @@ static int call(struct replay *replay, struct trace_line *line, struct err *err)
         replay->counts->settles++;
     }
     r = core_check(replay->core, err);
+    if (r == 0)
+        r = check_rest(replay, line, err);
     replay->counts->ns += clock_boot_ns() - from;
     note_gangs(replay);
     if (r == 0)

@@ -2,8 +2,8 @@
  * replay.h - a trace (scheduler/trace/trace.h) through the product's core.
  *
  * Each recorded process gets a new core with its configuration; each event is given to it at its time,
- * every action is compared with the recorded one, and the invariants are checked after each call. The
- * first difference or broken invariant ends the replay. One thread.
+ * every action is compared with the recorded one, and the invariants are checked after each call; also
+ * that the core comes to rest. The first difference or broken invariant ends the replay. One thread.
  */
 #pragma once
 

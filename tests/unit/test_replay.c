@@ -165,12 +165,17 @@ static void end(struct session *session)
     config_release(&session->header.config);
 }
 
-static char *read_file(size_t *ret_len)
+/* The text of a whole session's trace. */
+static char *play_once(void)
 {
     struct strbuf text = STRBUF_INIT(1 << 24);
+    struct session session;
 
+    begin(&session);
+    play(&session);
+    end(&session);
     assert_int_equal(strbuf_read_file(&text, path), 0);
-    return strbuf_take(&text, ret_len);
+    return strbuf_take(&text, NULL);
 }
 
 static void write_file(const char *text, size_t len)
@@ -211,14 +216,10 @@ static void a_killed_session_replays_from_any_cut(void **state)
     struct session session;
     struct replay_counts counts;
     struct err err = ERR_INIT;
-    size_t len, header, last;
-    char *text;
+    size_t header, last;
+    char *text = play_once();
 
     (void)state;
-    begin(&session);
-    play(&session);
-    end(&session);
-    text = read_file(&len);
     header = (size_t)(strchr(text, '\n') - text) + 1;
     last = (size_t)(strstr(text, "{\"end\"") - text);
     for (size_t cut = header; cut <= last; cut += 97) {
@@ -277,15 +278,9 @@ static char *change(const char *text, size_t i, size_t *ret_len)
 
 static void what_was_changed_is_found(void **state)
 {
-    struct session session;
-    size_t len;
-    char *text;
+    char *text = play_once();
 
     (void)state;
-    begin(&session);
-    play(&session);
-    end(&session);
-    text = read_file(&len);
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
         size_t changed_len;
         char *changed = change(text, i, &changed_len);
