@@ -219,17 +219,17 @@ static int load(struct daemon *daemon, const struct arguments *arguments, struct
  */
 static int start_core(struct daemon *daemon, const char *record_to, struct err *err)
 {
-    struct trace_header header = {.epoch_s = (clock_read(CLOCK_REALTIME) - clock_boot_ns()) /
-                                             1000000000,
-                                  .config = daemon->config};
+    struct trace_header header = {.began_ns = clock_boot_ns(), .config = daemon->config};
 
     daemon->core = core_new(&daemon->config);
     if (!daemon->core)
         return err_set(err, -ENOMEM, "out of memory");
+    header.epoch_s = (clock_read(CLOCK_REALTIME) - clock_boot_ns()) / 1000000000;
     snprintf(header.program, sizeof(header.program), "%s", argp_program_version);
     gethostname(header.host, sizeof(header.host) - 1);
     core_set_host(daemon->core, header.host);
     core_set_epoch(daemon->core, header.epoch_s);
+    core_set_predecessor(daemon->core, header.began_ns);
     if (daemon->config.lease[0])
         log_line(LOG_INFO, "lead", "following Lease %s as host %s", daemon->config.lease,
                  header.host);

@@ -4,7 +4,8 @@
  * The only place that knows the API's field names. Each reader takes one object as the API server,
  * kubectl -o json or a manifest gives it, and returns a new value; on failure the message names
  * object, field, what was found and what was expected. Fields that are absent take the API's
- * defaults; sizes are limited (objects.h). Pure; any thread.
+ * defaults; sizes are limited (objects.h). Pure; any thread. A field that is read anew is added to
+ * what traces keep: scheduler/trace/trace_mask.c.
  */
 #pragma once
 

@@ -336,6 +336,17 @@ static int read_shares(const struct reading *reading, const json_t *list,
     return 0;
 }
 
+static int read_since(const struct reading *reading, const json_t *status, int64_t *ret)
+{
+    const json_t *conditions = json_object_get(status, "conditions"), *condition;
+    size_t i;
+
+    json_array_foreach(conditions, i, condition)
+        if (strcmp(read__entry(condition, "type") ? read__entry(condition, "type") : "", "Placed") == 0)
+            return read__time(reading, condition, "status.conditions.lastTransitionTime", ret);
+    return 0;
+}
+
 int read_placement(const json_t *object, struct obj_placement **ret, struct err *err)
 {
     const json_t *meta = json_object_get(object, "metadata");
@@ -372,6 +383,8 @@ int read_placement(const json_t *object, struct obj_placement **ret, struct err 
         r = read__int(&reading, status, "status.pods", 0, 0, OBJ_GANG_PODS_MAX, &pods);
     placement->pods = (int32_t)pods;
     placement->owned = json_array_size(json_object_get(meta, "ownerReferences")) > 0;
+    if (r == 0)
+        r = read_since(&reading, status, &placement->since_s);
     if (r == 0)
         r = read_shares(&reading, json_object_get(status, "nodes"), placement);
     if (r < 0)

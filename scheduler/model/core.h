@@ -40,6 +40,13 @@ bool core_active(const struct core *core);
 /* Until when writes may begin (see lease.h): INT64_MAX without a Lease, 0 outside of a term. */
 int64_t core_write_until(const struct core *core);
 
+/*
+ * A former process of this host may have written until now. What of it still arrives is stored for gangs
+ * (their plan), but bindings of ordinary pods are not: while such pods are unbound, no room is given
+ * away before those writes are over (LEASE_WRITE_NS). Not called: there was none.
+ */
+void core_set_predecessor(struct core *core, int64_t now_ns);
+
 /* Takes over the object inside the event. Never fails: what it cannot use it counts and shows. */
 void core_step(struct core *core, struct event *event, int64_t now_ns, struct actions *ret_actions);
 void core_settle(struct core *core, int64_t now_ns, struct actions *ret_actions);

@@ -37,26 +37,49 @@ static int slots_from(struct core *core, struct gang *gang, const struct obj_pla
     return 0;
 }
 
-/* A bound member sits where it is bound: at its index if that slot has its node, else anywhere there. */
-static void seat_bound(struct core *core, struct gang *gang, struct pod *pod)
+enum seat { SEAT_AS_STORED, SEAT_ON_ITS_NODE, SEAT_AT_ITS_INDEX };
+
+static bool suits(const struct gang *gang, uint32_t rank, const struct pod *pod,
+                  const struct node *node, enum seat seat)
+{
+    bool own = pod->object->index < 0 || (uint32_t)pod->object->index == rank;
+
+    if (gang->slots[rank].pod)
+        return false;
+    if (seat == SEAT_AT_ITS_INDEX)
+        return pod->object->index >= 0 && own;
+    return gang->slots[rank].node == node && (own || seat == SEAT_ON_ITS_NODE);
+}
+
+/*
+ * A bound member sits where the plan has it: at its index if that rank is on its node, else at another
+ * rank there. One that the plan has not on its node was bound by somebody else: its index decides.
+ */
+static void seat_bound(struct core *core, struct gang *gang, struct pod *pod, enum seat seat)
 {
     struct node *node = cluster_node(&core->cluster, pod->object->node);
     int32_t index = pod->object->index;
+    bool at_index = index >= 0 && seat != SEAT_ON_ITS_NODE;
 
-    if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod) {
-        slot_set_node(&core->cluster, &gang->slots[index], node);
-        core__slot_take(core, gang, (uint32_t)index, pod);
-        return;
-    }
-    for (uint32_t i = 0; i < gang->nslots; i++) {
-        if (gang->slots[i].pod || gang->slots[i].node != node)
+    for (uint32_t rank = at_index ? (uint32_t)index : 0; rank < gang->nslots; rank++) {
+        if (!suits(gang, rank, pod, node, seat))
             continue;
-        core__slot_take(core, gang, i, pod);
+        slot_set_node(&core->cluster, &gang->slots[rank], node);
+        core__slot_take(core, gang, rank, pod);
         return;
     }
 }
 
-static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod)
+static void seat_all_bound(struct core *core, struct gang *gang)
+{
+    for (enum seat seat = SEAT_AS_STORED; seat <= SEAT_AT_ITS_INDEX; seat++)
+        for (size_t i = 0; i < gang->nmembers; i++)
+            if (gang->members[i]->object->node[0] && gang->members[i]->slot < 0)
+                seat_bound(core, gang, gang->members[i], seat);
+}
+
+/* Younger ones come to their bind call first: they have not voted. */
+static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod, int64_t since_s)
 {
     int32_t index = pod->object->index;
 
@@ -69,16 +92,26 @@ static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod)
             continue; /* where it cannot be any more the gang looks for another place */
         slot_hold(slot, &pod->requests);
         core__slot_take(core, gang, i, pod);
+        slot->needs_vote = pod->object->created_s > since_s;
         return;
     }
 }
 
-static void finish_binding(struct core *core, struct gang *gang)
+/* A plan that is being bound is finished for whom it was made: pods that are older than that state. */
+static bool has_older_member(const struct gang *gang, int64_t since_s)
+{
+    for (size_t i = 0; i < gang->nmembers; i++)
+        if (gang->members[i]->object->created_s <= since_s)
+            return true;
+    return false;
+}
+
+static void finish_binding(struct core *core, struct gang *gang, int64_t since_s)
 {
     gang->requests = gang->members[0]->requests;
     for (size_t i = 0; i < gang->nmembers; i++)
         if (!gang->members[i]->object->node[0])
-            seat_unbound(core, gang, gang->members[i]);
+            seat_unbound(core, gang, gang->members[i], since_s);
     gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
     core__set_state(core, gang, GANG_BINDING);
     gang->persisted = true; /* that is where it was read */
@@ -87,7 +120,8 @@ static void finish_binding(struct core *core, struct gang *gang)
 static void adopt_gang(struct core *core, struct gang *gang)
 {
     const struct obj_placement *placement = placement_of(core, gang);
-    bool binding = placement && strcmp(placement->state, "Binding") == 0;
+    bool binding = placement && strcmp(placement->state, "Binding") == 0 &&
+                   has_older_member(gang, placement->since_s);
     bool replacing = placement && strcmp(placement->state, "Replacing") == 0;
     struct reason unused;
     uint32_t bound = 0;
@@ -98,18 +132,16 @@ static void adopt_gang(struct core *core, struct gang *gang)
     }
     if (placement)
         gang->generation = placement->generation;
-    if (!placement || (!binding && bound == 0) || !core__wants(core, gang, &unused) ||
-        slots_from(core, gang, placement) < 0)
+    core__wants(core, gang, &unused); /* its PodGroup may be gone: what is stored is finished all the same */
+    if (!placement || (!binding && bound == 0) || slots_from(core, gang, placement) < 0)
         return; /* Forming; bound members are taken over there */
     gang_sort_members(gang);
-    for (size_t i = 0; i < gang->nmembers; i++)
-        if (gang->members[i]->object->node[0])
-            seat_bound(core, gang, gang->members[i]);
+    seat_all_bound(core, gang);
     gang->adopted = true;
     gang_count_use(&core->cluster, gang);
     gang->torn = strcmp(placement->reason_code, reason_code_name(REASON_PARTLY_BOUND)) == 0;
     if (binding)
-        finish_binding(core, gang);
+        finish_binding(core, gang, placement->since_s);
     else if (replacing && core__may_evict(core, gang->ns))
         core__replace(core, gang);
     else

@@ -73,6 +73,10 @@ static void vote_ordinary(struct core *core, struct pod *pod, const char *name, 
         core__reply(core, ticket, "an earlier binding of this pod is not settled yet");
         return;
     }
+    if (core__in_doubt(core)) {
+        core__reply(core, ticket, "bindings sent before this lockstep began may still arrive");
+        return;
+    }
     if (node && node->object && node_room(node, &pod->requests) == 0) {
         core__reply(core, ticket, "no room on the node beside what is held for gangs");
         return;
@@ -194,7 +198,7 @@ static bool due(const struct core *core, const struct gang *gang, const struct s
     case SLOT_VOTED:
         return true;
     case SLOT_RETRY:
-        return slot->retry_ns <= core->now_ns && !core__place_lost(slot);
+        return slot->retry_ns <= core->now_ns && !core__place_lost(core, slot);
     case SLOT_TAKEN:
         return gang->state == GANG_BINDING && gang->adopted && !slot->needs_vote;
     default:

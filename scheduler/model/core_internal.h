@@ -49,6 +49,8 @@ struct core {
     bool term_ended; /* by the clock, while the Lease still names us: a late renewal begins anew */
     bool active; /* of this term: caches taken over, plans are made, writes go out */
     bool finishing; /* gangs that were Binding are finished before anything is planned */
+    int64_t sent_until_ns; /* bindings that this core does not know of were sent until then, 0: none */
+    int64_t doubt_until_ns; /* they may arrive until then: no room is given away, 0: no doubt */
     struct gang *head; /* what frees up on reserved nodes is this gang's, NULL: nobody's */
     int64_t head_since_ns;
     bool head_preempts; /* ... because we evicted others for it */
@@ -127,7 +129,7 @@ void core__release_hold(struct core *core, struct pod *pod, const char *why); /*
 void core__expire_holds(struct core *core);
 
 void core__vacate(struct core *core, struct slot *slot, const char *why); /* pod, node and hold */
-bool core__place_lost(const struct slot *slot); /* its node is gone, refuses or is too full */
+bool core__place_lost(const struct core *core, const struct slot *slot); /* its node is gone, refuses or is too full */
 
 /* ---- order (core_order.c): head of line, preemption ---------------------------------------------- */
 void core__check_head(struct core *core); /* ends a reservation that has no reason any more */
@@ -149,6 +151,7 @@ void core__on_lease(struct core *core, const struct obj_lease *lease, int64_t wa
 void core__on_lease_gone(struct core *core);
 void core__check_term(struct core *core); /* begins and ends what the clock begins and ends */
 int64_t core__term_deadline(const struct core *core);
+bool core__in_doubt(struct core *core); /* may bindings that nobody knows of still arrive? */
 
 /* ---- names of GangPlacements (core_names.c) ------------------------------------------------------ */
 char *core__record_name(const struct core *core, const struct gang *gang); /* caller frees; NULL */

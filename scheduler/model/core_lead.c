@@ -60,8 +60,52 @@ static void forget_gang(struct core *core, struct gang *gang)
     gang->record.dirty = true;
 }
 
+void core_set_predecessor(struct core *core, int64_t now_ns)
+{
+    core->sent_until_ns = now_ns;
+}
+
+static bool waits_for_binding(const struct core *core, const struct pod *pod)
+{
+    return !pod->gang && !pod->object->node[0] && pod->object->phase == POD_PENDING &&
+           strcmp(pod->object->scheduler, core->config->scheduler_name) == 0;
+}
+
+/* Only an ordinary pod that is unbound can have a binding on its way that is stored nowhere. */
+static void begin_doubt(struct core *core)
+{
+    struct hashmap_iter iter = {0};
+    const char *key;
+    void *value;
+
+    core->doubt_until_ns = 0;
+    while (core->sent_until_ns > 0 &&
+           hashmap_next(&core->cluster.pods_by_uid, &iter, &key, &value)) {
+        if (!waits_for_binding(core, value))
+            continue;
+        core->doubt_until_ns = core->sent_until_ns + LEASE_WRITE_NS;
+        return;
+    }
+}
+
+bool core__in_doubt(struct core *core)
+{
+    if (core->doubt_until_ns == 0)
+        return false;
+    if (core->now_ns >= core->doubt_until_ns) {
+        core->doubt_until_ns = 0;
+        core->ready_changed = true;
+        return false;
+    }
+    if (core->doubt_until_ns < core->next_wake_ns)
+        core->next_wake_ns = core->doubt_until_ns;
+    return true;
+}
+
 static void stand_down(struct core *core)
 {
+    if (core->nheld > 0)
+        core->sent_until_ns = core->now_ns;
     core->active = core->synced = false;
     core__unreserve(core);
     for (size_t i = 0; i < core->all.n; i++)
@@ -116,6 +160,7 @@ void core__check_term(struct core *core)
     core->term_ended = false;
     core__refresh_levels(core);
     core__adopt(core);
+    begin_doubt(core);
 }
 
 int64_t core__term_deadline(const struct core *core)

@@ -76,11 +76,14 @@ fail:
 
 void core__drop_gang(struct core *core, struct gang *gang)
 {
+    const struct obj_placement *placement;
     char record[KEY_TEXT];
 
+    core__key(record, "", gang->ns, gang->record.name);
+    placement = hashmap_get(&core->placements, record);
     if (core->head == gang)
         core__unreserve(core);
-    if (gang->record.exists && !gang->owned) {
+    if (gang->record.exists && !(placement ? placement->owned : gang->owned)) {
         struct action *action = core__act(core, ACT_PLACEMENT_DELETE);
 
         if (action) {
@@ -88,7 +91,6 @@ void core__drop_gang(struct core *core, struct gang *gang)
             snprintf(action->name, sizeof(action->name), "%s", gang->record.name);
         }
     }
-    core__key(record, "", gang->ns, gang->record.name);
     hashmap_remove(&core->records, record);
     hashmap_remove(&core->gangs, gang->key);
     gang_list_remove(&core->all, gang);

@@ -82,8 +82,11 @@ void core__rejected(struct core *core, const char *name)
         return;
     again = node->rejected_for_ns > 0 &&
             core->now_ns < node->rejected_until_ns + node->rejected_for_ns;
-    if (again && node->rejected_until_ns > core->now_ns)
-        return; /* others of the same moment */
+    if (again && node->rejected_until_ns > core->now_ns) { /* others, of the same moment or late */
+        if (node->rejected_until_ns < core->now_ns + REJECTION_FIRST_NS)
+            node->rejected_until_ns = core->now_ns + REJECTION_FIRST_NS;
+        return;
+    }
     node->rejected_for_ns = !again ? REJECTION_FIRST_NS
                             : node->rejected_for_ns < REJECTION_MAX_NS ? 2 * node->rejected_for_ns
                                                                        : REJECTION_MAX_NS;
@@ -482,7 +485,7 @@ void core__plan_ready(struct core *core)
     size_t kept = 0;
 
     core__check_head(core);
-    if (still_finishing(core) ||
+    if (still_finishing(core) || core__in_doubt(core) ||
         (!core->ready_changed && core->planned_version == core->cluster.capacity_version))
         return;
     core__refresh_levels(core);

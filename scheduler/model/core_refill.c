@@ -83,34 +83,34 @@ static struct node *replacement_node(struct core *core, struct gang *gang,
     return node_near(core, gang, shape, NULL, 0);
 }
 
-static int free_slot(const struct gang *gang, int32_t index)
+/* The rank of the pod's index, else any that is free, else one more (nslots or beyond). */
+static uint32_t rank_for(const struct gang *gang, int32_t index)
 {
     if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod)
-        return index;
+        return (uint32_t)index;
+    if (index >= 0 && (uint32_t)index >= gang->nslots && (uint32_t)index < gang->size)
+        return (uint32_t)index; /* it grew: nobody takes the rank of a member that may come back */
     for (uint32_t i = 0; i < gang->nslots; i++)
         if (!gang->slots[i].pod && gang->slots[i].state == SLOT_EMPTY)
-            return (int)i;
-    return -1;
+            return i;
+    return gang->nslots;
 }
 
 bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
 {
-    int index = free_slot(gang, pod->object->index);
+    uint32_t rank = rank_for(gang, pod->object->index);
     struct slot *slot;
     struct node *node;
     bool may;
 
-    if (index < 0 && gang->state == GANG_BINDING)
+    if (rank >= gang->nslots && gang->state == GANG_BINDING)
         return false; /* more than the plan is for: after it is finished */
-    if (index < 0) {
-        index = (int)gang->nslots;
-        if (gang_more_slots(gang, gang->nslots + 1) < 0)
-            return false;
-    }
-    slot = &gang->slots[index];
+    if (gang_more_slots(gang, rank + 1) < 0)
+        return false;
+    slot = &gang->slots[rank];
     if (pod->object->node[0] || pod->object->phase == POD_SUCCEEDED) {
         slot_set_node(&core->cluster, slot, cluster_node(&core->cluster, pod->object->node));
-        core__slot_take(core, gang, (uint32_t)index, pod);
+        core__slot_take(core, gang, rank, pod);
         return true;
     }
     gang->requests = pod->requests;
@@ -130,9 +130,8 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
     }
     slot_set_node(&core->cluster, slot, node);
     slot_hold(slot, &gang->requests);
-    core__slot_take(core, gang, (uint32_t)index, pod);
+    core__slot_take(core, gang, rank, pod);
     slot->needs_vote = true;
     slot->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
-    core__nominate(core, gang, (uint32_t)index);
-    return true;
+    return true; /* its pod is not woken yet: the place may be given up for lack of others */
 }

@@ -131,7 +131,7 @@ static void fill_slots(struct core *core, struct gang *gang)
     }
 }
 
-bool core__place_lost(const struct slot *slot)
+bool core__place_lost(const struct core *core, const struct slot *slot)
 {
     const struct node *node = slot->node;
     bool overfull = false;
@@ -142,7 +142,8 @@ bool core__place_lost(const struct slot *slot)
         overfull |= slot->held && slot->hold.v[r] > 0 &&
                     node->used.v[r] + node->held.v[r] > node->total.v[r];
     return !node->object || (overfull && !MUTANT(OVERFULL_KEPT)) ||
-           (slot->pod && !node_admits(node, &slot->pod->object->shape));
+           (slot->pod && !node_admits(node, &slot->pod->object->shape)) ||
+           (slot->state != SLOT_BOUND && node->rejected_until_ns > core->now_ns);
 }
 
 /* false: the plan was given up. */
@@ -156,7 +157,7 @@ static bool check_nodes(struct core *core, struct gang *gang)
             core__release_plan(core, gang, "the planned node refused the pod");
             return false;
         }
-        if (core__place_lost(slot)) {
+        if (core__place_lost(core, slot)) {
             core__release_plan(core, gang, "the planned node changed");
             return false;
         }
@@ -230,7 +231,7 @@ static bool is_open(const struct slot *slot)
 /* The same; where the place is lost meanwhile, the API server is asked instead of told again. */
 static bool still_open(struct core *core, struct slot *slot)
 {
-    if (slot->unsure && !slot->write && core__place_lost(slot))
+    if (slot->unsure && !slot->write && core__place_lost(core, slot))
         core__ask(core, slot);
     return is_open(slot);
 }
@@ -280,7 +281,7 @@ static bool keep_places(struct core *core, struct gang *gang)
             continue;
         if (slot->cleared >= CLEARED_LIMIT)
             core__exclude(core, gang, slot->node);
-        else if (!core__place_lost(slot))
+        else if (!core__place_lost(core, slot))
             continue;
         if (gang_bound(gang) == 0 && !any_open(gang)) {
             core__release_plan(core, gang, "the planned node changed");
@@ -299,10 +300,10 @@ static void seat_rest(struct core *core, struct gang *gang)
     for (size_t i = 0; i < gang->nmembers; i++) {
         struct pod *pod = gang->members[i];
 
-        if (pod->slot >= 0)
-            core__nominate(core, gang, (uint32_t)pod->slot);
-        else if (!core__refill(core, gang, pod))
+        if (pod->slot < 0 && !core__refill(core, gang, pod))
             without++;
+        else
+            core__nominate(core, gang, (uint32_t)pod->slot);
     }
     if (without == 0)
         return;
@@ -346,7 +347,7 @@ static void check_refills(struct core *core, struct gang *gang)
             continue;
         if (slot->pod && (late || slot->cleared >= CLEARED_LIMIT))
             core__exclude(core, gang, slot->node);
-        else if (slot->pod && !core__place_lost(slot)) {
+        else if (slot->pod && !core__place_lost(core, slot)) {
             core__wake_at(core, gang, slot->deadline_ns);
             continue;
         }
@@ -366,7 +367,8 @@ static uint32_t seat_members(struct core *core, struct gang *gang)
 
         if (pod->slot >= 0)
             continue;
-        if ((pod->object->node[0] || core__wants(core, gang, &unused)) &&
+        if ((pod->object->node[0] ||
+             (!core__in_doubt(core) && core__wants(core, gang, &unused))) &&
             core__refill(core, gang, pod))
             filled = true;
         else

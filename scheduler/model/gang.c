@@ -97,6 +97,34 @@ void gang_free(struct cluster *cluster, struct gang *gang)
     free(gang);
 }
 
+static int compare_members(const void *a, const void *b)
+{
+    const struct obj_pod *left = (*(struct pod *const *)a)->object;
+    const struct obj_pod *right = (*(struct pod *const *)b)->object;
+    int r;
+
+    if (left->index != right->index)
+        return left->index < right->index ? -1 : 1;
+    r = strcmp(left->name, right->name);
+    return r ? r : strcmp(left->uid, right->uid);
+}
+
+/* The first one speaks for the gang, whatever the order in which its pods were read. */
+static void put_first(struct gang *gang)
+{
+    size_t first = 0;
+
+    for (size_t i = 1; i < gang->nmembers; i++)
+        if (compare_members(&gang->members[i], &gang->members[first]) < 0)
+            first = i;
+    if (first > 0) {
+        struct pod *pod = gang->members[first];
+
+        gang->members[first] = gang->members[0];
+        gang->members[0] = pod;
+    }
+}
+
 int gang_add_member(struct gang *gang, struct pod *pod)
 {
     if (gang->nmembers == gang->members_size) {
@@ -109,6 +137,10 @@ int gang_add_member(struct gang *gang, struct pod *pod)
         gang->members_size = size;
     }
     gang->members[gang->nmembers++] = pod;
+    if (compare_members(&pod, &gang->members[0]) < 0) {
+        gang->members[gang->nmembers - 1] = gang->members[0];
+        gang->members[0] = pod;
+    }
     gang->changes++;
     pod->gang = gang;
     pod->slot = -1;
@@ -121,21 +153,13 @@ void gang_remove_member(struct gang *gang, struct pod *pod)
         if (gang->members[i] != pod)
             continue;
         gang->members[i] = gang->members[--gang->nmembers];
+        if (i == 0)
+            put_first(gang);
         break;
     }
     gang->changes++;
     pod->gang = NULL;
     pod->slot = -1;
-}
-
-static int compare_members(const void *a, const void *b)
-{
-    const struct obj_pod *left = (*(struct pod *const *)a)->object;
-    const struct obj_pod *right = (*(struct pod *const *)b)->object;
-
-    if (left->index != right->index)
-        return left->index < right->index ? -1 : 1;
-    return strcmp(left->name, right->name);
 }
 
 void gang_sort_members(struct gang *gang)

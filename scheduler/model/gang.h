@@ -122,7 +122,9 @@ struct gang {
     char *ns, *name;
     enum gang_kind kind;
 
-    struct pod **members; /* live (not terminating, not failed) pods of our schedulerName */
+    /* Live (not terminating, not failed) pods of our schedulerName; the first by index and name comes
+     * first and speaks for the gang, the others in any order. */
+    struct pod **members;
     size_t nmembers, members_size;
 
     /* What it asks for, derived from members, Job and PodGroup by gang_wants(). */

@@ -165,6 +165,7 @@ struct obj_placement {
     char *state; /* status.state, "" before the first write */
     char *reason_code;
     bool owned; /* it goes with its owner */
+    int64_t since_s; /* status.conditions, Placed: since when the gang is in this state */
     int64_t generation; /* status.generation of the plan */
     int32_t pods; /* status.pods: slots of the plan */
     struct placement_share *shares;

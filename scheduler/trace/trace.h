@@ -4,7 +4,8 @@
  * A trace replays: the same events at the same times give the same actions (tests/replay). Lines of
  * JSON, each ends with a line feed and has at most TRACE_LINE_MAX bytes:
  *
- *   {"trace":1,"program":"...","host":"...","epoch_s":N,"config":{...}}   a process began: a new core
+ *   {"trace":1,"program":"...","host":"...","epoch_s":N,"began":N,"config":{...}}
+ *                                                                         a process began: a new core
  *   {"step":"vote","now":N,"ticket":N,"uid":"...","name":"..."}           core_step()
  *   {"settle":N}                                                          core_settle() at now = N
  *   {"act":"bind","ns":"...","name":"...",...}                            what the call above wanted
@@ -45,6 +46,7 @@ struct trace_header {
     char program[64]; /* "lockstep-extender 0.1.0" */
     char host[NAME_TEXT]; /* core_set_host() */
     int64_t epoch_s; /* core_set_epoch() */
+    int64_t began_ns; /* core_set_predecessor() */
     struct config config; /* the reader's: owned; the writer's: borrowed */
 };
 

@@ -53,8 +53,10 @@ static const char *const masks[EVENT_KINDS] = {
                  "'parentCompositePodGroupName':1,'resourceClaims':[{}]}}",
     [EV_NAMESPACE] = "{'metadata':{'name':1,"
                      "'labels':{'lockstep.dev/jobs':1,'lockstep.dev/evict':1}}}",
-    [EV_PLACEMENT] = "{'metadata':{" NAMES "},'spec':{'gang':{'kind':1,'name':1}},"
+    [EV_PLACEMENT] = "{'metadata':{" NAMES ",'ownerReferences':[{}]},"
+                     "'spec':{'gang':{'kind':1,'name':1}},"
                      "'status':{'state':1,'reason':{'code':1},'generation':1,'pods':1,"
+                     "'conditions':[{'type':1,'lastTransitionTime':1}],"
                      "'nodes':[{'name':1,'first':1,'count':1}]}}",
     [EV_LEASE] = "{'metadata':{'namespace':1,'name':1},"
                  "'spec':{'holderIdentity':1,'leaseDurationSeconds':1,'leaseTransitions':1,"

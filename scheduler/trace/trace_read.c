@@ -33,7 +33,7 @@ static int read_config(const json_t *object, struct config *ret, struct err *err
 static int read_header(json_t *root, struct trace_line *line, struct err *err)
 {
     const char *program, *host = NULL;
-    json_int_t version, epoch_s;
+    json_int_t version, epoch_s, began;
     json_error_t error;
     json_t *config;
     int r;
@@ -42,12 +42,13 @@ static int read_header(json_t *root, struct trace_line *line, struct err *err)
     if (version != TRACE_VERSION)
         return err_set(err, -EINVAL, "trace: found version %lld, expected %d", (long long)version,
                        TRACE_VERSION);
-    if (json_unpack_ex(root, &error, JSON_STRICT, "{s:I, s:s, s?s, s:I, s:o}", "trace", &version,
-                       "program", &program, "host", &host, "epoch_s", &epoch_s, "config",
-                       &config) < 0)
+    if (json_unpack_ex(root, &error, JSON_STRICT, "{s:I, s:s, s?s, s:I, s:I, s:o}", "trace",
+                       &version, "program", &program, "host", &host, "epoch_s", &epoch_s, "began",
+                       &began, "config", &config) < 0)
         return err_set(err, -EINVAL, "header: %s", error.text);
     line->kind = TRACE_HEADER;
     line->header.epoch_s = epoch_s;
+    line->header.began_ns = began;
     r = copy_text(line->header.program, sizeof(line->header.program), "program", program, err);
     if (r == 0)
         r = copy_text(line->header.host, sizeof(line->header.host), "host", host, err);

@@ -88,8 +88,8 @@ void trace_add_header(struct strbuf *out, const struct trace_header *header)
     strbuf_addf(out, "{\"trace\":%d", TRACE_VERSION);
     add_field(out, "program", header->program);
     add_field(out, "host", header->host);
-    strbuf_addf(out, ",\"epoch_s\":%lld,\"config\":%s}\n", (long long)header->epoch_s,
-                text ? text : "null");
+    strbuf_addf(out, ",\"epoch_s\":%lld,\"began\":%lld,\"config\":%s}\n",
+                (long long)header->epoch_s, (long long)header->began_ns, text ? text : "null");
     json_decref(config);
 }
 

@@ -119,6 +119,7 @@ static int begin_process(struct replay *replay, struct trace_header *header, str
     }
     core_set_host(replay->core, header->host);
     core_set_epoch(replay->core, header->epoch_s);
+    core_set_predecessor(replay->core, header->began_ns);
     replay->counts->starts++;
     return 0;
 }

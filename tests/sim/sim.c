@@ -147,6 +147,7 @@ static const struct move {
     {"delete", sim_delete_something, 12, false},
     {"node", sim_change_node, 7, false},
     {"stranger", sim_foreign_bind, 5, false},
+    {"stray", sim_stray, 20, false},
     {"bad-kubelet", sim_bad_kubelet, 3, false},
     {"trouble", trouble_replica, 6, false},
     {"recover", recover_replica, 6, false},
@@ -171,11 +172,11 @@ const char *sim_move_name(int move)
  * (swarm testing: Groce et al., ISSTA 2012). */
 static void choose_life(struct sim *sim, int often)
 {
-    static const unsigned steady[] = {4, 8, 8, 16}, other[] = {0, 2, 8, 8, 24, 64};
+    static const unsigned steady[] = {2, 4, 8, 8, 16}, other[] = {0, 2, 8, 8, 24, 64};
 
     sim->weights = 0;
     for (size_t i = 0; i < MOVES; i++) {
-        unsigned eighth = moves[i].steady ? steady[sim_random(sim, 4)] : other[sim_random(sim, 6)];
+        unsigned eighth = moves[i].steady ? steady[sim_random(sim, 5)] : other[sim_random(sim, 6)];
 
         if ((int)i == often)
             eighth = moves[i].steady ? 32 : 128;

@@ -24,7 +24,8 @@
 #define REPLICAS 2
 #define SIM_GPUS 8
 #define SIM_JOBS 16
-#define SIM_MOVES 14
+#define SIM_MOVES 15
+#define SIM_SIZE_MAX 8 /* pods of one gang */
 #define SIM_SECOND INT64_C(1000000000)
 #define LEASE_NS (30 * SIM_SECOND)
 #define WRITE_NS (8 * SIM_SECOND) /* the API server drops a write that is older */
@@ -39,6 +40,7 @@ struct sim_seen {
 enum sim_workload { SIM_BARE, SIM_JOB, SIM_GROUP };
 struct sim_job { /* what makes pods: a Job, a PodGroup, or just a label */
     bool used;
+    bool orphaned; /* its object was deleted and its pods were left alone */
     struct sim_seen seen; /* of the Job or PodGroup object */
     enum sim_workload kind;
     char name[16], uid[24];
@@ -56,6 +58,7 @@ struct sim_pod { /* as the API server has it */
     char name[24], uid[24];
     int job; /* -1: none */
     int index, gpus, priority;
+    int size; /* of its gang, as its annotation says */
     bool foreign; /* of another scheduler */
     int node, nominated; /* -1: none */
     int phase; /* enum pod_phase */
@@ -91,6 +94,7 @@ struct sim_record { /* a GangPlacement */
     struct sim_seen seen;
     char ns[8], name[16];
     char *body;
+    bool stale; /* what it says was sent by a process that had ended, and its successor had begun */
     uint64_t acknowledged_by; /* the process whose write of `body` was acknowledged, 0: none */
 };
 
@@ -167,6 +171,7 @@ struct obj_namespace *sim_namespace_object(const struct sim *sim, const char *na
 void sim_deliver(struct sim *sim, int replica, struct event event, enum sim_fault fault);
 void sim_deliver_some(struct sim *sim, int replica); /* one late watch event, or one again */
 void sim_deliver_all(struct sim *sim, int replica);
+void sim_deliver_of(struct sim *sim, int replica, int job);
 void sim_changed(struct sim *sim, struct sim_seen *seen);
 void sim_gone(struct sim *sim, struct sim_seen *seen);
 void sim_start_extender(struct sim *sim, int replica);
@@ -190,10 +195,14 @@ void sim_kubelet(struct sim *sim);
 void sim_controllers(struct sim *sim);
 void sim_new_job(struct sim *sim);
 void sim_delete_job(struct sim *sim, int job);
+void sim_grow(struct sim *sim, int job);
+void sim_orphan(struct sim *sim, int job);
 void sim_delete_something(struct sim *sim);
 void sim_change_node(struct sim *sim);
 void sim_foreign_bind(struct sim *sim);
 void sim_bad_kubelet(struct sim *sim);
+
+void sim_stray(struct sim *sim); /* sim_stray.c */
 
 /* sim_scheduler.c: one attempt of kube-scheduler */
 int sim_node_use(const struct sim *sim, int node, bool with_votes);

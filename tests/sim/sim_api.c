@@ -45,7 +45,8 @@ static struct sim_pod *add_pod(struct sim *sim, struct sim_pod content)
 struct sim_pod *sim_new_pod(struct sim *sim, int job, int index)
 {
     const struct sim_job *of = &sim->jobs[job];
-    struct sim_pod pod = {.job = job, .index = index, .gpus = of->gpus, .priority = of->priority};
+    struct sim_pod pod = {.job = job, .index = index, .gpus = of->gpus, .priority = of->priority,
+                          .size = of->size};
 
     snprintf(pod.name, sizeof(pod.name), "%.15s-%d", of->name, index % 100000);
     return add_pod(sim, pod);
@@ -101,6 +102,21 @@ static void check_placement(struct sim *sim, int replica, const struct action *a
         sim_fail(sim, "I18: GangPlacement %s is written again, unchanged", action->name);
 }
 
+#define NOMINATIONS_MAX 8 /* of one pod under way: plans may follow each other faster than a slow API server answers */
+
+static void check_nomination(struct sim *sim, int replica, const struct action *action)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < sim->nwrites; i++)
+        n += sim->writes[i].used && sim->writes[i].outcome.action == ACT_NOMINATE &&
+             sim->writes[i].process == sim->replicas[replica].process &&
+             sim->now_ns - sim->writes[i].sent_ns < WRITE_NS &&
+             sim->writes[i].replica == replica && strcmp(sim->writes[i].uid, action->uid) == 0;
+    if (n >= NOMINATIONS_MAX)
+        sim_fail(sim, "I18: %s is nominated again while %u nominations are under way", action->name, n);
+}
+
 static void send_write(struct sim *sim, int replica, struct action *action)
 {
     struct sim_write *write = sim->writes;
@@ -111,6 +127,8 @@ static void send_write(struct sim *sim, int replica, struct action *action)
         sim_fail(sim, "more than %u writes under way", sim->nwrites);
     if (action->kind == ACT_PLACEMENT)
         check_placement(sim, replica, action);
+    if (action->kind == ACT_NOMINATE && !sim->lazy)
+        check_nomination(sim, replica, action);
     *write = (struct sim_write){.used = true, .replica = replica, .sent_ns = sim->now_ns,
                                 .process = sim->replicas[replica].process, .body = action->body};
     action->body = NULL;
@@ -220,6 +238,7 @@ static enum write_result apply_record(struct sim *sim, struct sim_write *write)
     free(record->body);
     record->used = true;
     record->acknowledged_by = 0;
+    record->stale = write->process != sim->replicas[write->replica].process;
     snprintf(record->ns, sizeof(record->ns), "%.7s", write->outcome.ns_name);
     snprintf(record->name, sizeof(record->name), "%.15s", write->name);
     record->body = strdup(write->body);
@@ -249,10 +268,10 @@ static enum write_result apply_evict(struct sim *sim, const struct sim_write *wr
         return WRITE_GONE;
     if (strcmp(ns_of(sim, pod), "ev") != 0)
         sim_fail(sim, "I1: %s is evicted in a namespace that does not allow it", pod->name);
-    if (!sim->calm && sim_random(sim, 5) == 0)
+    if (!sim->calm && sim_random(sim, 3) == 0)
         return WRITE_BUSY; /* a PodDisruptionBudget */
     record = pod->job >= 0 ? sim_gang_record(sim, &sim->jobs[pod->job]) : NULL;
-    if (pod->job >= 0 && (!record || !strstr(record->body, "\"state\":\"Replacing\"")))
+    if (record && pod->phase < POD_SUCCEEDED && !strstr(record->body, "\"state\":\"Replacing\""))
         sim_fail(sim, "I1: %s is evicted and its gang is not Replacing", pod->name);
     sim->evicted++;
     sim_delete_pod(sim, pod);

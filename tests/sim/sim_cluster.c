@@ -84,7 +84,7 @@ void sim_new_job(struct sim *sim)
     *job = (struct sim_job){.used = true,
                             .kind = (enum sim_workload)sim_random(sim, 3),
                             .ns = sim_random(sim, 2) ? "ev" : "ns",
-                            .size = 1 + (int)sim_random(sim, 7),
+                            .size = 1 + (int)sim_random(sim, SIM_SIZE_MAX - 1),
                             .gpus = sim_random(sim, 2) ? 8 : 4,
                             .priority = sim_random(sim, 4) ? 0 : 10,
                             .required = sim_random(sim, 4) == 0,
@@ -93,6 +93,17 @@ void sim_new_job(struct sim *sim)
     snprintf(job->uid, sizeof(job->uid), "j%llu", (unsigned long long)++sim->next_id);
     if (job->kind != SIM_BARE)
         sim_changed(sim, &job->seen);
+}
+
+/* One more member than before: also a gang that runs, or has ended, may grow. */
+void sim_grow(struct sim *sim, int number)
+{
+    struct sim_job *job = &sim->jobs[number];
+
+    if (!job->used || job->orphaned || job->kind == SIM_BARE || job->size >= SIM_SIZE_MAX)
+        return;
+    sim_changed(sim, &job->seen);
+    sim_new_pod(sim, number, job->size++);
 }
 
 static bool has_member(const struct sim *sim, int job, int index)
@@ -119,7 +130,7 @@ void sim_controllers(struct sim *sim)
     const struct sim_job *job = &sim->jobs[number];
     bool one = sim_random(sim, 3) == 0;
 
-    if (!job->used)
+    if (!job->used || (job->orphaned && job->kind == SIM_JOB))
         return;
     for (int index = 0; index < job->size; index++) {
         if (has_member(sim, number, index))
@@ -128,6 +139,20 @@ void sim_controllers(struct sim *sim)
         if (!sim_new_pod(sim, number, index) || one)
             return;
     }
+}
+
+/* Its object goes, and the garbage collector takes the GangPlacement that it owned. */
+static void delete_object(struct sim *sim, struct sim_job *job)
+{
+    struct sim_record *record = sim_gang_record(sim, job);
+
+    if (job->kind == SIM_BARE || job->orphaned)
+        return;
+    sim_gone(sim, &job->seen);
+    if (!record)
+        return;
+    record->used = false;
+    sim_gone(sim, &record->seen);
 }
 
 void sim_delete_job(struct sim *sim, int number)
@@ -139,17 +164,22 @@ void sim_delete_job(struct sim *sim, int number)
     for (int i = 0; i < sim->npods; i++)
         if (sim->pods[i].used && sim->pods[i].job == number)
             sim_delete_pod(sim, &sim->pods[i]);
+    delete_object(sim, job);
     job->used = false;
-    if (job->kind != SIM_BARE)
-        sim_gone(sim, &job->seen);
-    if (job->kind != SIM_BARE) { /* the garbage collector takes what it owned */
-        struct sim_record *record = sim_gang_record(sim, job);
+}
 
-        if (record) {
-            record->used = false;
-            sim_gone(sim, &record->seen);
-        }
-    }
+/* kubectl delete --cascade=orphan; or a PodGroup deleted under its pods. */
+void sim_orphan(struct sim *sim, int number)
+{
+    struct sim_job *job = &sim->jobs[number];
+
+    if (!job->used || job->orphaned)
+        return;
+    delete_object(sim, job);
+    job->orphaned = true;
+    for (int i = 0; i < sim->npods && job->kind == SIM_JOB; i++)
+        if (sim->pods[i].used && sim->pods[i].job == number)
+            sim_changed(sim, &sim->pods[i].seen); /* nobody's any more */
 }
 
 /* ---- people ------------------------------------------------------------------------------------------------ */
@@ -166,6 +196,14 @@ void sim_delete_something(struct sim *sim)
         sim_delete_pod(sim, pod);
 }
 
+/* A node that comes back is another one: what its kubelet did is forgotten with the old one. */
+static void forget_rejections(struct sim *sim, int node)
+{
+    for (int i = 0; i < SIM_JOBS; i++)
+        if (sim->jobs[i].rejected_node == node)
+            sim->jobs[i].rejected_node = -1;
+}
+
 void sim_change_node(struct sim *sim)
 {
     int number = (int)sim_random(sim, (unsigned)sim->nnodes);
@@ -176,6 +214,7 @@ void sim_change_node(struct sim *sim)
         if (sim_node_use(sim, number, false) > 0)
             return;
         node->present = !node->present;
+        forget_rejections(sim, number);
         break;
     default:
         node->tainted = !node->tainted;

@@ -9,7 +9,7 @@
 #include "tests/sim/sim.h"
 
 #define MUTANT_STEPS 10000
-#define MUTANT_LIFE 1200
+#define MUTANT_LIFE 1000
 
 struct arguments {
     struct sim_options options;
@@ -24,7 +24,7 @@ static const struct argp_option options[] = {
     {"steps", 'n', "N", 0, "random steps of each, before calm (5000)", 0},
     {"gang", 'g', "N", 0, "instead: one gang of N pods from its creation to its last binding", 0},
     {"often", 'o', "MOVE", 0, "make this move more often: kubelet, controllers, job, time, ordinary, "
-                              "delete, node, stranger, bad-kubelet, trouble, recover", 0},
+                              "delete, node, stranger, stray, bad-kubelet, trouble, recover", 0},
     {"table", 't', NULL, 0, "print state x event x fault; fail on a cell without a reason", 0},
     {"mutants", 'm', NULL, 0, "break each rule in turn and see that it is noticed", 0},
     {"mutant", 'M', "NAME", 0, "break this rule", 0},

@@ -65,18 +65,18 @@ struct obj_node *sim_node_object(const struct sim *sim, int node)
 
 static void set_owner(struct obj_pod *object, const struct sim_job *job)
 {
-    bool owned = job && job->kind == SIM_JOB;
+    bool owned = job && job->kind == SIM_JOB && !job->orphaned;
 
     object->owner = (struct owner){owned ? OWNER_JOB : OWNER_NONE, text(owned ? "batch/v1" : ""),
                                    text(owned ? "Job" : ""), text(owned ? job->name : ""),
                                    text(owned ? job->uid : "")};
 }
 
-static void set_wish(struct obj_pod *object, const struct sim_job *job)
+static void set_wish(struct obj_pod *object, const struct sim_job *job, int size)
 {
     bool label = job && job->kind != SIM_GROUP;
 
-    object->wish = (struct gang_wish){text(label ? job->name : ""), label ? job->size : 0,
+    object->wish = (struct gang_wish){text(label ? job->name : ""), label ? size : 0,
                                       text(label && job->required ? "block" : ""), text(""), text(""),
                                       text("")};
     object->group_native = text(job && job->kind == SIM_GROUP ? job->name : "");
@@ -102,7 +102,7 @@ struct obj_pod *sim_pod_object(const struct sim *sim, const struct sim_pod *pod)
     object->index = pod->index;
     object->unsupported = text("");
     set_owner(object, job);
-    set_wish(object, job);
+    set_wish(object, job, pod->size);
     add_amount(&object->shape.requests, "nvidia.com/gpu", pod->gpus);
     add_amount(&object->shape.requests, "pods", 1);
     if (pod_shape_seal(&object->shape) < 0)

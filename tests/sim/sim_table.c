@@ -12,11 +12,19 @@ enum what { WHAT_BIND = EVENT_KINDS, WHAT_NOMINATE, WHAT_PLACEMENT, WHAT_EVICT, 
 
 static uint64_t counts[WHATS][FAULTS][GANG_STATES];
 
+/* Also of a pod that is seen for the first time. */
+static const struct gang *gang_of_pod(const struct core *core, const struct obj_pod *pod)
+{
+    const struct gang *gang = core_gang_of(core, pod->uid);
+
+    return gang ? gang : core_gang(core, pod->ns, pod->wish.name[0] ? pod->wish.name : pod->group_native);
+}
+
 static const struct gang *gang_of(const struct core *core, const struct event *event)
 {
     switch (event->kind) {
     case EV_POD:
-        return core_gang_of(core, event->object.pod->uid);
+        return gang_of_pod(core, event->object.pod);
     case EV_JOB:
         return core_gang(core, event->object.job->ns, event->object.job->name);
     case EV_GROUP:
@@ -102,6 +110,7 @@ static const struct rule {
     {EV_NAMESPACE, ANY, ALL, "namespaces are read before there are gangs; their change: test_core"},
     {EV_NAMESPACE_GONE, ANY, ALL, "as a namespace without labels: test_core"},
     {EV_LEASE_GONE, ANY, ALL, "as a Lease of somebody else, which EV_LEASE brings: test_lease"},
+    {EV_SYNCED, ANY, ALL & ~S(FORMING), "a term begins with all gangs Forming: what they are is taken over then"},
     {EV_WRITE_DONE, ANY, ALL, "counted by what was written, below"},
 };
 

@@ -39,6 +39,8 @@ static void trace_event(const struct sim *sim, int replica, const struct event *
     fprintf(stderr, "%llu %.3f r%d %s uid=%s name=%s ticket=%llu", (unsigned long long)sim->step,
             (double)sim->now_ns / 1e9, replica, event_kind_name(event->kind), event->uid, event->name,
             (unsigned long long)event->ticket);
+    if (event->kind == EV_NODE)
+        fprintf(stderr, " %s", event->object.node->name);
     if (event->kind == EV_POD)
         fprintf(stderr, " %s uid=%s gpus=%lld node=%s nominated=%s phase=%d", event->object.pod->name,
                 event->object.pod->uid, (long long)event->object.pod->shape.requests.items[0].value,
@@ -79,7 +81,7 @@ void sim_deliver(struct sim *sim, int replica, struct event event, enum sim_faul
         return;
     }
     sim_check_active(sim, replica);
-    if (event.kind == EV_POD_GONE)
+    if (event.kind == EV_POD_GONE || event.kind == EV_POD)
         forget_ended_gangs(sim, self->core);
     if (!sim->lazy || sim->step % 4096 == 0)
         sim_check(sim, replica);
@@ -103,7 +105,8 @@ static void deliver_pod(struct sim *sim, int replica, struct sim_pod *pod)
         event.object.pod = sim_pod_object(sim, pod);
         if (pod->node >= 0 && !pod->seen_ns[replica])
             pod->seen_ns[replica] = sim->now_ns;
-        if (pod->rejected && pod->job >= 0 && fault != FAULT_REPEATED)
+        if (pod->rejected && pod->job >= 0 && fault != FAULT_REPEATED &&
+            pod->node == sim->jobs[pod->job].rejected_node)
             sim->jobs[pod->job].rejected_ns[replica] = sim->now_ns;
     } else {
         snprintf(event.uid, sizeof(event.uid), "%s", pod->uid);
@@ -218,7 +221,7 @@ static bool deliver_other(struct sim *sim, int replica)
 
     if (stale(&sim->nodes[node].seen, replica) || (again && sim->nodes[node].present))
         deliver_node(sim, replica, node);
-    else if (listed(job) && (stale(&job->seen, replica) || (again && job->used)))
+    else if (listed(job) && (stale(&job->seen, replica) || (again && job->used && !job->orphaned)))
         deliver_job(sim, replica, job);
     else if (stale(&record->seen, replica) || (again && record->used))
         deliver_record(sim, replica, record);
@@ -248,6 +251,35 @@ void sim_deliver_some(struct sim *sim, int replica)
         struct sim_pod *pod = &sim->pods[((int)from + i) % sim->npods];
 
         if (!stale(&pod->seen, replica))
+            continue;
+        deliver_pod(sim, replica, pod);
+        return;
+    }
+}
+
+/* One of the objects that a gang is made of, whether it has changed or not. */
+void sim_deliver_of(struct sim *sim, int replica, int number)
+{
+    struct sim_job *job = &sim->jobs[number];
+    struct sim_record *record = sim_gang_record(sim, job);
+    unsigned from = sim_random(sim, (unsigned)sim->npods);
+
+    switch (sim_random(sim, 3)) {
+    case 0:
+        if (listed(job) && ((job->used && !job->orphaned) || stale(&job->seen, replica)))
+            deliver_job(sim, replica, job);
+        return;
+    case 1:
+        if (record)
+            deliver_record(sim, replica, record);
+        return;
+    default:
+        break;
+    }
+    for (int i = 0; i < sim->npods; i++) {
+        struct sim_pod *pod = &sim->pods[((int)from + i) % sim->npods];
+
+        if (pod->job != number || (!pod->used && !stale(&pod->seen, replica)))
             continue;
         deliver_pod(sim, replica, pod);
         return;
@@ -304,7 +336,7 @@ static void all_late(struct sim *sim, int replica)
         sim->pods[i].seen_ns[replica] = 0;
     }
     for (int i = 0; i < SIM_JOBS; i++) {
-        sim->jobs[i].seen.late[replica] = sim->jobs[i].used;
+        sim->jobs[i].seen.late[replica] = sim->jobs[i].used && !sim->jobs[i].orphaned;
         sim->jobs[i].seen.gone[replica] = false;
         sim->jobs[i].rejected_ns[replica] = 0;
     }
@@ -326,6 +358,7 @@ void sim_start_extender(struct sim *sim, int replica)
     self->relist_term = 0;
     self->was_active = false;
     core_set_host(self->core, host);
+    core_set_predecessor(self->core, sim->now_ns);
     core_set_epoch(self->core, EPOCH_S);
     all_late(sim, replica);
     sim->calm = true; /* it does not crash before it lives */

@@ -133,11 +133,13 @@ static void begin(struct session *session)
     struct err err = ERR_INIT;
 
     *session = (struct session){.now_ns = SECOND,
-                                .header = {.program = "test 1", .epoch_s = 1700000000}};
+                                .header = {.program = "test 1", .epoch_s = 1700000000,
+                                           .began_ns = SECOND}};
     if (config_parse("test", "levels: [rack]\nlease: off\n", 26, &session->header.config, &err) < 0)
         fail_msg("%s", err.text);
     session->core = core_new(&session->header.config);
     core_set_epoch(session->core, session->header.epoch_s);
+    core_set_predecessor(session->core, session->header.began_ns);
     if (recording_open(path, &session->header, RECORDING_MAX_BYTES, &session->recording, &err) < 0)
         fail_msg("%s", err.text);
 }

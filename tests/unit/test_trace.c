@@ -65,9 +65,11 @@ static const char *const samples[EVENT_KINDS] = {
                  "{'topology':[{'key':'rack'},{'key':'block'}]}}}",
     [EV_NAMESPACE] = "{'metadata':{'name':'ns','annotations':{'a':'SECRET'},'labels':{"
                      "'lockstep.dev/jobs':'gang','lockstep.dev/evict':'allowed','b':'SECRET'}}}",
-    [EV_PLACEMENT] = "{'metadata':{" META("train") "},'spec':{'gang':{'kind':'Job','name':'j'}},"
+    [EV_PLACEMENT] = "{'metadata':{" META("train") ",'ownerReferences':[{'name':'SECRET'}]},"
+                     "'spec':{'gang':{'kind':'Job','name':'j'}},"
                      "'status':{'state':'Planned','reason':{'code':'Planned','message':'SECRET'},"
-                     "'generation':2,'pods':4,'nodes':[{'name':'n1','first':0,'count':3},"
+                     "'conditions':[{'type':'Placed','lastTransitionTime':'2026-01-02T03:04:05Z',"
+                     "'message':'SECRET'}],'generation':2,'pods':4,'nodes':[{'name':'n1','first':0,'count':3},"
                      "{'name':'n2','first':3,'count':1}]}}",
     [EV_LEASE] = "{'metadata':{" META("lease") "},'spec':{'holderIdentity':'host_1',"
                  "'leaseDurationSeconds':15,'leaseTransitions':2,"
@@ -294,7 +296,7 @@ static void the_header_comes_back(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(configs) / sizeof(configs[0]); i++) {
         struct trace_header header = {.program = "lockstep-extender 1", .host = "h",
-                                      .epoch_s = -3};
+                                      .epoch_s = -3, .began_ns = 4};
         struct strbuf text = STRBUF_INIT(1 << 20);
         struct err err = ERR_INIT;
         struct trace_line line;
@@ -308,6 +310,7 @@ static void the_header_comes_back(void **state)
         assert_string_equal(line.header.program, header.program);
         assert_string_equal(line.header.host, "h");
         assert_int_equal(line.header.epoch_s, -3);
+        assert_int_equal(line.header.began_ns, 4);
         same_config(&line.header.config, &header.config);
         trace_line_release(&line);
         strbuf_release(&text);
@@ -337,9 +340,9 @@ static const struct {
     {"{\"act\":1}", "act"},
     {"{\"end\":1}", "string"},
     {"{\"trace\":2}", "found version 2"},
-    {"{\"trace\":1,\"program\":\"p\",\"epoch_s\":1,\"config\":[]}", "expected a mapping"},
-    {"{\"trace\":1,\"program\":\"p\",\"epoch_s\":1,\"config\":{\"level\":[]}}", "unknown key"},
-    {"{\"trace\":1,\"epoch_s\":1,\"config\":{}}", "program"},
+    {"{\"trace\":1,\"program\":\"p\",\"epoch_s\":1,\"began\":1,\"config\":[]}", "expected a mapping"},
+    {"{\"trace\":1,\"program\":\"p\",\"epoch_s\":1,\"began\":1,\"config\":{\"level\":[]}}", "unknown key"},
+    {"{\"trace\":1,\"epoch_s\":1,\"began\":1,\"config\":{}}", "program"},
 };
 
 static void what_is_broken_is_named(void **state)
@@ -367,7 +370,7 @@ static void what_is_broken_is_named(void **state)
 
 /* ---- the reader ---------------------------------------------------------------------------------- */
 
-#define HEADER "{\"trace\":1,\"program\":\"p\",\"epoch_s\":1,\"config\":{}}\n"
+#define HEADER "{\"trace\":1,\"program\":\"p\",\"epoch_s\":1,\"began\":1,\"config\":{}}\n"
 
 static const struct {
     const char *text;
