@@ -12,6 +12,7 @@
 
 #define PENDING_MAX ((size_t)256 << 20) /* told and not yet written; a batch is some MiB at most */
 #define DRAIN_BYTES ((size_t)4 << 20)
+#define LOCK_TRIES 100 /* 20 ms apart: a killed process is seen dead before its last thread lets go */
 #define END_BYTES 256 /* kept free for the line that says why it ended */
 
 struct recording {
@@ -54,6 +55,18 @@ static int write_out(struct recording *recording)
     return r;
 }
 
+static int lock_file(int fd)
+{
+    int r = -1;
+
+    for (unsigned i = 0; r < 0 && i < LOCK_TRIES; i++) {
+        if (i > 0)
+            usleep(20000);
+        r = flock(fd, LOCK_EX | LOCK_NB);
+    }
+    return r;
+}
+
 /* Opens, locks and measures; a torn last line gets its line feed by the header's first byte. */
 static int open_file(struct recording *recording, const char *path, struct err *err)
 {
@@ -62,10 +75,12 @@ static int open_file(struct recording *recording, const char *path, struct err *
     int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
 
     recording->fd = fd;
-    if (fd < 0 || fstat(fd, &stat) < 0)
+    if (fd < 0)
         return err_set(err, -errno, "cannot record to '%s': %s", path, strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+    if (lock_file(fd) < 0)
         return err_set(err, -EBUSY, "cannot record to '%s': another process does", path);
+    if (fstat(fd, &stat) < 0)
+        return err_set(err, -errno, "cannot record to '%s': %s", path, strerror(errno));
     recording->bytes = (uint64_t)stat.st_size;
     if (stat.st_size > 0 && pread(fd, &last, 1, stat.st_size - 1) == 1 && last != '\n')
         strbuf_addc(&recording->out, '\n');
