@@ -222,6 +222,8 @@ static void on_placement(struct core *core, struct obj_placement *placement)
     gang = hashmap_get(&core->records, key);
     if (gang)
         gang->record.exists = true;
+    else if (core->active && hashmap_get(&core->placements, key) == placement)
+        core__delete_orphan(core, placement); /* its gang went while it was being written */
 }
 
 static void on_placement_gone(struct core *core, const struct event *event)

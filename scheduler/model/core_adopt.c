@@ -64,7 +64,6 @@ static void seat_bound(struct core *core, struct gang *gang, struct pod *pod, en
     for (uint32_t rank = at_index ? (uint32_t)index : 0; rank < gang->nslots; rank++) {
         if (!suits(gang, rank, pod, node, seat))
             continue;
-        slot_set_node(&core->cluster, &gang->slots[rank], node);
         core__slot_take(core, gang, rank, pod);
         return;
     }
@@ -106,7 +105,7 @@ static bool has_older_member(const struct gang *gang, int64_t since_s)
     return false;
 }
 
-static void finish_binding(struct core *core, struct gang *gang, int64_t since_s)
+static void finish_binding(struct core *core, struct gang *gang, int64_t since_s, uint32_t stored)
 {
     gang->requests = gang->members[0]->requests;
     for (size_t i = 0; i < gang->nmembers; i++)
@@ -114,7 +113,7 @@ static void finish_binding(struct core *core, struct gang *gang, int64_t since_s
             seat_unbound(core, gang, gang->members[i], since_s);
     gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
     core__set_state(core, gang, GANG_BINDING);
-    gang->persisted = true; /* that is where it was read */
+    gang->persisted = gang->plan_version == stored; /* that is where it was read */
 }
 
 static void adopt_gang(struct core *core, struct gang *gang)
@@ -122,6 +121,7 @@ static void adopt_gang(struct core *core, struct gang *gang)
     const struct obj_placement *placement = placement_of(core, gang);
     bool binding = placement && strcmp(placement->state, "Binding") == 0 &&
                    has_older_member(gang, placement->since_s);
+    uint32_t stored = gang->plan_version;
     bool replacing = placement && strcmp(placement->state, "Replacing") == 0;
     struct reason unused;
     uint32_t bound = 0;
@@ -141,7 +141,7 @@ static void adopt_gang(struct core *core, struct gang *gang)
     gang_count_use(&core->cluster, gang);
     gang->torn = strcmp(placement->reason_code, reason_code_name(REASON_PARTLY_BOUND)) == 0;
     if (binding)
-        finish_binding(core, gang, placement->since_s);
+        finish_binding(core, gang, placement->since_s, stored);
     else if (replacing && core__may_evict(core, gang->ns))
         core__replace(core, gang);
     else

@@ -324,8 +324,10 @@ void core__saw_bound(struct core *core, struct pod *pod)
         slot->ticket = 0;
         slot->state = SLOT_BOUND;
         gang->drifted |= !ours || gang->state == GANG_PLANNED; /* in Planned we bind nobody */
-        if (!ours && !MUTANT(DRIFT_HIDDEN))
+        if (!ours && !MUTANT(DRIFT_HIDDEN)) {
             slot_set_node(&core->cluster, slot, cluster_node(&core->cluster, pod->object->node));
+            core__plan_changed(gang);
+        }
     }
     if (pod->object->phase == POD_SUCCEEDED)
         slot->state = SLOT_DONE;

@@ -112,6 +112,7 @@ void core__rejected(struct core *core, const char *node); /* a pod, by its kubel
 void core__end_rejections(struct core *core);
 void core__exclude(struct core *core, struct gang *gang, struct node *node);
 bool core__refill(struct core *core, struct gang *gang, struct pod *pod); /* one slot for a late member */
+void core__plan_changed(struct gang *gang); /* it is written again before it is acted on */
 void core__nominate(struct core *core, struct gang *gang, uint32_t slot);
 
 /* ---- states (core_states.c), votes and bindings (core_bind.c) ---------------------------------- */
@@ -157,6 +158,7 @@ bool core__in_doubt(struct core *core); /* may bindings that nobody knows of sti
 char *core__record_name(const struct core *core, const struct gang *gang); /* caller frees; NULL */
 void core__name_records(struct core *core); /* all anew, when the caches are complete */
 void core__delete_orphans(struct core *core);
+void core__delete_orphan(struct core *core, const struct obj_placement *placement); /* if it is one */
 
 /* ---- GangPlacement and Events (core_record.c), taking over (core_adopt.c) ---------------------- */
 void core__write_record(struct core *core, struct gang *gang);

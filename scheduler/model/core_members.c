@@ -206,6 +206,7 @@ static void seat_where_bound(struct core *core, struct gang *gang, struct slot *
         return;
     gang->drifted |= slot->node != NULL;
     slot_set_node(&core->cluster, slot, node);
+    core__plan_changed(gang);
 }
 
 void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struct pod *pod)

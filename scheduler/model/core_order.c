@@ -130,9 +130,11 @@ struct victims {
     struct gang *preemptor;
 };
 
-static bool runs(const struct gang *gang)
+/* What is on its way to a gang cannot be called back: such a gang is no victim now. */
+static bool may_go(const struct gang *gang)
 {
-    return gang->state == GANG_BOUND || gang->state == GANG_RUNNING || gang->state == GANG_BROKEN;
+    return (gang->state == GANG_BOUND || gang->state == GANG_RUNNING || gang->state == GANG_BROKEN) &&
+           !gang_is_open(gang);
 }
 
 static bool is_daemon(const struct obj_pod *pod)
@@ -170,7 +172,7 @@ static int find_victims(struct core *core, struct victims *victims)
     for (size_t i = 0; i < core->all.n; i++) {
         struct gang *gang = core->all.items[i];
 
-        if (runs(gang) && gang->priority < victims->preemptor->priority &&
+        if (may_go(gang) && gang->priority < victims->preemptor->priority &&
             core__may_evict(core, gang->ns))
             add_victim(victims, (struct victim){.gang = gang, .priority = gang->priority,
                                                 .pods = gang_bound(gang), .name = gang->key});

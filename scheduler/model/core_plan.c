@@ -503,6 +503,13 @@ void core__plan_ready(struct core *core)
     core__choose_head(core);
 }
 
+void core__plan_changed(struct gang *gang)
+{
+    gang->plan_version++;
+    gang->persisted = false;
+    gang->record.dirty = true;
+}
+
 /* ---- giving up a plan -------------------------------------------------------------------------- */
 
 void core__release_plan(struct core *core, struct gang *gang, const char *why)

@@ -109,7 +109,6 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
         return false;
     slot = &gang->slots[rank];
     if (pod->object->node[0] || pod->object->phase == POD_SUCCEEDED) {
-        slot_set_node(&core->cluster, slot, cluster_node(&core->cluster, pod->object->node));
         core__slot_take(core, gang, rank, pod);
         return true;
     }
@@ -123,11 +122,8 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
         node = replacement_node(core, gang, &pod->object->shape, node);
     if (!node)
         return false;
-    if (node != slot->node) {
-        gang->plan_version++; /* the plan is written again before it is acted on */
-        gang->persisted = false;
-        gang->record.dirty = true;
-    }
+    if (node != slot->node)
+        core__plan_changed(gang);
     slot_set_node(&core->cluster, slot, node);
     slot_hold(slot, &gang->requests);
     core__slot_take(core, gang, rank, pod);

@@ -222,26 +222,12 @@ static void settle_planned(struct core *core, struct gang *gang)
 
 /* ---- Binding ----------------------------------------------------------------------------------- */
 
-/* May a binding of this slot have been applied, or is one under way? */
-static bool is_open(const struct slot *slot)
-{
-    return slot->write != 0 || slot->unsure || slot->state == SLOT_POSTED;
-}
-
 /* The same; where the place is lost meanwhile, the API server is asked instead of told again. */
 static bool still_open(struct core *core, struct slot *slot)
 {
     if (slot->unsure && !slot->write && core__place_lost(core, slot))
         core__ask(core, slot);
-    return is_open(slot);
-}
-
-static bool any_open(const struct gang *gang)
-{
-    for (uint32_t i = 0; i < gang->nslots; i++)
-        if (is_open(&gang->slots[i]))
-            return true;
-    return false;
+    return slot_is_open(slot);
 }
 
 static void binding_too_late(struct core *core, struct gang *gang)
@@ -250,7 +236,7 @@ static void binding_too_late(struct core *core, struct gang *gang)
 
     gang->failures++;
     gang->not_before_ns = core->now_ns + backoff(gang->failures);
-    if (any_open(gang)) { /* a retry or the watch will tell: nothing is given away before */
+    if (gang_is_open(gang)) { /* a retry or the watch will tell: nothing is given away before */
         core__set_reason(core, gang, REASON_PARTLY_BOUND,
                          "%u of %u pods are bound; the API server's answer on the others is awaited",
                          bound, gang->nslots);
@@ -283,7 +269,7 @@ static bool keep_places(struct core *core, struct gang *gang)
             core__exclude(core, gang, slot->node);
         else if (!core__place_lost(core, slot))
             continue;
-        if (gang_bound(gang) == 0 && !any_open(gang)) {
+        if (gang_bound(gang) == 0 && !gang_is_open(gang)) {
             core__release_plan(core, gang, "the planned node changed");
             return false;
         }
@@ -390,7 +376,7 @@ static uint32_t count_ready(const struct gang *gang, bool seated)
     uint32_t n = gang_bound(gang);
 
     for (uint32_t i = 0; i < gang->nslots; i++)
-        n += is_open(&gang->slots[i]) || gang->slots[i].state == SLOT_VOTED ||
+        n += slot_is_open(&gang->slots[i]) || gang->slots[i].state == SLOT_VOTED ||
              (seated && gang->slots[i].state == SLOT_TAKEN);
     return n;
 }
@@ -409,7 +395,7 @@ static void refill(struct core *core, struct gang *gang)
         core__wake_at(core, gang, core->now_ns + REFILL_AGAIN_NS);
     if (waiting > 0 && count_ready(gang, true) < min_of(gang))
         for (uint32_t i = 0; i < gang->nslots; i++)
-            if (gang->slots[i].held && gang->slots[i].pod && !is_open(&gang->slots[i]) &&
+            if (gang->slots[i].held && gang->slots[i].pod && !slot_is_open(&gang->slots[i]) &&
                 gang->slots[i].state < SLOT_BOUND)
                 core__vacate(core, &gang->slots[i], "there is no room for the others of its gang");
     for (uint32_t i = 0; i < gang->nslots; i++)

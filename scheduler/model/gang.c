@@ -214,6 +214,19 @@ void slot_unhold(struct cluster *cluster, struct slot *slot)
     slot->held = false;
 }
 
+bool slot_is_open(const struct slot *slot)
+{
+    return slot->write != 0 || slot->unsure || slot->state == SLOT_POSTED;
+}
+
+bool gang_is_open(const struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (slot_is_open(&gang->slots[i]))
+            return true;
+    return false;
+}
+
 uint32_t gang_count(const struct gang *gang, enum slot_state state)
 {
     uint32_t n = 0;

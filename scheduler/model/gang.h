@@ -190,6 +190,10 @@ void slot_set_node(struct cluster *cluster, struct slot *slot, struct node *node
 void slot_hold(struct slot *slot, const struct resources *requests);
 void slot_unhold(struct cluster *cluster, struct slot *slot);
 
+/* May a binding of this slot (of any slot) have been applied, or is one under way? */
+bool slot_is_open(const struct slot *slot);
+bool gang_is_open(const struct gang *gang);
+
 uint32_t gang_count(const struct gang *gang, enum slot_state state);
 uint32_t gang_bound(const struct gang *gang); /* slots bound or done */
 

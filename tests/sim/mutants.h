@@ -15,12 +15,12 @@
     X(I4, HOLD_LEAK, "", "a place that is given up stays held")                                                  \
     X(I4, NO_DEADLINE, "", "a plan has no deadline")                                                             \
     X(I5, LEASE_IGNORED, "trouble", "a leader goes on when its Lease has run out")                               \
-    X(I6, NO_RELIST, "trouble", "a term begins on the caches as they are")                                       \
+    X(I6, NO_RELIST, "time", "a term begins on the caches as they are")                                       \
     X(I7, NO_UID, "", "bindings carry no UID")                                                                   \
     X(I8, FICKLE_ANSWER, "", "the same question gets another answer")                                            \
     X(I9, ROOM_UNNOTICED, "", "room that appears wakes nobody")                                                  \
     X(I10, WAITS_HOLDING, "", "a gang that could not start keeps its places")                                    \
-    X(I11, OVERTAKING, "job", "nodes that are kept for the head of the line are given to others")                \
+    X(I11, OVERTAKING, "time", "nodes that are kept for the head of the line are given to others")                \
     X(I12, USE_FORGOTTEN, "delete", "a deleted pod's use stays counted")                                         \
     X(I13, DRIFT_HIDDEN, "stranger", "a pod that is bound elsewhere is said to be where it was planned")         \
     X(I14, REJECTION_FORGOTTEN, "bad-kubelet", "a node whose kubelet refused a pod is tried at once again")      \

@@ -147,7 +147,7 @@ static const struct move {
     {"delete", sim_delete_something, 12, false},
     {"node", sim_change_node, 7, false},
     {"stranger", sim_foreign_bind, 5, false},
-    {"stray", sim_stray, 20, false},
+    {"stray", sim_stray, 40, false},
     {"bad-kubelet", sim_bad_kubelet, 3, false},
     {"trouble", trouble_replica, 6, false},
     {"recover", recover_replica, 6, false},

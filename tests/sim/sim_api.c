@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scheduler/model/gang.h"
 #include "scheduler/model/objects.h"
 #include "tests/sim/sim.h"
 
@@ -343,6 +344,13 @@ static void forget_write(struct sim_write *write)
     *write = (struct sim_write){0};
 }
 
+static bool is_awaited(const struct core *core, const struct sim_record *record, uint64_t ticket)
+{
+    const struct gang *gang = core_gang(core, record->ns, record->name);
+
+    return gang && gang->record.write == ticket;
+}
+
 static void tell(struct sim *sim, struct sim_write *write)
 {
     struct sim_replica *to = &sim->replicas[write->replica];
@@ -354,7 +362,8 @@ static void tell(struct sim *sim, struct sim_write *write)
 
     if (to->paused)
         return; /* later */
-    if (heard && core_active(to->core) && outcome.action == ACT_PLACEMENT && outcome.result == WRITE_OK && record)
+    if (heard && core_active(to->core) && outcome.action == ACT_PLACEMENT &&
+        outcome.result == WRITE_OK && record && is_awaited(to->core, record, outcome.ticket))
         record->acknowledged_by = to->process * REPLICAS + (uint64_t)replica;
     if (outcome.action == ACT_PLACEMENT && outcome.result == WRITE_UNKNOWN && record)
         record->acknowledged_by = 0; /* what is stored is unknown to it */

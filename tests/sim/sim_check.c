@@ -80,7 +80,7 @@ static void check_gang_bind(struct sim *sim, const struct sim_write *write, cons
     const struct sim_record *record = sim_gang_record(sim, job);
     char state[40];
 
-    if (job->required)
+    if (job->required && !(job->orphaned && job->kind == SIM_GROUP)) /* its wish went with the PodGroup */
         check_block(sim, job, pod, (int)strtol(write->node + 1, NULL, 10));
     if (!record)
         return; /* it was deleted behind our back, and is being written anew */

@@ -62,7 +62,7 @@ void sim_kubelet(struct sim *sim)
         return;
     }
     pod = bound_pod(sim, POD_RUNNING);
-    if (pod && !sim->calm && sim_random(sim, 20) == 0) {
+    if (pod && !sim->calm && sim_random(sim, 30) == 0) {
         pod->phase = sim_random(sim, 4) ? POD_SUCCEEDED : POD_FAILED;
         sim_changed(sim, &pod->seen);
     }
@@ -70,24 +70,34 @@ void sim_kubelet(struct sim *sim)
 
 /* ---- workloads ------------------------------------------------------------------------------------------- */
 
+/* Nothing is left of a namesake that was there before. */
+static bool is_free(const struct sim *sim, int number)
+{
+    const struct sim_job *job = &sim->jobs[number];
+
+    if (job->used || job->seen.gone[0] || job->seen.gone[1])
+        return false;
+    for (int i = 0; i < sim->npods; i++)
+        if (sim->pods[i].job == number && (sim->pods[i].used || sim->pods[i].seen.gone[0] ||
+                                           sim->pods[i].seen.gone[1]))
+            return false;
+    return true;
+}
+
 void sim_new_job(struct sim *sim)
 {
     int number = (int)sim_random(sim, SIM_JOBS);
     struct sim_job *job = &sim->jobs[number];
 
-    if (job->used || job->seen.gone[0] || job->seen.gone[1])
+    if (!is_free(sim, number))
         return;
-    for (int i = 0; i < sim->npods; i++)
-        if (sim->pods[i].job == number && (sim->pods[i].used || sim->pods[i].seen.gone[0] ||
-                                           sim->pods[i].seen.gone[1]))
-            return; /* pods of its namesake are there still */
     *job = (struct sim_job){.used = true,
                             .kind = (enum sim_workload)sim_random(sim, 3),
                             .ns = sim_random(sim, 2) ? "ev" : "ns",
                             .size = 1 + (int)sim_random(sim, SIM_SIZE_MAX - 1),
                             .gpus = sim_random(sim, 2) ? 8 : 4,
-                            .priority = sim_random(sim, 4) ? 0 : 10,
-                            .required = sim_random(sim, 4) == 0,
+                            .priority = 5 * (int)sim_random(sim, 3),
+                            .required = sim_random(sim, 3) == 0,
                             .rejected_node = -1};
     snprintf(job->name, sizeof(job->name), "g%d", number);
     snprintf(job->uid, sizeof(job->uid), "j%llu", (unsigned long long)++sim->next_id);
@@ -123,22 +133,34 @@ static void remove_failed(struct sim *sim, int job, int index)
             sim_delete_pod(sim, &sim->pods[i]);
 }
 
-/* Makes the members that a workload lacks: mostly all, now and then one. */
-void sim_controllers(struct sim *sim)
+/* true: one was made. */
+static bool make_members(struct sim *sim, int number, bool one)
 {
-    int number = (int)sim_random(sim, SIM_JOBS);
     const struct sim_job *job = &sim->jobs[number];
-    bool one = sim_random(sim, 3) == 0;
+    bool made = false;
 
     if (!job->used || (job->orphaned && job->kind == SIM_JOB))
-        return;
-    for (int index = 0; index < job->size; index++) {
+        return false;
+    for (int index = 0; index < job->size && !(made && one); index++) {
         if (has_member(sim, number, index))
             continue;
         remove_failed(sim, number, index);
-        if (!sim_new_pod(sim, number, index) || one)
-            return;
+        if (!sim_new_pod(sim, number, index))
+            break;
+        made = true;
     }
+    return made;
+}
+
+/* Makes the members that some workload lacks: mostly all, now and then one. */
+void sim_controllers(struct sim *sim)
+{
+    unsigned from = sim_random(sim, SIM_JOBS);
+    bool one = sim_random(sim, 3) == 0;
+
+    for (unsigned i = 0; i < SIM_JOBS; i++)
+        if (make_members(sim, (int)((from + i) % SIM_JOBS), one))
+            return;
 }
 
 /* Its object goes, and the garbage collector takes the GangPlacement that it owned. */
@@ -188,9 +210,11 @@ void sim_delete_something(struct sim *sim)
 {
     struct sim_pod *pod = &sim->pods[sim_random(sim, (unsigned)sim->npods)];
 
+    for (int i = 0; i < 3 && !pod->used; i++)
+        pod = &sim->pods[sim_random(sim, (unsigned)sim->npods)];
     if (!pod->used)
         return;
-    if (pod->job >= 0 && sim_random(sim, 2))
+    if (pod->job >= 0 && sim_random(sim, 4) == 0)
         sim_delete_job(sim, pod->job);
     else
         sim_delete_pod(sim, pod);
@@ -248,7 +272,7 @@ static struct sim_pod *waiting_member(struct sim *sim)
 void sim_foreign_bind(struct sim *sim)
 {
     int node = (int)sim_random(sim, (unsigned)sim->nnodes);
-    struct sim_pod *pod = sim_random(sim, 4) ? NULL : waiting_member(sim);
+    struct sim_pod *pod = sim_random(sim, 2) ? NULL : waiting_member(sim);
 
     if (!sim->nodes[node].present)
         return;

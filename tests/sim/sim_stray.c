@@ -32,7 +32,10 @@ static struct sim_pod *member_of(struct sim *sim, int job)
 static bool choose(struct sim *sim, struct stray *ret)
 {
     struct stray found[SIM_JOBS];
-    unsigned wanted = sim_random(sim, GANG_STATES), n = 0;
+    /* Those that pass quickly or come late are drawn twice as often. */
+    unsigned wanted = sim_random(sim, 3) ? sim_random(sim, GANG_STATES)
+                                         : GANG_DONE + sim_random(sim, GANG_STATES - GANG_DONE);
+    unsigned n = 0;
 
     ret->replica = sim_random(sim, 8) && sim->lease.holder >= 0 ? sim->lease.holder
                                                                 : (int)sim_random(sim, REPLICAS);
@@ -120,6 +123,8 @@ void sim_stray(struct sim *sim)
         break;
     case 2:
         sim_grow(sim, stray.job);
+        if (sim_random(sim, 2))
+            sim_deliver_of(sim, stray.replica, stray.job);
         break;
     case 3:
         if (sim_random(sim, 3) == 0)
