@@ -1,4 +1,5 @@
 # lockstep.sh - lockstep in the local cluster: its objects, certificates, the extender, its kube-scheduler.
+# With LOCKSTEP_RECORD=FILE each extender appends what it sees and does to FILE.trace (FILE.1.trace, ...).
 # shellcheck shell=bash
 
 lockstep_objects() {
@@ -62,7 +63,7 @@ lockstep_extender() {
     local i=${1:-}
     [ -x "$EXTENDER" ] || die "no extender at '$EXTENDER': cmake --preset release && cmake --build --preset release"
     lockstep_host "$i" "$EXTENDER" -c "$RUN/lockstep$i.yaml" --kubeconfig "$RUN/extender.kubeconfig" \
-        --log-level debug
+        --log-level debug ${LOCKSTEP_RECORD:+--record "$LOCKSTEP_RECORD${i:+.$i}.trace"}
     spawn "extender$i" "${HOSTED[@]}"
     wait_for_process "extender$i" 60 lockstep_answers
 }

@@ -5,6 +5,7 @@
 
 #include "base/json_write.h"
 #include "base/log.h"
+#include "base/parse.h"
 #include "scheduler/daemon/daemon.h"
 #include "scheduler/daemon/failpoint.h"
 #include "scheduler/kube/kube_write.h"
@@ -14,6 +15,15 @@ struct pending { /* a write under way: what its outcome is about */
     struct event event;
 };
 
+/* What was cut in the middle of a character is no UTF-8, and no JSON could carry it on. */
+static void cut_at_character(char *text)
+{
+    size_t len = strlen(text);
+
+    while (len > 0 && !utf8_valid(text, len))
+        text[--len] = '\0';
+}
+
 static void on_write(void *context, enum write_result result, const char *message)
 {
     struct pending *pending = context;
@@ -22,10 +32,11 @@ static void on_write(void *context, enum write_result result, const char *messag
         failpoint("bind");
     pending->event.result = result;
     snprintf(pending->event.text, sizeof(pending->event.text), "%s", message);
+    cut_at_character(pending->event.text);
     if (result != WRITE_OK)
         log_line(LOG_WARN, "kube", "write of %s/%s: %s: %s", pending->event.ns_name,
                  pending->event.name, write_result_name(result), message);
-    queue_post(&pending->daemon->queue, &pending->event);
+    queue_post(&pending->daemon->queue, &pending->event, NULL);
     free(pending);
 }
 

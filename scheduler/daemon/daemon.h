@@ -17,13 +17,19 @@
 #include "scheduler/kube/kube_watch.h"
 #include "scheduler/model/config.h"
 #include "scheduler/model/core.h"
+#include "scheduler/trace/recording.h"
 
 #define WATCHES 7
+
+struct arrival {
+    struct event event;
+    char *source; /* its object as the recording takes it; NULL: none, or nothing is recorded */
+};
 
 struct event_queue {
     pthread_mutex_t lock;
     pthread_cond_t ready;
-    struct event *items;
+    struct arrival *items;
     size_t n, size;
     bool stopped;
 };
@@ -43,6 +49,7 @@ struct daemon {
     struct core *core;
     pthread_rwlock_t core_lock;
     struct event_queue queue;
+    struct recording *recording; /* NULL: without --record */
     struct http_client *client, *watch_client;
     struct http_server *verbs_server, *health_server;
     struct verbs verbs;
@@ -59,10 +66,11 @@ struct daemon {
 /* queue.c */
 void queue_init(struct event_queue *queue);
 void queue_release(struct event_queue *queue);
-int queue_post(struct event_queue *queue, const struct event *event); /* copies; takes the object */
+/* Copies; takes the object and the source. */
+int queue_post(struct event_queue *queue, const struct event *event, char *source);
 void queue_stop(struct event_queue *queue);
 /* Waits until there are events or the deadline; moves at most max out. false: stopped. */
-bool queue_take(struct event_queue *queue, int64_t deadline_ns, size_t max, struct event *ret,
+bool queue_take(struct event_queue *queue, int64_t deadline_ns, size_t max, struct arrival *ret,
                 size_t *ret_n);
 
 /* loop.c */

@@ -17,21 +17,46 @@ static void tell_leadership(struct daemon *daemon)
                                          : "not leading: nothing is written");
 }
 
-static void step_batch(struct daemon *daemon, struct event *events, size_t n,
+/* Before the actions go out, so that a killed process has told all that it ever did. */
+static void record(struct daemon *daemon, const struct arrival *arrivals, const size_t *ends,
+                   size_t n, const struct actions *actions, int64_t now)
+{
+    struct recording *recording = daemon->recording;
+    struct err err = ERR_INIT;
+    size_t from = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        recording_step(recording, &arrivals[i].event, arrivals[i].source, now);
+        recording_actions(recording, actions, from, ends[i]);
+        from = ends[i];
+    }
+    recording_settle(recording, now);
+    recording_actions(recording, actions, from, actions->n);
+    if (recording_flush(recording, &err) < 0)
+        log_line(LOG_ERROR, "trace", "recording ended: %s", err.text);
+}
+
+static void step_batch(struct daemon *daemon, struct arrival *arrivals, size_t n,
                        struct actions *actions)
 {
     int64_t now = clock_boot_ns();
+    size_t ends[BATCH]; /* how many actions there were after each event */
 
     pthread_rwlock_wrlock(&daemon->core_lock);
     for (size_t i = 0; i < n; i++) {
-        if (events[i].kind == EV_LEASE)
-            events[i].wall_ns = clock_read(CLOCK_REALTIME); /* of the same moment as now */
-        core_step(daemon->core, &events[i], now, actions);
+        if (arrivals[i].event.kind == EV_LEASE)
+            arrivals[i].event.wall_ns = clock_read(CLOCK_REALTIME); /* of the same moment as now */
+        core_step(daemon->core, &arrivals[i].event, now, actions);
+        ends[i] = actions->n;
     }
     core_settle(daemon->core, now, actions);
     atomic_store(&daemon->write_until_ns, core_write_until(daemon->core));
     pthread_rwlock_unlock(&daemon->core_lock);
     tell_leadership(daemon);
+    if (daemon->recording)
+        record(daemon, arrivals, ends, n, actions, now);
+    for (size_t i = 0; i < n; i++)
+        free(arrivals[i].source);
 }
 
 /* The invariants are watched in production too: a broken one is a bug to report, never to hide. */
@@ -51,22 +76,21 @@ static void check_sometimes(struct daemon *daemon, int64_t *last_ns)
 
 void daemon_loop(struct daemon *daemon)
 {
-    struct event *events = calloc(BATCH, sizeof(*events));
+    struct arrival *arrivals = calloc(BATCH, sizeof(*arrivals));
     struct actions actions = {0};
     int64_t last_check_ns = clock_boot_ns();
-    bool running = events != NULL;
+    bool running = arrivals != NULL;
     size_t n;
 
-    core_set_epoch(daemon->core,
-                   (clock_read(CLOCK_REALTIME) - clock_boot_ns()) / 1000000000);
     while (running) {
-        running = queue_take(&daemon->queue, core_deadline(daemon->core), BATCH, events, &n);
+        running = queue_take(&daemon->queue, core_deadline(daemon->core), BATCH, arrivals,
+                             &n);
         atomic_store(&daemon->beat_ns, clock_boot_ns());
-        step_batch(daemon, events, n, &actions);
+        step_batch(daemon, arrivals, n, &actions);
         daemon_act(daemon, &actions);
         check_sometimes(daemon, &last_check_ns);
         actions_clear(&actions);
     }
     actions_release(&actions);
-    free(events);
+    free(arrivals);
 }

@@ -1,5 +1,6 @@
 /* lockstep-extender: starts the parts, runs the loop, ends in order. */
 #include <argp.h>
+#include <errno.h>
 #include <gnutls/gnutls.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@
 const char *argp_program_version = "lockstep-extender 0.1.0";
 
 struct arguments {
-    const char *config, *kubeconfig;
+    const char *config, *kubeconfig, *record;
     bool check;
 };
 
@@ -38,6 +39,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'n':
         arguments->check = true;
         return 0;
+    case 'r':
+        arguments->record = argument;
+        return 0;
     case 'l':
         if (log_parse_level(argument, &level) < 0)
             argp_error(state, "--log-level '%s': expected debug, info, warn or error", argument);
@@ -52,13 +56,18 @@ static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "lockstep.yaml; defaults without it", 0},
     {"kubeconfig", 'k', "FILE", 0, "how to reach the API server; in a pod it is not needed", 0},
     {"log-level", 'l', "LEVEL", 0, "debug, info, warn or error (default info)", 0},
+    {"record", 'r', "FILE", 0,
+     "append everything the scheduler sees and decides to FILE, for tests/replay: names of objects, "
+     "labels, capacities and requests, messages; no environment, command, image or secret of a pod "
+     "(default: off; stops at 2 GiB)", 0},
     {"check", 'n', NULL, 0, "read the configuration, say whether it is right, and end", 0},
     {0}};
 
 static const struct argp parser = {
     options, parse_option, NULL,
     "Places gangs of pods for a kube-scheduler, all of a gang or nothing of it.\v"
-    "Example:\n  lockstep-extender -c lockstep.yaml --kubeconfig extender.kubeconfig\n",
+    "Examples:\n  lockstep-extender -c lockstep.yaml --kubeconfig extender.kubeconfig\n"
+    "  lockstep-extender -c lockstep.yaml --record /var/tmp/lockstep.trace\n",
     NULL, NULL, NULL};
 
 /* ---- glue ----------------------------------------------------------------------------------------- */
@@ -67,7 +76,7 @@ static void post(void *context, const struct event *event)
 {
     struct daemon *daemon = context;
 
-    queue_post(&daemon->queue, event);
+    queue_post(&daemon->queue, event, NULL);
 }
 
 static void missed(void *context, const char *pod, const char *node, size_t offered)
@@ -148,6 +157,7 @@ static void stop(struct daemon *daemon)
     free(daemon->lease_path);
     http_server_stop(daemon->verbs_server);
     http_server_stop(daemon->health_server);
+    recording_close(daemon->recording, "the extender was stopped");
     queue_release(&daemon->queue);
     pthread_rwlock_destroy(&daemon->core_lock);
     core_free(daemon->core);
@@ -203,32 +213,44 @@ static int load(struct daemon *daemon, const struct arguments *arguments, struct
     return kube_config_load(arguments->kubeconfig, &daemon->kube, err);
 }
 
-/* kube-scheduler's identity in its Lease begins with the same host name: the pod's. */
-static void set_host(struct daemon *daemon)
+/*
+ * The core, and with --record the file that will tell how to make the same one. kube-scheduler's identity
+ * in its Lease begins with the same host name: the pod's.
+ */
+static int start_core(struct daemon *daemon, const char *record_to, struct err *err)
 {
-    char host[256] = "";
+    struct trace_header header = {.began_ns = clock_boot_ns(), .config = daemon->config};
 
-    if (gethostname(host, sizeof(host) - 1) == 0)
-        core_set_host(daemon->core, host);
-    core_set_predecessor(daemon->core, clock_boot_ns());
+    daemon->core = core_new(&daemon->config);
+    if (!daemon->core)
+        return err_set(err, -ENOMEM, "out of memory");
+    header.epoch_s = (clock_read(CLOCK_REALTIME) - clock_boot_ns()) / 1000000000;
+    snprintf(header.program, sizeof(header.program), "%s", argp_program_version);
+    gethostname(header.host, sizeof(header.host) - 1);
+    core_set_host(daemon->core, header.host);
+    core_set_epoch(daemon->core, header.epoch_s);
+    core_set_predecessor(daemon->core, header.began_ns);
     if (daemon->config.lease[0])
-        log_line(LOG_INFO, "lead", "following Lease %s as host %s", daemon->config.lease, host);
+        log_line(LOG_INFO, "lead", "following Lease %s as host %s", daemon->config.lease,
+                 header.host);
+    if (!record_to)
+        return 0;
+    log_line(LOG_INFO, "trace", "recording to %s", record_to);
+    return recording_open(record_to, &header, RECORDING_MAX_BYTES, &daemon->recording, err);
 }
 
-static int run(struct daemon *daemon, struct err *err)
+static int run(struct daemon *daemon, const char *record_to, struct err *err)
 {
     pthread_t waiter;
     int r;
 
-    daemon->core = core_new(&daemon->config);
-    if (!daemon->core)
-        return err_set(err, -1, "out of memory");
-    set_host(daemon);
     block_signals();
     raise_file_limit();
     queue_init(&daemon->queue);
     pthread_rwlock_init(&daemon->core_lock, NULL);
-    r = pthread_create(&waiter, NULL, wait_for_signal, daemon) == 0 ? start(daemon, err) : -1;
+    r = start_core(daemon, record_to, err);
+    if (r == 0)
+        r = pthread_create(&waiter, NULL, wait_for_signal, daemon) == 0 ? start(daemon, err) : -1;
     if (r == 0) {
         log_line(LOG_INFO, "main", "verbs on %s, health and metrics on %s",
                  daemon->config.listen_verbs, daemon->config.listen_health);
@@ -258,7 +280,7 @@ int main(int argc, char **argv)
         printf("configuration is right\n");
         return 0;
     }
-    r = run(&daemon, &err);
+    r = run(&daemon, arguments.record, &err);
     if (r < 0)
         fprintf(stderr, "lockstep-extender: %s\n", err.text);
     stop(&daemon);

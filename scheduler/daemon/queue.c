@@ -19,53 +19,31 @@ void queue_init(struct event_queue *queue)
     pthread_condattr_destroy(&attributes);
 }
 
-static void free_object(struct event *event)
+static void free_arrival(struct arrival *arrival)
 {
-    switch (event->kind) {
-    case EV_NODE:
-        obj_node_free(event->object.node);
-        break;
-    case EV_POD:
-        obj_pod_free(event->object.pod);
-        break;
-    case EV_JOB:
-        obj_job_free(event->object.job);
-        break;
-    case EV_GROUP:
-        obj_group_free(event->object.group);
-        break;
-    case EV_NAMESPACE:
-        obj_namespace_free(event->object.ns);
-        break;
-    case EV_PLACEMENT:
-        obj_placement_free(event->object.placement);
-        break;
-    case EV_LEASE:
-        obj_lease_free(event->object.lease);
-        break;
-    default:
-        break;
-    }
+    event_release(&arrival->event);
+    free(arrival->source);
 }
 
 void queue_release(struct event_queue *queue)
 {
     for (size_t i = 0; i < queue->n; i++)
-        free_object(&queue->items[i]);
+        free_arrival(&queue->items[i]);
     free(queue->items);
     pthread_mutex_destroy(&queue->lock);
     pthread_cond_destroy(&queue->ready);
 }
 
-int queue_post(struct event_queue *queue, const struct event *event)
+int queue_post(struct event_queue *queue, const struct event *event, char *source)
 {
+    struct arrival arrival = {*event, source};
     int r = 0;
 
     pthread_mutex_lock(&queue->lock);
     if (queue->n == queue->size) {
         size_t size = queue->size ? queue->size * 2 : 256;
-        struct event *items = size <= QUEUE_MAX ? realloc(queue->items, size * sizeof(*items))
-                                                : NULL;
+        struct arrival *items = size <= QUEUE_MAX ? realloc(queue->items, size * sizeof(*items))
+                                                  : NULL;
 
         if (!items) {
             r = -ENOMEM;
@@ -76,14 +54,11 @@ int queue_post(struct event_queue *queue, const struct event *event)
         }
     }
     if (r == 0)
-        queue->items[queue->n++] = *event;
+        queue->items[queue->n++] = arrival;
     pthread_cond_signal(&queue->ready);
     pthread_mutex_unlock(&queue->lock);
-    if (r < 0) {
-        struct event lost = *event;
-
-        free_object(&lost);
-    }
+    if (r < 0)
+        free_arrival(&arrival);
     return r;
 }
 
@@ -110,7 +85,7 @@ static void wait_until(struct event_queue *queue, int64_t deadline_ns)
     pthread_cond_timedwait(&queue->ready, &queue->lock, &when);
 }
 
-bool queue_take(struct event_queue *queue, int64_t deadline_ns, size_t max, struct event *ret,
+bool queue_take(struct event_queue *queue, int64_t deadline_ns, size_t max, struct arrival *ret,
                 size_t *ret_n)
 {
     bool running;

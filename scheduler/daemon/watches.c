@@ -24,40 +24,19 @@ static const struct {
     {{"/apis/lockstep.dev/v1alpha1/gangplacements"}, EV_PLACEMENT, EV_PLACEMENT_GONE, GROUP_NATIVE},
 };
 
-static int read_object(const struct watch_source *source, const json_t *object,
-                       struct event *event, struct err *err)
-{
-    switch (source->upsert) {
-    case EV_NODE:
-        return read_node(object, &event->object.node, err);
-    case EV_POD:
-        return read_pod(object, &event->object.pod, err);
-    case EV_JOB:
-        return read_job(object, &event->object.job, err);
-    case EV_GROUP:
-        return read_group(object, &event->object.group, err);
-    case EV_NAMESPACE:
-        return read_namespace(object, &event->object.ns, err);
-    case EV_LEASE:
-        return read_lease(object, &event->object.lease, err);
-    default:
-        return read_placement(object, &event->object.placement, err);
-    }
-}
-
 static void on_upsert(void *context, const json_t *object)
 {
     struct watch_source *source = context;
-    struct event event = {.kind = source->upsert};
+    struct event event = {.kind = source->upsert, .group_kind = source->group_kind};
+    struct daemon *daemon = source->daemon;
     struct err err = ERR_INIT;
 
-    if (read_object(source, object, &event, &err) < 0) {
+    if (read_event(object, &event, &err) < 0) {
         log_line(LOG_WARN, "watch", "left out: %s", err.text);
         return;
     }
-    if (source->upsert == EV_GROUP) /* items of a list carry no apiVersion: the path says it */
-        event.object.group->kind = source->group_kind;
-    queue_post(&source->daemon->queue, &event);
+    queue_post(&daemon->queue, &event,
+               daemon->recording ? recording_object(daemon->recording, event.kind, object) : NULL);
 }
 
 static void on_gone(void *context, const char *ns, const char *name, const char *uid)
@@ -68,7 +47,7 @@ static void on_gone(void *context, const char *ns, const char *name, const char 
     snprintf(event.ns_name, sizeof(event.ns_name), "%s", ns);
     snprintf(event.name, sizeof(event.name), "%s", name);
     snprintf(event.uid, sizeof(event.uid), "%s", uid);
-    queue_post(&source->daemon->queue, &event);
+    queue_post(&source->daemon->queue, &event, NULL);
 }
 
 static void on_synced(void *context, uint64_t term)
@@ -90,7 +69,7 @@ static void on_synced(void *context, uint64_t term)
     for (size_t i = 0; i < WATCHES; i++)
         if (daemon->sources[i].synced_term != term + 1)
             return;
-    queue_post(&daemon->queue, &event);
+    queue_post(&daemon->queue, &event, NULL);
 }
 
 static void on_trouble(void *context, const char *what)

@@ -8,6 +8,7 @@
 
 #define NS_PER_S INT64_C(1000000000)
 #define DURATION_MAX_S 86400
+#define SECONDS_MAX INT64_C(9000000000) /* the year 2255: more does not fit as nanoseconds */
 
 /* The fraction counts: the age of a renewal decides until when we may write. */
 static int64_t fraction_ns(const char *text)
@@ -28,6 +29,8 @@ static int read_micro_time(const struct reading *reading, const json_t *spec, co
     int64_t seconds;
     int r = read__time(reading, spec, field, &seconds);
 
+    if (r == 0 && (seconds < 0 || seconds > SECONDS_MAX))
+        return read__bad(reading, field, json_object_get(spec, key), "a time from 1970 to 2255");
     if (r == 0)
         *ret_ns = seconds * NS_PER_S + fraction_ns(json_string_value(json_object_get(spec, key)));
     return r;
@@ -38,7 +41,7 @@ int read_lease(const json_t *object, struct obj_lease **ret, struct err *err)
     const json_t *meta = json_object_get(object, "metadata"), *spec = json_object_get(object, "spec");
     struct reading reading;
     struct obj_lease *lease;
-    int64_t duration_s, transitions;
+    int64_t duration_s = 0, transitions = 0;
     int r = read__begin(&reading, object, "Lease", err);
 
     if (r < 0)

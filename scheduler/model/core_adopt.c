@@ -123,6 +123,7 @@ static void adopt_gang(struct core *core, struct gang *gang)
                    has_older_member(gang, placement->since_s);
     uint32_t stored = gang->plan_version;
     bool replacing = placement && strcmp(placement->state, "Replacing") == 0;
+    struct reason unused;
     uint32_t bound = 0;
 
     for (size_t i = 0; i < gang->nmembers; i++) {
@@ -131,7 +132,7 @@ static void adopt_gang(struct core *core, struct gang *gang)
     }
     if (placement)
         gang->generation = placement->generation;
-    core__wants(core, gang); /* its PodGroup may be gone: what is stored is finished all the same */
+    core__wants(core, gang, &unused); /* its PodGroup may be gone: what is stored is finished all the same */
     if (!placement || (!binding && bound == 0) || slots_from(core, gang, placement) < 0)
         return; /* Forming; bound members are taken over there */
     gang_sort_members(gang);

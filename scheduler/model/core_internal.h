@@ -85,8 +85,11 @@ void core__touch_group(struct core *core, const struct obj_group *group);
 void core__group_key(const struct obj_group *group, char *ret, size_t size);
 
 /* ---- what a gang wants (core_wants.c) --------------------------------------------------------- */
-/* Fills min, size, levels, role, priority from members, Job and PodGroup; false: reason is set. */
-bool core__wants(struct core *core, struct gang *gang);
+/*
+ * Fills min, size, levels, role, priority from members, Job and PodGroup; false: *ret_why says what is
+ * not there. That is the gang's reason only before it has started: a Job may go before its pods.
+ */
+bool core__wants(const struct core *core, struct gang *gang, struct reason *ret_why);
 const struct obj_group *core__group_of(const struct core *core, const struct gang *gang); /* or NULL */
 const struct obj_job *core__job_of(const struct core *core, const struct obj_pod *pod); /* or NULL */
 

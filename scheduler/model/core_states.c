@@ -64,9 +64,11 @@ static bool bound_already(const struct gang *gang)
 /* Somebody else bound members, or our record is lost: what is bound is taken as it is. */
 static void take_over_bound(struct core *core, struct gang *gang)
 {
+    struct reason unused;
+
     core__unqueue(core, gang);
     gang_sort_members(gang);
-    core__wants(core, gang);
+    core__wants(core, gang, &unused);
     if (gang_more_slots(gang, gang->size) < 0) /* all ranks, so that each index finds its own */
         return;
     for (size_t i = 0; i < gang->nmembers; i++)
@@ -79,6 +81,7 @@ static void take_over_bound(struct core *core, struct gang *gang)
 
 static void settle_forming(struct core *core, struct gang *gang)
 {
+    struct reason why;
     bool complete;
 
     if (bound_already(gang)) {
@@ -87,7 +90,8 @@ static void settle_forming(struct core *core, struct gang *gang)
     }
     if (core__gave_up(core, gang))
         return;
-    if (!core__wants(core, gang)) {
+    if (!core__wants(core, gang, &why)) {
+        core__set_reason(core, gang, why.code, "%s", why.text);
         core__unqueue(core, gang);
         core__set_state(core, gang, GANG_FORMING);
         return;
@@ -341,6 +345,7 @@ static void check_refills(struct core *core, struct gang *gang)
 /* Members without a place get one; how many could not. */
 static uint32_t seat_members(struct core *core, struct gang *gang)
 {
+    struct reason unused;
     uint32_t waiting = 0;
     bool filled = false;
 
@@ -349,7 +354,8 @@ static uint32_t seat_members(struct core *core, struct gang *gang)
 
         if (pod->slot >= 0)
             continue;
-        if ((pod->object->node[0] || (!core__in_doubt(core) && core__wants(core, gang))) &&
+        if ((pod->object->node[0] ||
+             (!core__in_doubt(core) && core__wants(core, gang, &unused))) &&
             core__refill(core, gang, pod))
             filled = true;
         else
@@ -438,9 +444,10 @@ static void tell_broken(struct core *core, struct gang *gang, uint32_t bound, ui
 static void settle_bound(struct core *core, struct gang *gang)
 {
     uint32_t bound, running, done, min;
+    struct reason unused;
 
     refill(core, gang);
-    core__wants(core, gang);
+    core__wants(core, gang, &unused);
     bound = gang_bound(gang);
     count_phases(gang, &running, &done);
     min = min_of(gang);

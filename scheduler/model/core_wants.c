@@ -1,4 +1,6 @@
 /* What a gang asks for: read from its members, its Job and its PodGroup, never remembered apart. */
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,9 +20,23 @@ static int level_index(const struct core *core, const char *name)
     return -1;
 }
 
-/* "" keeps -1; an unknown name sets the reason. */
-static bool read_level(struct core *core, struct gang *gang, const char *what, const char *name,
-                       int *ret_level)
+/* Says why a gang cannot be planned. */
+__attribute__((format(printf, 3, 4))) static bool lacks(struct reason *ret_why,
+                                                        enum reason_code code, const char *format,
+                                                        ...)
+{
+    va_list args;
+
+    *ret_why = (struct reason){.code = code};
+    va_start(args, format);
+    vsnprintf(ret_why->text, sizeof(ret_why->text), format, args);
+    va_end(args);
+    return false;
+}
+
+/* "" gives -1. */
+static bool read_level(const struct core *core, const char *what, const char *name, int *ret_level,
+                       struct reason *ret_why)
 {
     *ret_level = -1;
     if (!name[0])
@@ -28,10 +44,9 @@ static bool read_level(struct core *core, struct gang *gang, const char *what, c
     *ret_level = level_index(core, name);
     if (*ret_level >= 0)
         return true;
-    core__set_reason(core, gang, REASON_UNKNOWN_LEVEL,
-                     "%s level '%s' is none of this cluster's levels (see levels in lockstep.yaml)",
-                     what, name);
-    return false;
+    return lacks(ret_why, REASON_UNKNOWN_LEVEL,
+                 "%s level '%s' is none of this cluster's levels (see levels in lockstep.yaml)", what,
+                 name);
 }
 
 static bool is_group(const struct gang *gang)
@@ -63,7 +78,7 @@ const struct obj_job *core__job_of(const struct core *core, const struct obj_pod
 }
 
 /* How many members must start together; 0 when nothing says so. */
-static uint32_t wanted_min(struct core *core, const struct gang *gang, const struct obj_pod *pod)
+static uint32_t wanted_min(const struct core *core, const struct gang *gang, const struct obj_pod *pod)
 {
     const struct obj_group *group = core__group_of(core, gang);
     const struct obj_job *job = core__job_of(core, pod);
@@ -83,18 +98,16 @@ static uint32_t wanted_min(struct core *core, const struct gang *gang, const str
     return 0;
 }
 
-static bool has_min(struct core *core, struct gang *gang)
+static bool has_min(const struct gang *gang, struct reason *ret_why)
 {
     if (gang->min > 0)
         return true;
     if (is_group(gang))
-        core__set_reason(core, gang, REASON_GROUP_MISSING,
-                         "the pods name PodGroup %s, which does not exist", gang->name);
-    else
-        core__set_reason(core, gang, REASON_SIZE_UNKNOWN,
-                         "nothing says how many pods belong to the gang: set annotation "
-                         "lockstep.dev/gang-size on its pods");
-    return false;
+        return lacks(ret_why, REASON_GROUP_MISSING,
+                     "the pods name PodGroup %s, which does not exist", gang->name);
+    return lacks(ret_why, REASON_SIZE_UNKNOWN,
+                 "nothing says how many pods belong to the gang: set annotation "
+                 "lockstep.dev/gang-size on its pods");
 }
 
 static bool set_role(struct gang *gang, const char *role)
@@ -111,8 +124,8 @@ static bool set_role(struct gang *gang, const char *role)
     return true;
 }
 
-static bool supported(struct core *core, struct gang *gang, const struct obj_pod *pod,
-                      const struct obj_group *group)
+static bool supported(const struct gang *gang, const struct obj_pod *pod,
+                      const struct obj_group *group, struct reason *ret_why)
 {
     const char *what = pod->unsupported[0]        ? pod->unsupported
                        : pod->wish.unsupported[0] ? pod->wish.unsupported
@@ -120,22 +133,20 @@ static bool supported(struct core *core, struct gang *gang, const struct obj_pod
                                                   : "";
 
     if (what[0])
-        core__set_reason(core, gang, REASON_UNSUPPORTED, "not supported yet: %s", what);
-    else if (!gang->members[0]->countable)
-        core__set_reason(core, gang, REASON_UNSUPPORTED,
-                         "not supported: more than %d kinds of resources are in use", RES_MAX);
-    else
-        return true;
-    return false;
+        return lacks(ret_why, REASON_UNSUPPORTED, "not supported yet: %s", what);
+    return gang->members[0]->countable ||
+           lacks(ret_why, REASON_UNSUPPORTED,
+                 "not supported: more than %d kinds of resources are in use", RES_MAX);
 }
 
-bool core__wants(struct core *core, struct gang *gang)
+bool core__wants(const struct core *core, struct gang *gang, struct reason *ret_why)
 {
     const struct obj_group *group = core__group_of(core, gang);
     const struct obj_pod *pod;
     const struct obj_job *job;
     const char *required, *preferred;
 
+    *ret_why = (struct reason){0};
     if (gang->nmembers == 0)
         return false;
     pod = gang->members[0]->object;
@@ -146,8 +157,8 @@ bool core__wants(struct core *core, struct gang *gang)
     if (!gang->created_s || pod->created_s < gang->created_s)
         gang->created_s = pod->created_s;
     /* What is not supported first: its group may be of a kind that is never read. */
-    if (!set_role(gang, pod->wish.role) || !supported(core, gang, pod, group) ||
-        !has_min(core, gang))
+    if (!set_role(gang, pod->wish.role) || !supported(gang, pod, group, ret_why) ||
+        !has_min(gang, ret_why))
         return false;
     job = core__job_of(core, pod); /* what the Job says where its pods say nothing */
     required = pod->wish.required[0]    ? pod->wish.required
@@ -158,6 +169,6 @@ bool core__wants(struct core *core, struct gang *gang)
                 : group                  ? group->preferred
                 : job && job->template ? job->template->wish.preferred
                                          : "";
-    return read_level(core, gang, "required", required, &gang->required_level) &&
-           read_level(core, gang, "preferred", preferred, &gang->preferred_level);
+    return read_level(core, "required", required, &gang->required_level, ret_why) &&
+           read_level(core, "preferred", preferred, &gang->preferred_level, ret_why);
 }

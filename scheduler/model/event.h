@@ -73,7 +73,7 @@ struct event {
         struct obj_placement *placement;
         struct obj_lease *lease;
     } object; /* taken over */
-    enum group_kind group_kind; /* EV_GROUP_GONE */
+    enum group_kind group_kind; /* EV_GROUP, EV_GROUP_GONE */
     char ns_name[NAME_TEXT]; /* *_GONE of namespaced objects */
     char name[NAME_TEXT]; /* *_GONE: the object's name; EV_VOTE, EV_MISSED: the node */
     char uid[NAME_TEXT]; /* of the pod, or of the gone object */
@@ -83,6 +83,9 @@ struct event {
     enum write_result result; /* EV_WRITE_DONE */
     char text[NAME_TEXT]; /* EV_WRITE_DONE: the API server's message, may be cut */
 };
+
+bool event_has_object(enum event_kind kind); /* EV_NODE, EV_POD, ..., EV_LEASE */
+void event_release(struct event *event); /* frees the object of an event that the core did not get */
 
 struct action {
     enum action_kind kind;

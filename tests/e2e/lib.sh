@@ -7,10 +7,15 @@ set +e
 EXTENDER_BIN=${LOCKSTEP_EXTENDER:-$PWD/build/release/bin/lockstep-extender}
 LOCKSTEP_BIN=${LOCKSTEP_CLI:-build/release/bin/lockstep}
 
-# up NAME OPTION...: a cluster for this script, taken down when it ends.
+# up NAME OPTION...: a cluster for this script, taken down when it ends. With LOCKSTEP_TRACES=FOLDER its
+# extenders record there (replay_traces of tests/suites/lib.sh).
 up() {
     cluster_vars "$1"
     shift
+    if [ -n "${LOCKSTEP_TRACES:-}" ]; then
+        LOCKSTEP_RECORD=$LOCKSTEP_TRACES/$(basename "$0" .sh)
+        export LOCKSTEP_RECORD
+    fi
     trap 'keep_logs; bash deploy/local/down.sh --name "$NAME" >&2' EXIT
     bash deploy/local/down.sh --name "$NAME" >&2
     bash deploy/local/up.sh --name "$NAME" --extender-bin "$EXTENDER_BIN" "$@" >&2 || exit 1

@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct obj_group *group = NULL;
     struct obj_namespace *ns = NULL;
     struct obj_placement *placement = NULL;
+    struct obj_lease *lease = NULL;
 
     if (!object)
         return 0;
@@ -31,12 +32,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must_say(read_group(object, &group, &err), &err);
     must_say(read_namespace(object, &ns, &err), &err);
     must_say(read_placement(object, &placement, &err), &err);
+    must_say(read_lease(object, &lease, &err), &err);
     obj_pod_free(pod);
     obj_node_free(node);
     obj_job_free(job);
     obj_group_free(group);
     obj_namespace_free(ns);
     obj_placement_free(placement);
+    obj_lease_free(lease);
     json_decref(object);
     return 0;
 }

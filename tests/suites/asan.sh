@@ -15,8 +15,10 @@ if [ -n "$scripts" ] && [ -x build/asan/bin/lockstep-extender ]; then
     need_binaries --no-kubelet
     export LOCKSTEP_EXTENDER=$PWD/build/asan/bin/lockstep-extender
     export ASAN_OPTIONS=$ASAN_OPTIONS:log_path=$reports UBSAN_OPTIONS=$UBSAN_OPTIONS:log_path=$reports
+    record_traces asan # what this build of the core did, the released build must do too
     # shellcheck disable=SC2086 - paths of this tree, without blanks
     run_script_files 600 $scripts || bad=1
+    replay_traces || bad=1
     if compgen -G "$reports.*" >/dev/null; then
         cat "$reports".* >&2
         echo "not ok extender_reports: see build/test-logs/sanitizer.*"

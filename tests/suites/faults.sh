@@ -11,7 +11,9 @@ build_preset release
 need_binaries
 bad=0
 rm -f build/test-logs/faults/*.sum
+record_traces faults
 run_scripts tests/faults 1500 || bad=1
+replay_traces || bad=1
 
 # The judge over all gangs of all scripts: never partial outside a bind window, no node overfull.
 cat build/test-logs/faults/*.sum 2>/dev/null | awk '

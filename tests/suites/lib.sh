@@ -99,3 +99,33 @@ run_scripts() {
     fi
     run_script_files "$limit" "${files[@]}"
 }
+
+# record_traces NAME: the extenders of the scripts that follow record to build/test-logs/traces/NAME.
+record_traces() {
+    export LOCKSTEP_TRACES=$PWD/build/test-logs/traces/$1
+    rm -rf "$LOCKSTEP_TRACES"
+    mkdir -p "$LOCKSTEP_TRACES"
+}
+
+# replay_traces: each of them through the core of build/release, one test each; a run without a plan in any
+# trace has recorded nothing of worth.
+replay_traces() {
+    local trace name line plans=0 bad=0 log=$LOCKSTEP_TRACES/replay.log
+    unset LOCKSTEP_RECORD
+    progress "replaying $LOCKSTEP_TRACES"
+    for trace in "$LOCKSTEP_TRACES"/*.trace; do
+        [ -e "$trace" ] || continue
+        name=replay_$(basename "$trace" .trace)
+        if line=$(build/release/bin/replay "$trace" 2>"$log"); then
+            echo "ok $name"
+        else
+            echo "not ok $name: $(head -n 1 "$log" | cut -c 1-300)"
+            cat "$log" >&2
+            bad=1
+        fi
+        printf '%s\n' "$line" >&2
+        plans=$((plans + $(awk -v RS=', ' '$2 == "plans" {print $1; exit}' <<<"$line") + 0))
+    done
+    [ $plans -gt 0 ] || { echo "not ok replay: no plan stands in any trace of $LOCKSTEP_TRACES"; bad=1; }
+    return $bad
+}

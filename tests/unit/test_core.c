@@ -77,6 +77,21 @@ static void binds_only_when_all_have_voted_and_the_plan_is_stored(void **state)
     assert_int_equal(the_gang(world, "g")->state, GANG_BOUND);
 }
 
+/* Its Job is deleted and its pods are not yet, or never: nothing is due, so the loop may sleep. */
+static void a_running_gang_that_lost_what_said_its_size_is_at_rest(void **state)
+{
+    struct world *world = *state;
+
+    bound(world, "g-0", "g", 2, "n0", POD_RUNNING);
+    bound(world, "g-1", "g", 2, "n1", POD_RUNNING);
+    assert_int_equal(the_gang(world, "g")->state, GANG_RUNNING);
+    bound(world, "g-0", "g", 0, "n0", POD_RUNNING);
+    bound(world, "g-1", "g", 0, "n1", POD_RUNNING);
+    pass_time(world, SECOND);
+    assert_int_equal(the_gang(world, "g")->reason.code, REASON_NONE);
+    assert_true(core_deadline(world->core) > world->now_ns);
+}
+
 static void holds_become_use_when_the_pods_are_seen_bound(void **state)
 {
     struct world *world = *state;
@@ -464,6 +479,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(plans_early_and_keeps_to_one_rack),
         CASE(binds_only_when_all_have_voted_and_the_plan_is_stored),
+        CASE(a_running_gang_that_lost_what_said_its_size_is_at_rest),
         CASE(holds_become_use_when_the_pods_are_seen_bound),
         CASE(says_how_many_fit_when_one_node_is_missing),
         CASE(wakes_only_members_that_were_refused),

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -271,6 +272,24 @@ static void errors_name_object_field_found_and_expected(void **state)
     }
 }
 
+/* Differences of such times are taken in nanoseconds: they must not overflow. */
+static void a_lease_renewed_in_another_age_is_refused(void **state)
+{
+    static const char *const years[] = {"1537", "1969", "2256", "9999"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(years) / sizeof(years[0]); i++) {
+        json_t *object = json_pack("{s:{s:s}, s:{s:o}}", "metadata", "name", "l", "spec", "renewTime",
+                                   json_sprintf("%s-01-02T03:04:05.5Z", years[i]));
+        struct err err = ERR_INIT;
+        struct obj_lease *lease;
+
+        assert_int_equal(read_lease(object, &lease, &err), -EINVAL);
+        assert_non_null(strstr(err.text, "expected a time from 1970 to 2255"));
+        json_decref(object);
+    }
+}
+
 static void a_pod_says_where_it_is_in_its_life(void **state)
 {
     json_t *object = parse_quoted(
@@ -496,6 +515,7 @@ int main(void)
         cmocka_unit_test(requests_are_added_up_as_kubernetes_does),
         cmocka_unit_test(a_pod_says_which_gang_it_is_in),
         cmocka_unit_test(what_is_not_understood_is_kept_in_words),
+        cmocka_unit_test(a_lease_renewed_in_another_age_is_refused),
         cmocka_unit_test(errors_name_object_field_found_and_expected),
         cmocka_unit_test(a_pod_says_where_it_is_in_its_life),
         cmocka_unit_test(pods_that_may_run_elsewhere_have_another_shape),
