@@ -97,7 +97,6 @@ store_again() {
         start_apiserver
         (wait_for_process apiserver 60 kube get --raw /readyz) && return
         grep -q 'address already in use' "$RUN/logs/apiserver.log" || fail "the API server does not start again"
-        ss -tanp | grep ":$API_PORT" | head -n 3 >&2
         sleep 0.5
     done
     fail "the port of the API server stays taken"
