@@ -61,12 +61,26 @@ start_etcd() {
         --listen-peer-urls http://127.0.0.1:0
 }
 
+# Who wrote what, each write once, when it is answered.
+audit_policy() {
+    cat <<YAML
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata, verbs: [create, update, patch, delete]}, {level: None}]
+YAML
+}
+
 start_apiserver() {
     local gates=() groups
     groups=$(pod_group_api)
     [ -z "$GATES" ] || gates=(--feature-gates "$GATES")
     [[ -z $groups || $GATES != *GenericWorkload=true* ]] ||
         gates+=(--runtime-config "scheduling.k8s.io/$groups=true")
+    if [ "${AUDIT:-no}" = yes ]; then
+        audit_policy >"$RUN/audit.yaml"
+        gates+=(--audit-policy-file "$RUN/audit.yaml" --audit-log-path "$RUN/logs/audit.log")
+    fi
     spawn apiserver "$BIN/kube-apiserver" --etcd-servers "http://127.0.0.1:$ETCD_PORT" \
         --bind-address "$API_ADDRESS" --advertise-address "$([ "$API_ADDRESS" = 127.0.0.1 ] &&
             echo 10.99.99.99 || echo "$API_ADDRESS")" \

@@ -13,19 +13,20 @@ lockstep_objects() {
     kube wait --for condition=Established --timeout 30s crd/gangplacements.lockstep.dev >/dev/null
 }
 
-# The extender's identity here is the ServiceAccount of the shipped manifests, by a token.
+# The extender's identity here is the ServiceAccount of the shipped manifests, by a token; each replica has
+# one of its own, so that an audit log tells them apart.
 lockstep_identity() {
-    local token
+    local i=$1 token
     token=$(kube create token lockstep-extender -n lockstep-system --duration 24h)
     umask 077
-    printf '%s\n' "$token" >"$RUN/extender.token"
-    cat >"$RUN/extender.kubeconfig" <<YAML
+    printf '%s\n' "$token" >"$RUN/extender$i.token"
+    cat >"$RUN/extender$i.kubeconfig" <<YAML
 apiVersion: v1
 kind: Config
 current-context: local
 clusters: [{name: local, cluster: {server: "https://$API_ADDRESS:$API_PORT", certificate-authority: "$PKI/ca.crt"}}]
 contexts: [{name: local, context: {cluster: local, user: local}}]
-users: [{name: local, user: {tokenFile: "$RUN/extender.token"}}]
+users: [{name: local, user: {tokenFile: "$RUN/extender$i.token"}}]
 YAML
 }
 
@@ -62,7 +63,7 @@ lockstep_host() {
 lockstep_extender() {
     local i=${1:-}
     [ -x "$EXTENDER" ] || die "no extender at '$EXTENDER': cmake --preset release && cmake --build --preset release"
-    lockstep_host "$i" "$EXTENDER" -c "$RUN/lockstep$i.yaml" --kubeconfig "$RUN/extender.kubeconfig" \
+    lockstep_host "$i" "$EXTENDER" -c "$RUN/lockstep$i.yaml" --kubeconfig "$RUN/extender$i.kubeconfig" \
         --log-level debug ${LOCKSTEP_RECORD:+--record "$LOCKSTEP_RECORD${i:+.$i}.trace"}
     spawn "extender$i" "${HOSTED[@]}"
     wait_for_process "extender$i" 60 lockstep_answers
@@ -85,10 +86,10 @@ lockstep_start() {
     need_packages curl
     lockstep_objects
     bash "$SOURCE_DIR/deploy/certs.sh" "$RUN/tls" >/dev/null
-    lockstep_identity
     [ "$REPLICAS" -le 1 ] || mapfile -t replicas < <(seq "$REPLICAS")
     for i in "${replicas[@]}"; do
         lockstep_config "$i"
+        lockstep_identity "$i"
         lockstep_extender "$i"
         lockstep_scheduler "$i"
     done

@@ -2,6 +2,7 @@
 # Brings up a local cluster: a real control plane, fake (kwok) nodes, real kubelets, lockstep.
 #   bash deploy/local/up.sh [--name demo] [--nodes 64] [--racks 8] [--real 0] [--gpus 8]
 #                           [--percentage 100] [--lockstep yes|no] [--extender-bin FILE] [--replicas 1]
+#                           [--audit no|yes]     every write with its writer, in logs/audit.log
 # With --real N (root): N kubelets with containerd, each in a network namespace of its own.
 # Afterwards: bash deploy/local/in.sh demo kubectl get nodes ... bash deploy/local/down.sh --name demo
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -10,7 +11,7 @@ source "$LOCAL_DIR/kwok.sh"
 source "$LOCAL_DIR/real.sh"
 source "$LOCAL_DIR/lockstep.sh"
 
-CLUSTER=demo NODES=64 RACKS=8 REAL=0 GPUS=8 PERCENTAGE=100 LOCKSTEP=yes GATES= REPLICAS=1
+CLUSTER=demo NODES=64 RACKS=8 REAL=0 GPUS=8 PERCENTAGE=100 LOCKSTEP=yes GATES= REPLICAS=1 AUDIT=no
 EXTENDER=${LOCKSTEP_EXTENDER:-$SOURCE_DIR/build/release/bin/lockstep-extender}
 
 parse() {
@@ -26,6 +27,7 @@ parse() {
         --lockstep) LOCKSTEP=$2 ;;
         --replicas) REPLICAS=$2 ;; # above 1: leader election, each replica under a host name of its own
         --extender-bin) EXTENDER=$2 ;;
+        --audit) AUDIT=$2 ;;
         --feature-gates) GATES=$2 ;; # of API server and controllers; GenericWorkload=true: PodGroups
         *) die "unknown option '$1' (see the head of this file)" 2 ;;
         esac
@@ -69,7 +71,7 @@ on_exit() {
 write_env() {
     cat >"$RUN/env.sh" <<ENV
 NAME=$NAME K8S=$K8S IN_NETNS='$IN_NETNS' API_ADDRESS=$API_ADDRESS API_PORT=$API_PORT
-REPLICAS=$REPLICAS NODES=$NODES RACKS=$RACKS REAL=$REAL GPUS=$GPUS EXTENDER='$EXTENDER' PERCENTAGE=$PERCENTAGE
+REPLICAS=$REPLICAS NODES=$NODES RACKS=$RACKS REAL=$REAL GPUS=$GPUS EXTENDER='$EXTENDER' PERCENTAGE=$PERCENTAGE AUDIT=$AUDIT
 export KUBECONFIG='$RUN/admin.kubeconfig' PATH='$BIN':\$PATH
 ENV
 }

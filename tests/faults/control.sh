@@ -4,7 +4,6 @@
 source tests/faults/lib.sh
 faults_up control --nodes 40 --racks 8
 
-first_binding_seen() { awk -F '\t' -v g="$1" '$6 == g && $8 != "-" {f = 1; exit} END {exit !f}' "$RECORD"; }
 votes_held() { [ "$(metric lockstep_held_votes)" -ge "$1" ]; }
 
 # ---- kube-scheduler ----------------------------------------------------------------------------------------
@@ -34,13 +33,6 @@ scheduler_killed_amid_votes() {
 }
 
 # ---- API server and etcd -------------------------------------------------------------------------------------
-
-# etcd keeps its data: without fsync it is in the page cache, which survives the process.
-store_again() {
-    start_etcd
-    start_apiserver
-    wait_for_process apiserver 60 kube get --raw /readyz
-}
 
 store_killed_amid_bind() {
     half_bound store

@@ -23,8 +23,6 @@ undisturbed() {
     echo "$SIZE pods placed in $(cut -d ' ' -f 1 "$RUN/calm") ms, bound in $(cut -d ' ' -f 2 "$RUN/calm") ms"
 }
 
-first_binding_seen() { awk -F '\t' -v g="$1" '$6 == g && $8 != "-" {f = 1; exit} END {exit !f}' "$RECORD"; }
-
 kill_at_random() {
     local gang=kill-$I killed
     clean

@@ -1,77 +1,128 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Two replicas, each a kube-scheduler and an extender under a host name of its own, on a real control
-# plane: who leads, what a stopped leader does when it wakes, and how long a failover takes.
-source tests/e2e/lib.sh
-
-up leader --nodes 40 --replicas 2
+# plane: who leads, what a stopped leader does when it wakes, and how long a failover takes. Each extender
+# has a token of its own, so that the API server's audit log tells which of them wrote.
+source tests/faults/lib.sh
+faults_up leader --nodes 40 --racks 8 --replicas 2 --audit yes
+# A new leader comes when the Lease has run out (30 s) and waits once more as long, so a gang that was half
+# bound when its leader fell ill is whole within two Leases and some seconds.
+WINDOW_S=90
 
 # Which replica the Lease names: lockstep1 -> 1.
 holder() {
     k get lease -n lockstep-system lockstep-kube-scheduler -o jsonpath='{.spec.holderIdentity}' 2>/dev/null |
         sed -n 's/^lockstep\([12]\)_.*/\1/p'
 }
-leads() { # REPLICA: its own metric
+metric_of() { # REPLICA METRIC
     local port="HEALTH_PORT$1"
-    [ "$(curl -sf --noproxy '*' --cacert "$RUN/tls/ca.crt" "https://127.0.0.1:${!port}/metrics" |
-        awk '$1 == "lockstep_leader" {print $2}')" = 1 ]
+    curl -sf --noproxy '*' --cacert "$RUN/tls/ca.crt" "https://127.0.0.1:${!port}/metrics" |
+        awk -v m="$2" '$1 == m {print $2}'
 }
+metric() { metric_of "$(holder)" "$1"; }
+leads() { [ "$(metric_of "$1" lockstep_leader)" = 1 ]; }
+held_by() { [ "$(holder)" = "$1" ]; }
 other() { echo $((3 - $1)); }
-# POSTs, PATCHes and the like that the extender's log says it sent, so far.
-writes() { grep -cE ' act  *"?(bind|nominate|placement|evict)' "$RUN/logs/extender$1.log"; }
 one_leads() { [ -n "$(holder)" ] && leads "$(holder)"; }
 
+# What the API server's audit log has of the replica: its writes, granted or refused, as lines.
+written_by() {
+    local id
+    id=JTI=$(cut -d . -f 2 "$RUN/extender$1.token" | tr '_-' '/+' | sed 's/$/==/' | base64 -di 2>/dev/null | jq -r .jti)
+    jq -r --arg id "$id" 'select((.user.extra["authentication.kubernetes.io/credential-id"] // [])[0] == $id)
+        | "\(.stageTimestamp) \(.verb) \(.requestURI) \(.responseStatus.code)"' "$RUN/logs/audit.log"
+}
+writes() { written_by "$1" | wc -l; }
+# wrote_nothing REPLICA BEFORE WHEN
+wrote_nothing() {
+    local now
+    now=$(writes "$1")
+    [ "$now" = "$2" ] || fail "the old leader wrote $((now - $2)) times $3: $(written_by "$1" | tail -n 3 | tr '\n' ';')"
+}
+
 one_leader_and_one_standby() {
-    within 30 "a leader" one_leads
+    within 60 "a leader" one_leads
     ! leads "$(other "$(holder)")" || fail "both lead"
-    job first 8 8
-    within 20 "first bound" all_bound first 8
+    gang_job first 8 8
+    whole first 8 30
+    [ "$(writes "$(holder)")" -ge 8 ] || fail "the audit log has $(writes "$(holder)") writes of the leader, 8 pods are bound"
     [ "$(writes "$(other "$(holder)")")" = 0 ] || fail "the standby wrote"
 }
 
-# Both of the leader's processes are stopped in the middle of a gang's start, past the Lease, then go on.
-stopped_leader_writes_nothing() {
-    local old new before
-    old=$(holder)
-    member late-0 late 2 8
-    within 20 "late planned" is_state late Planned
-    kill -STOP "$(cat "$RUN/pids/extender$old")" "$(cat "$RUN/pids/lockstep-scheduler$old")"
-    before=$(writes "$old")
-    member late-1 late 2 8
-    within 60 "the other takes the Lease" held_by "$(other "$old")"
-    within 60 "the other leads" leads "$(other "$old")"
-    new=$(holder)
-    kill -CONT "$(cat "$RUN/pids/extender$old")"
-    sleep 3
-    [ "$(writes "$old")" = "$before" ] || fail "the old leader wrote $(($(writes "$old") - before)) times"
-    ! leads "$old" || fail "the old leader believes that it leads"
-    kill -CONT "$(cat "$RUN/pids/lockstep-scheduler$old")"
-    within 30 "late bound by replica $new" all_bound late 2
-    [ "$(writes "$old")" = "$before" ] || fail "the old leader wrote"
+# stop REPLICA: both processes, until the other one has taken over. What was on its way has arrived then.
+stop() {
+    kill -STOP "$(pid_of "extender$1")" "$(pid_of "lockstep-scheduler$1")"
+    mark "leader $1 stopped"
 }
-held_by() { [ "$(holder)" = "$1" ]; }
+taken_over() { # FROM
+    within 60 "the other takes the Lease" held_by "$(other "$1")"
+    within 60 "the other leads" leads "$(other "$1")"
+}
+# A kube-scheduler that lost its Lease goes on until its renewal times out (its extender refuses
+# meanwhile), then ends; kubelet would start it again, and here we do.
+revive() {
+    local i
+    i=$(other "$(holder)")
+    end_all KILL "lockstep-scheduler$i"
+    lockstep_scheduler "$i"
+}
+
+# Stopped past its Lease while a gang waits for its last member, which comes meanwhile.
+stopped_leader_with_a_plan() {
+    local old before
+    old=$(holder)
+    late_member 0
+    within 20 "late planned" is_state late Planned
+    stop "$old"
+    sleep 1
+    before=$(writes "$old")
+    late_member 1
+    taken_over "$old"
+    kill -CONT "$(pid_of "extender$old")"
+    sleep 3
+    wrote_nothing "$old" "$before" "after it went on"
+    ! leads "$old" || fail "the old leader believes that it leads"
+    kill -CONT "$(pid_of "lockstep-scheduler$old")"
+    whole late 2 30
+    wrote_nothing "$old" "$before" "while the new one bound"
+}
+late_member() { member "late-$1" late 2 8 '.metadata.annotations["test.lockstep.dev/min"] = "2"'; }
+
+# Stopped with half of a gang bound and the rest to be tried again at once.
+stopped_leader_amid_bind() {
+    local old before start
+    old=$(holder)
+    half_bound torn
+    stop "$old"
+    start=$SECONDS
+    sleep 1
+    before=$(writes "$old")
+    [ "$before" -gt 16 ] || fail "the audit log has $before writes of the leader, it bound 16 pods"
+    taken_over "$old"
+    kill -CONT "$(pid_of "extender$old")" "$(pid_of "lockstep-scheduler$old")"
+    sleep 3
+    wrote_nothing "$old" "$before" "after it went on"
+    free_bindings
+    whole torn 32 90
+    wrote_nothing "$old" "$before" "while the new one finished the gang"
+    echo "half bound, leader stopped: whole $((SECONDS - start)) s later by the other; $before writes of the old one before it was stopped, 0 afterwards"
+}
 
 # kill -9 of kube-scheduler and extender of the leader: how long until a gang starts again.
 failover() {
     local old start
     old=$(holder)
-    start=$(date +%s%N)
-    kill -KILL "$(cat "$RUN/pids/extender$old")" "$(cat "$RUN/pids/lockstep-scheduler$old")"
-    rm -f "$RUN/pids/extender$old" "$RUN/pids/lockstep-scheduler$old"
-    job after 8 8
-    within 100 "after bound" all_bound after 8
-    echo "failover: a gang created when the leader was killed was bound $((($(date +%s%N) - start) / 1000000)) ms later"
+    clean
+    start=$(now_ns)
+    kill9 "extender$old" "lockstep-scheduler$old"
+    gang_job after 8 8
+    whole after 8 100
+    echo "failover: a gang created when the leader was killed was bound $((($(gang_field after whole) - start) / 1000000)) ms after the kill"
 }
 
 check one_leader_and_one_standby one_leader_and_one_standby
-check stopped_leader_writes_nothing stopped_leader_writes_nothing
-# A kube-scheduler that lost its Lease goes on scheduling until its renewal times out (its extender refuses
-# meanwhile), then ends; kubelet would start it again, and here we do.
-revive() {
-    source deploy/local/lib.sh; cluster_vars "$NAME"; source "$RUN/env.sh"; source deploy/local/lockstep.sh
-    local i=$1
-    end_all KILL "lockstep-scheduler$i"
-    lockstep_scheduler "$i"
-}
-revive "$(other "$(holder)")"
-set +e
+check stopped_leader_writes_nothing stopped_leader_with_a_plan
+revive
+check stopped_leader_amid_bind_writes_nothing stopped_leader_amid_bind
+revive
 check failover failover
+finish

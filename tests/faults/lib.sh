@@ -52,8 +52,9 @@ recorder_stop() { PATIENCE=5 end_all TERM podwatch; }
 mark() { "$PODWATCH" --mark "$1" --out "$RECORD"; }
 # The time in the recorder's clock, ns.
 now_ns() { "$PODWATCH" --mark now --out /dev/stdout | cut -f 1; }
+first_binding_seen() { awk -F '\t' -v g="$1" '$6 == g && $8 != "-" {f = 1; exit} END {exit !f}' "$RECORD"; }
 # analysis: the record so far, see record.awk.
-analysis() { awk -F '\t' '$2 > 0' "$RECORD" | sort -n -k2,2 -s | awk -f tests/faults/record.awk -v gpus=8; }
+analysis() { awk -F '\t' '$2 > 0' "$RECORD" | sort -n -k2,2 -s | awk -f tests/faults/record.awk -v gpus=8 -v window="${WINDOW_S:-60}"; }
 # gang_field GANG FIELD: such as first, whole, outside.
 gang_field() {
     analysis | awk -v g="default/$1" -v field="$2" '$1 == "gang" && $2 == g {
@@ -63,11 +64,12 @@ gang_field() {
 # ---- processes --------------------------------------------------------------------------------------
 
 pid_of() { cat "$RUN/pids/$1" 2>/dev/null; }
-# ended LABEL: also true of a process that nobody has reaped yet.
+# ended LABEL: also true of a process that nobody has reaped yet. Its first thread may be dead while others
+# still are not, and with them its ports.
 ended() {
     local state
     state=$(awk '/^State:/ {print $2}' "/proc/$(pid_of "$1")/status" 2>/dev/null)
-    [ -z "$state" ] || [ "$state" = Z ]
+    [ -z "$state" ] || { [ "$state" = Z ] && [ "$(ls "/proc/$(pid_of "$1")/task" 2>/dev/null | wc -l)" -le 1 ]; }
 }
 # kill9 LABEL...: all at once, and waits until they are gone; keeps what they have logged.
 kill9() {
@@ -87,6 +89,18 @@ keep_log() { cat "$RUN/logs/$1.log" >>"$FAULT_LOGS/$SCRIPT/$1.before.log" 2>/dev
 extender() { EXTENDER=${1:-$EXTENDER_BIN} lockstep_extender; }
 extender_again() { kill9 extender && extender "$@"; }
 scheduler() { lockstep_scheduler; }
+# etcd keeps its data: without fsync it is in the page cache, which survives the process. On a busy machine
+# the killed API server's port may be taken for a moment longer than its process is there.
+store_again() {
+    start_etcd
+    for _ in $(seq 20); do
+        start_apiserver
+        (wait_for_process apiserver 60 kube get --raw /readyz) && return
+        grep -q 'address already in use' "$RUN/logs/apiserver.log" || fail "the API server does not start again"
+        sleep 0.5
+    done
+    fail "the port of the API server stays taken"
+}
 
 # ---- gangs ------------------------------------------------------------------------------------------
 

@@ -88,6 +88,14 @@ static const char *gpus_of(const json_t *spec)
     return text_at(limits, "nvidia.com/gpu");
 }
 
+/* A PodGroup's pods carry no label of ours: the test names their gang in an annotation. */
+static const char *gang_of(const json_t *meta, const json_t *notes)
+{
+    const char *gang = text_at(json_object_get(meta, "labels"), "lockstep.dev/gang");
+
+    return gang ? gang : text_at(notes, "test.lockstep.dev/gang");
+}
+
 static void on_pod(void *context, const json_t *object)
 {
     const json_t *meta = json_object_get(object, "metadata");
@@ -98,7 +106,7 @@ static void on_pod(void *context, const json_t *object)
         .ns = text_at(meta, "namespace"),
         .name = text_at(meta, "name"),
         .uid = text_at(meta, "uid"),
-        .gang = text_at(json_object_get(meta, "labels"), "lockstep.dev/gang"),
+        .gang = gang_of(meta, notes),
         .min = text_at(notes, "test.lockstep.dev/min"),
         .node = text_at(spec, "nodeName"),
         .phase = text_at(json_object_get(object, "status"), "phase"),

@@ -8,7 +8,7 @@ case $LOCKSTEP_FAULTS in ci | all) ;; *)
     ;;
 esac
 build_preset release
-need_binaries
+need_binaries --no-kubelet
 bad=0
 rm -f build/test-logs/faults/*.sum
 record_traces faults

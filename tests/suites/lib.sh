@@ -129,3 +129,32 @@ replay_traces() {
     [ $plans -gt 0 ] || { echo "not ok replay: no plan stands in any trace of $LOCKSTEP_TRACES"; bad=1; }
     return $bad
 }
+
+# sanitized_e2e PRESET VARIABLE...: the end-to-end tests with the preset's extender. Whether that ended
+# badly shows in no exit code of a script, so its reports go to files; VARIABLE holds a sanitizer's options.
+sanitized_e2e() {
+    local preset=$1 reports=$PWD/build/test-logs/sanitizer.$1 variable scripts bad=0
+    shift
+    rm -f "$reports".*
+    scripts=$(grep -l '^source tests/e2e/lib.sh' tests/e2e/*.sh)
+    build_preset release
+    need_binaries --no-kubelet
+    # shellcheck disable=SC2030,SC2086 - paths of this tree, without blanks
+    (
+        export LOCKSTEP_EXTENDER=$PWD/build/$preset/bin/lockstep-extender
+        for variable in "$@"; do
+            export "$variable=${!variable}:log_path=$reports"
+        done
+        record_traces "$preset" # what this build of the core did, the released build must do too
+        run_script_files 900 $scripts || bad=1
+        replay_traces || bad=1
+        exit $bad
+    ) || bad=1
+    if compgen -G "$reports.*" >/dev/null; then
+        cat "$reports".* >&2
+        echo "not ok extender_reports: see $reports.*"
+        return 1
+    fi
+    echo "ok extender_reports"
+    return $bad
+}

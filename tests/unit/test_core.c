@@ -450,6 +450,53 @@ static void a_job_that_was_deleted_does_not_break_its_gang(void **state)
     assert_null(core_gang(world->core, "ns", "g"));
 }
 
+static void see_placement(struct world *world, bool owned)
+{
+    struct obj_placement *placement = calloc(1, sizeof(*placement));
+
+    *placement = (struct obj_placement){.ns = strdup("ns"), .name = strdup("g"), .uid = strdup("u"),
+                                        .gang_kind = strdup("Gang"), .gang_name = strdup("g"),
+                                        .state = strdup("Waiting"), .reason_code = strdup(""),
+                                        .owned = owned};
+    world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = placement});
+}
+
+static void a_placement_written_while_its_gang_went_is_deleted(void **state)
+{
+    struct world *world = *state;
+
+    add_gang(world, "g", 1, 1);
+    drop_pod(world, "g-0");
+    assert_null(core_gang(world->core, "ns", "g"));
+    assert_int_equal(count_actions(world, ACT_PLACEMENT), 1);
+    assert_int_equal(count_actions(world, ACT_PLACEMENT_DELETE), 0); /* it is not known to exist */
+    see_placement(world, true);
+    assert_int_equal(count_actions(world, ACT_PLACEMENT_DELETE), 0);
+    see_placement(world, false);
+    assert_int_equal(count_actions(world, ACT_PLACEMENT_DELETE), 1);
+    add_gang(world, "g", 1, 1);
+    see_placement(world, false);
+    assert_int_equal(count_actions(world, ACT_PLACEMENT_DELETE), 1);
+}
+
+/* Its pods were seen before its PodGroup: the object was made without an owner that takes it along. */
+static void a_placement_without_an_owner_goes_with_its_gang(void **state)
+{
+    struct world *world = *state;
+
+    for (int owned = 1; owned >= 0; owned--) {
+        struct obj_pod *pod = make_pod("g-0", 8, "g", 1);
+
+        pod->owner.kind = OWNER_JOB;
+        set_text(&pod->owner.name, "job");
+        put_pod(world, pod);
+        answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+        see_placement(world, owned);
+        drop_pod(world, "g-0");
+        assert_int_equal(count_actions(world, ACT_PLACEMENT_DELETE), !owned);
+    }
+}
+
 static void an_unknown_level_is_named(void **state)
 {
     struct world *world = *state;
@@ -499,6 +546,8 @@ int main(void)
         CASE(a_foreign_pod_on_a_planned_node_makes_a_new_plan_at_once),
         CASE(a_place_lost_while_binding_without_room_is_told_at_once),
         CASE(a_job_that_was_deleted_does_not_break_its_gang),
+        CASE(a_placement_written_while_its_gang_went_is_deleted),
+        CASE(a_placement_without_an_owner_goes_with_its_gang),
         CASE(an_unknown_level_is_named),
         CASE(a_group_of_a_kind_that_is_never_read_is_not_supported),
         CASE(nothing_is_planned_before_the_caches_are_complete),
