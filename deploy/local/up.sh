@@ -10,7 +10,7 @@ source "$LOCAL_DIR/kwok.sh"
 source "$LOCAL_DIR/real.sh"
 source "$LOCAL_DIR/lockstep.sh"
 
-CLUSTER=demo NODES=64 RACKS=8 REAL=0 GPUS=8 PERCENTAGE=100 LOCKSTEP=yes GATES= REPLICAS=1
+CLUSTER=demo NODES=64 RACKS=8 REAL=0 GPUS=8 PERCENTAGE=100 LOCKSTEP=yes GATES= REPLICAS=1 API_FLAGS= SCHEDULER_FLAGS=
 EXTENDER=${LOCKSTEP_EXTENDER:-$SOURCE_DIR/build/release/bin/lockstep-extender}
 
 parse() {
@@ -27,6 +27,8 @@ parse() {
         --replicas) REPLICAS=$2 ;; # above 1: leader election, each replica under a host name of its own
         --extender-bin) EXTENDER=$2 ;;
         --feature-gates) GATES=$2 ;; # of API server and controllers; GenericWorkload=true: PodGroups
+        --apiserver-flags) API_FLAGS=$2 ;; # more of them, apart by spaces
+        --scheduler-flags) SCHEDULER_FLAGS=$2 ;; # of the cluster's own kube-scheduler
         *) die "unknown option '$1' (see the head of this file)" 2 ;;
         esac
         shift 2
