@@ -377,6 +377,41 @@ static bool nodes_listed(const struct bench *bench)
     return bench->nnodes > 0;
 }
 
+static void on_warm(void *context, int status, const char *body, size_t len, int retry_after_s)
+{
+    struct bench *bench = ((struct task *)context)->bench;
+
+    (void)len;
+    (void)retry_after_s;
+    pthread_mutex_lock(&bench->lock);
+    bench->listed++;
+    if (status != 200)
+        fail(bench, "first call", status, body);
+    pthread_cond_broadcast(&bench->changed);
+    pthread_mutex_unlock(&bench->lock);
+}
+
+static bool warmed(const struct bench *bench)
+{
+    return bench->listed == CONNECTIONS;
+}
+
+/* The connections are open before the first create, as those of any scheduler are. */
+static int warm_up(struct bench *bench, struct err *err)
+{
+    struct http_call call = {.method = "GET", .path = "/api/v1/namespaces/default",
+                             .timeout_s = TIMEOUT_S, .answer_max = ANSWER_MAX,
+                             .context = &bench->tasks[0], .on_done = on_warm};
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < CONNECTIONS; i++)
+        r = http_client_send(bench->load, &call);
+    if (r == 0)
+        r = wait_for(bench, "first calls", warmed, err);
+    bench->listed = 0;
+    return r;
+}
+
 static int list_nodes(struct bench *bench, struct err *err)
 {
     struct http_call call = {.method = "GET", .path = "/api/v1/nodes", .timeout_s = TIMEOUT_S,
@@ -425,6 +460,8 @@ static int load(struct bench *bench, struct err *err)
     int64_t start_ns = 0;
     int r = bench->options.contender == FOR_NULL ? list_nodes(bench, err) : 0;
 
+    if (r == 0)
+        r = warm_up(bench, err);
     if (r == 0)
         r = start_watches(bench, err);
     if (r < 0)
