@@ -467,7 +467,9 @@ static int start_daemon(struct http_server *server, const struct sockaddr_in *ad
 {
     const struct http_server_options *options = &server->options;
     bool tls = server->files != NULL;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+    /* Not epoll: there libmicrohttpd goes round and round while a handshake waits for its client. Held calls
+     * are not polled, so that few connections are. */
+    unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
                      (tls ? MHD_USE_TLS : 0u);
     struct MHD_OptionItem tls_options[] = {
         {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)give_certificate},
