@@ -170,6 +170,16 @@ void core__write_record(struct core *core, struct gang *gang)
     free(text);
 }
 
+static void delete_record(struct core *core, const char *ns, const char *name)
+{
+    struct action *action = core__act(core, ACT_PLACEMENT_DELETE);
+
+    if (!action)
+        return;
+    snprintf(action->ns, sizeof(action->ns), "%s", ns);
+    snprintf(action->name, sizeof(action->name), "%s", name);
+}
+
 void core__record_done(struct core *core, const struct event *event)
 {
     char key[KEY_TEXT];
@@ -177,7 +187,12 @@ void core__record_done(struct core *core, const struct event *event)
 
     core__key(key, "", event->ns_name, event->name);
     gang = hashmap_get(&core->records, key);
-    if (!gang || gang->record.write != event->ticket)
+    if (!gang) { /* it went meanwhile: this write may have come after the deletion and made it anew */
+        if (event->result == WRITE_OK || event->result == WRITE_UNKNOWN)
+            delete_record(core, event->ns_name, event->name);
+        return;
+    }
+    if (gang->record.write != event->ticket)
         return;
     gang->record.write = 0;
     core__touch(core, gang);

@@ -435,6 +435,20 @@ static void a_job_that_was_deleted_does_not_break_its_gang(void **state)
     assert_null(core_gang(world->core, "ns", "g"));
 }
 
+/* A write under way when the last pod goes may arrive after the deletion and make the object anew. */
+static void a_record_written_after_its_gang_went_is_deleted(void **state)
+{
+    struct world *world = *state;
+
+    put_pod(world, make_pod("g-0", 8, "g", 9));
+    assert_int_equal(count_actions(world, ACT_PLACEMENT), 1);
+    drop_pod(world, "g-0");
+    assert_null(core_gang(world->core, "ns", "g"));
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    assert_int_equal(count_actions(world, ACT_PLACEMENT_DELETE), 1);
+    assert_string_equal(find_action(world, ACT_PLACEMENT_DELETE, NULL)->name, "g");
+}
+
 static void an_unknown_level_is_named(void **state)
 {
     struct world *world = *state;
@@ -483,6 +497,7 @@ int main(void)
         CASE(a_foreign_pod_on_a_planned_node_makes_a_new_plan_at_once),
         CASE(a_place_lost_while_binding_without_room_is_told_at_once),
         CASE(a_job_that_was_deleted_does_not_break_its_gang),
+        CASE(a_record_written_after_its_gang_went_is_deleted),
         CASE(an_unknown_level_is_named),
         CASE(a_group_of_a_kind_that_is_never_read_is_not_supported),
         CASE(nothing_is_planned_before_the_caches_are_complete),
