@@ -38,7 +38,7 @@ static size_t place(const char *text, uint32_t hash)
 
 static int resize(size_t new_size)
 {
-    struct entry **old = table, **fresh = calloc(new_size, sizeof(*fresh));
+    struct entry **old = table, **fresh = calloc(new_size, sizeof(struct entry *));
     size_t n = size;
 
     if (!fresh)
