@@ -131,6 +131,24 @@ static void wakes_only_members_that_were_refused(void **state)
     assert_non_null(find_action(world, ACT_NOMINATE, "g-1"));
 }
 
+/* A scan of so many nodes costs kube-scheduler more than the write; the first few are scanned anyway. */
+static void on_a_large_cluster_members_are_steered_at_once(void **state)
+{
+    struct world *world = *state;
+    char name[32];
+
+    for (int i = 0; i < 1500; i++) {
+        snprintf(name, sizeof(name), "more-%04d", i);
+        add_node(world, name, "b9", "r9");
+    }
+    add_gang(world, "g", 20, 20);
+    assert_int_equal(count_actions(world, ACT_NOMINATE), 12);
+    pass_time(world, 1000000000);
+    assert_int_equal(count_actions(world, ACT_NOMINATE), 12);
+    world_step(world, (struct event){.kind = EV_REFUSED, .uid = "g-0"}); /* one that was left */
+    assert_int_equal(count_actions(world, ACT_NOMINATE), 13);
+}
+
 static void two_large_gangs_never_share_the_cluster(void **state)
 {
     struct world *world = *state;
@@ -481,6 +499,7 @@ int main(void)
         CASE(holds_become_use_when_the_pods_are_seen_bound),
         CASE(says_how_many_fit_when_one_node_is_missing),
         CASE(wakes_only_members_that_were_refused),
+        CASE(on_a_large_cluster_members_are_steered_at_once),
         CASE(two_large_gangs_never_share_the_cluster),
         CASE(an_early_plan_is_given_up_when_members_stay_away),
         CASE(votes_that_wait_too_long_are_sent_back),
