@@ -222,6 +222,24 @@ void core__post_bindings(struct core *core, struct gang *gang)
     free(hosts);
 }
 
+void core__slot_reply(struct core *core, struct slot *slot, const char *why)
+{
+    bool bound = slot->state == SLOT_BOUND || slot->state == SLOT_DONE;
+
+    core__reply(core, slot->ticket, bound ? "" : why);
+    slot->ticket = 0;
+}
+
+void core__answer_bound(struct core *core, struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (gang->slots[i].write)
+            return;
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (gang->slots[i].state == SLOT_BOUND || gang->slots[i].state == SLOT_DONE)
+            core__slot_reply(core, &gang->slots[i], "");
+}
+
 void core__ask(struct core *core, struct slot *slot)
 {
     struct action *action;
@@ -268,9 +286,7 @@ static void member_bind_done(struct core *core, struct pod *pod, struct slot *sl
         return; /* the watch was faster */
     if (event->result == WRITE_OK) {
         slot->state = SLOT_BOUND;
-        core__reply(core, slot->ticket, "");
-        slot->ticket = 0;
-        return;
+        return; /* its bind call is answered by core__answer_bound() */
     }
     slot->unsure |= event->result == WRITE_UNKNOWN || event->result == WRITE_CONFLICT;
     /* 409: bound already, by an earlier try whose answer was lost, or by somebody else: the watch
@@ -316,8 +332,8 @@ void core__saw_bound(struct core *core, struct pod *pod)
     if (slot->state != SLOT_BOUND && slot->state != SLOT_DONE) {
         bool ours = slot->node && strcmp(slot->node->name, pod->object->node) == 0;
 
-        core__reply(core, slot->ticket, ours ? "" : "the pod is bound to another node");
-        slot->ticket = 0;
+        if (!ours)
+            core__slot_reply(core, slot, "the pod is bound to another node");
         slot->state = SLOT_BOUND;
         gang->drifted |= !ours || gang->state == GANG_PLANNED; /* in Planned we bind nobody */
         if (!ours && !MUTANT(DRIFT_HIDDEN))

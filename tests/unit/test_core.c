@@ -77,6 +77,32 @@ static void binds_only_when_all_have_voted_and_the_plan_is_stored(void **state)
     assert_int_equal(the_gang(world, "g")->state, GANG_BOUND);
 }
 
+static void answers_wait_until_no_binding_is_under_way(void **state)
+{
+    struct world *world = *state;
+    struct event first_done = {.kind = EV_WRITE_DONE, .action = ACT_BIND, .uid = "g-0"};
+    struct event second_done = {.kind = EV_WRITE_DONE, .action = ACT_BIND, .uid = "g-1"};
+    uint64_t first, second;
+
+    add_gang(world, "g", 2, 2);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    first = vote(world, "g-0", "n0");
+    second = vote(world, "g-1", "n1");
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    first_done.ticket = find_action(world, ACT_BIND, "g-0")->ticket;
+    second_done.ticket = find_action(world, ACT_BIND, "g-1")->ticket;
+    world_step(world, first_done);
+    assert_null(reply_to(world, first));
+    bound(world, "g-0", "g", 2, "n0", POD_PENDING); /* the watch says so too */
+    assert_null(reply_to(world, first));
+    second_done.result = WRITE_SERVER; /* tried again later: the first has waited long enough */
+    world_step(world, second_done);
+    assert_string_equal(reply_to(world, first), "");
+    assert_null(reply_to(world, second));
+    drop_pod(world, "g-0"); /* its call was answered: nothing more is said */
+    assert_null(reply_to(world, second));
+}
+
 static void holds_become_use_when_the_pods_are_seen_bound(void **state)
 {
     struct world *world = *state;
@@ -496,6 +522,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(plans_early_and_keeps_to_one_rack),
         CASE(binds_only_when_all_have_voted_and_the_plan_is_stored),
+        CASE(answers_wait_until_no_binding_is_under_way),
         CASE(holds_become_use_when_the_pods_are_seen_bound),
         CASE(says_how_many_fit_when_one_node_is_missing),
         CASE(wakes_only_members_that_were_refused),
