@@ -121,7 +121,7 @@ void core__ask(struct core *core, struct slot *slot);
 void core__slot_reply(struct core *core, struct slot *slot, const char *why);
 /*
  * kube-scheduler writes an Event for each answer, and the API server has to take it: answers of a gang wait
- * until none of its bindings is under way, so that all are bound before.
+ * until none of its bindings is under way and the watch has shown them, as kubelets see them then too.
  */
 void core__answer_bound(struct core *core, struct gang *gang);
 void core__bind_done(struct core *core, const struct event *event);

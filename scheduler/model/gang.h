@@ -160,6 +160,7 @@ struct gang {
     int64_t wake_ns; /* when to look again at the latest, INT64_MAX: only when something happens */
     int64_t state_since_s; /* wall clock, for the conditions */
     int64_t not_before_ns; /* backoff after a failed attempt */
+    int64_t answer_by_ns; /* bind calls of bound members are answered then at the latest */
     uint32_t failures;
     uint32_t changes, tried_changes; /* of membership; at the last failed plan */
     uint64_t tried_version; /* cluster.capacity_version at the last failed plan */

@@ -72,9 +72,11 @@ static void binds_only_when_all_have_voted_and_the_plan_is_stored(void **state)
     assert_int_equal(count_actions(world, ACT_BIND), 2);
     assert_non_null(strstr(find_action(world, ACT_BIND, "g-1")->body, "\"lockstep.dev/rank\":\"1\""));
     answer_writes(world, ACT_BIND, WRITE_OK);
+    assert_int_equal(the_gang(world, "g")->state, GANG_BOUND);
+    assert_null(reply_to(world, first));
+    pass_time(world, 2 * SECOND); /* the watch had its time */
     assert_string_equal(reply_to(world, first), "");
     assert_string_equal(reply_to(world, second), "");
-    assert_int_equal(the_gang(world, "g")->state, GANG_BOUND);
 }
 
 static void answers_wait_until_no_binding_is_under_way(void **state)
