@@ -86,7 +86,7 @@ memory() {
 
 # clean: no pods and no gangs again, and lockstep knows it.
 clean() {
-    kubectl delete pods --all --force --grace-period=0 >/dev/null 2>&1
+    kubectl delete pods --all --force --grace-period=0 --wait=false >/dev/null 2>&1
     wait_for 60 "pods are gone" nothing_left pods
     wait_for 60 "gangs are gone" nothing_left gangplacements
 }
