@@ -5,7 +5,7 @@
  *                   [--topology TEXT] [--until bound|refused] [--limit SECONDS]
  *       Creates N pods of 8 GPUs over 32 connections, as fast as the API server takes them, and watches
  *       them from a connection of its own until all are bound, or until the gang's GangPlacement says
- *       Insufficient. The pods are the same for all: only schedulerName differs, and `gang` names the
+ *       InsufficientRoom. The pods are the same for all: only schedulerName differs, and `gang` names the
  *       PodGroup "bench", which must exist. `null` posts each pod's binding itself, as soon as the pod
  *       is created, to one node after the other: no scheduler is asked.
  *
@@ -15,7 +15,7 @@
  * `load` prints "key value" lines on stdout: start_unix_us, and times in ms since the first create:
  *   created   the last pod's 201               seen   the watch brought the last pod
  *   bound     it brought the last pod's node   binding, placed, reason   it brought GangPlacement.status
- *                                              with that state or with reason Insufficient
+ *                                              with that state or with reason InsufficientRoom
  * Exit: 0 as asked, 1 anything else (a refused write, a missing pod, the limit), with a message.
  */
 #include <argp.h>
@@ -260,7 +260,7 @@ static void on_placement(void *context, const json_t *object)
         bench->binding_ns = now_ns();
     if (!bench->placed_ns && (strcmp(state, "Bound") == 0 || strcmp(state, "Running") == 0))
         bench->placed_ns = now_ns();
-    if (!bench->reason_ns && strcmp(text_at(reason, "code"), "Insufficient") == 0)
+    if (!bench->reason_ns && strcmp(text_at(reason, "code"), "InsufficientRoom") == 0)
         bench->reason_ns = now_ns();
     snprintf(bench->reason, sizeof(bench->reason), "%s: %s", text_at(reason, "code"),
              text_at(reason, "message"));
