@@ -9,8 +9,11 @@
  *       PodGroup "bench", which must exist. `null` posts each pod's binding itself, as soon as the pod
  *       is created, to one node after the other: no scheduler is asked.
  *
+ *   bench_bind nodes --kubeconfig FILE --nodes N
+ *       Creates N nodes as kubelets report them and waits until the controllers have taken their taints away.
+ *
  *   bench_bind fill --kubeconfig FILE --nodes N --pods N
- *       Creates N nodes as kubelets report them and N pods that are bound already, in gangs of 500.
+ *       Creates N nodes and N pods that are bound already, in gangs of 500.
  *
  * `load` prints "key value" lines on stdout: start_unix_us, and times in ms since the first create:
  *   created   the last pod's 201               seen   the watch brought the last pod
@@ -18,7 +21,6 @@
  *                                              with that state or with reason InsufficientRoom
  * Exit: 0 as asked, 1 anything else (a refused write, a missing pod, the limit), with a message.
  */
-#include <argp.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -35,6 +37,8 @@
 #include "base/http_client.h"
 #include "scheduler/kube/kube_config.h"
 #include "scheduler/kube/kube_watch.h"
+#include "tests/bench/bind/objects.h"
+#include "tests/bench/bind/options.h"
 
 #define CONNECTIONS 32
 #define GANG_OF_FILL 500
@@ -43,16 +47,7 @@
 #define ANSWER_MAX ((size_t)64 << 20)
 #define TIMEOUT_S 60
 
-enum contender { FOR_STOCK, FOR_GANG, FOR_NULL, FOR_LOCKSTEP };
-static const char *const contender_names[] = {"stock", "gang", "null", "lockstep"};
 static const char *const schedulers[] = {"default-scheduler", "default-scheduler", "nobody", "lockstep"};
-
-struct options {
-    const char *verb, *kubeconfig, *topology;
-    enum contender contender;
-    uint32_t pods, nodes, limit_s;
-    bool until_refused;
-};
 
 struct bench;
 struct task { /* one pod or node of the load */
@@ -142,75 +137,6 @@ static void on_created(void *context, int status, const char *body, size_t len, 
         bind_itself(bench, task);
     pthread_cond_broadcast(&bench->changed);
     pthread_mutex_unlock(&bench->lock);
-}
-
-/* node: NULL or where it is bound already; gang: the number of its gang. */
-static char *pod_body(const struct options *options, uint32_t index, uint32_t gang, uint32_t size,
-                      const char *node)
-{
-    CLEANUP_FREE char *level = NULL, *place = NULL;
-    char *body = NULL;
-
-    if (asprintf(&level, ",\"lockstep.dev/topology\":\"%s\"", options->topology) < 0 ||
-        asprintf(&place, ",\"nodeName\":\"%s\"", node ? node : "") < 0 ||
-        asprintf(&body,
-                 "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"bench-%05u\","
-                 "\"labels\":{\"lockstep.dev/gang\":\"bench-%u\"},"
-                 "\"annotations\":{\"lockstep.dev/gang-size\":\"%u\"%s}},"
-                 "\"spec\":{\"schedulerName\":\"%s\",\"terminationGracePeriodSeconds\":0%s%s,"
-                 "\"containers\":[{\"name\":\"c\",\"image\":\"none.test/none\","
-                 "\"resources\":{\"limits\":{\"nvidia.com/gpu\":\"8\"}}}]}}",
-                 index, gang, size, options->topology[0] ? level : "",
-                 schedulers[options->contender], node ? place : "",
-                 options->contender == FOR_GANG ? ",\"schedulingGroup\":{\"podGroupName\":\"bench\"}"
-                                                : "") < 0)
-        return NULL;
-    return body;
-}
-
-/* What kubelet reports of a machine, as long as it is there: labels, conditions, some images. */
-static char *node_body(uint32_t index)
-{
-    json_t *images = json_array(), *labels, *node;
-    char name[64], rack[64], block[64], *text;
-
-    snprintf(name, sizeof(name), "node-%05u", index);
-    snprintf(rack, sizeof(rack), "rack-%04u", index / 32);
-    snprintf(block, sizeof(block), "block-%04u", index / 128);
-    for (uint32_t i = 0; i < 20; i++) {
-        char image[200];
-
-        snprintf(image, sizeof(image), "registry.example.com/team-%u/training-image@sha256:%064x",
-                 i % 5, index * 31 + i);
-        json_array_append_new(images, json_pack("{s:[s, s], s:I}", "names", image,
-                                                "registry.example.com/team/training-image:1.2.3",
-                                                "sizeBytes", (json_int_t)123456789 + i));
-    }
-    labels = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "kubernetes.io/hostname",
-                       name, "kubernetes.io/os", "linux", "kubernetes.io/arch", "amd64",
-                       "node.kubernetes.io/instance-type", "gpu-8x-large",
-                       "topology.kubernetes.io/region", "region-1", "topology.kubernetes.io/zone",
-                       "region-1-a", "nvidia.com/gpu.product", "NVIDIA-H100-80GB-HBM3",
-                       "example.com/rack", rack, "example.com/block", block);
-    node = json_pack(
-        "{s:s, s:s, s:{s:s, s:o}, s:{s:{s:s, s:s, s:s, s:s}, s:{s:s, s:s, s:s, s:s}, s:o,"
-        " s:[{s:s, s:s, s:s, s:s, s:s, s:s}, {s:s, s:s, s:s, s:s, s:s, s:s}],"
-        " s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}}}",
-        "apiVersion", "v1", "kind", "Node", "metadata", "name", name, "labels", labels, "status",
-        "allocatable", "cpu", "96", "memory", "1Ti", "pods", "110", "nvidia.com/gpu", "8",
-        "capacity", "cpu", "96", "memory", "1Ti", "pods", "110", "nvidia.com/gpu", "8", "images",
-        images, "conditions", "type", "Ready", "status", "True", "reason", "KubeletReady", "message",
-        "kubelet is posting ready status", "lastHeartbeatTime", "2026-01-01T00:00:00Z",
-        "lastTransitionTime", "2026-01-01T00:00:00Z", "type", "MemoryPressure", "status", "False",
-        "reason", "KubeletHasSufficientMemory", "message", "kubelet has sufficient memory available",
-        "lastHeartbeatTime", "2026-01-01T00:00:00Z", "lastTransitionTime", "2026-01-01T00:00:00Z",
-        "nodeInfo", "machineID", name, "systemUUID", name, "bootID", name, "kernelVersion", "6.1.0",
-        "osImage", "Debian GNU/Linux 12 (bookworm)", "containerRuntimeVersion", "containerd://1.6.20",
-        "kubeletVersion", "v1.37.2", "kubeProxyVersion", "", "operatingSystem", "linux",
-        "architecture", "amd64");
-    text = json_dumps(node, JSON_COMPACT);
-    json_decref(node);
-    return text;
 }
 
 /* ---- what the watches bring ------------------------------------------------------------------------ */
@@ -436,12 +362,24 @@ static int start_watches(struct bench *bench, struct err *err)
     return r < 0 ? r : wait_for(bench, "first list", all_listed, err);
 }
 
+static char *load_pod(const struct options *options, uint32_t index)
+{
+    return bench_pod_json(&(struct bench_pod){
+        .index = index,
+        .gang_size = options->pods,
+        .scheduler = schedulers[options->contender],
+        .topology = options->topology,
+        .pod_group = options->contender == FOR_GANG ? "bench" : "",
+        .node = "",
+    });
+}
+
 static int create_pods(struct bench *bench)
 {
     int r = 0;
 
     for (uint32_t i = 0; r == 0 && i < bench->options.pods; i++) {
-        CLEANUP_FREE char *body = pod_body(&bench->options, i, 0, bench->options.pods, NULL);
+        CLEANUP_FREE char *body = load_pod(&bench->options, i);
 
         r = post(bench, PODS, body, false, on_created, &bench->tasks[i]);
     }
@@ -488,27 +426,79 @@ static int load(struct bench *bench, struct err *err)
 
 /* ---- fill ----------------------------------------------------------------------------------------------- */
 
-static int fill(struct bench *bench, struct err *err)
+static int create_nodes(struct bench *bench, struct err *err)
 {
-    uint32_t pods = bench->options.pods, nodes = bench->options.nodes;
+    uint32_t pods = bench->options.pods;
     int r = 0;
 
-    bench->options.pods = nodes;
-    for (uint32_t i = 0; r == 0 && i < nodes; i++) {
-        CLEANUP_FREE char *body = node_body(i);
+    bench->options.pods = bench->options.nodes;
+    for (uint32_t i = 0; r == 0 && i < bench->options.nodes; i++) {
+        CLEANUP_FREE char *body = bench_node_json(i);
 
         r = post(bench, "/api/v1/nodes", body, false, on_created, &bench->tasks[i]);
     }
     if (r == 0)
         r = wait_for(bench, "nodes", all_answered, err);
     bench->options.pods = pods;
+    return r;
+}
+
+static void on_node(void *context, const json_t *object)
+{
+    struct bench *bench = context;
+    const char *name = text_at(json_object_get(object, "metadata"), "name");
+    bool tainted = json_array_size(json_object_get(json_object_get(object, "spec"), "taints")) > 0;
+    unsigned index;
+
+    if (tainted || sscanf(name, "node-%u", &index) != 1 || index >= bench->options.nodes)
+        return;
+    pthread_mutex_lock(&bench->lock);
+    bench->nbound += !bench->tasks[index].bound;
+    bench->tasks[index].bound = true;
+    pthread_cond_broadcast(&bench->changed);
+    pthread_mutex_unlock(&bench->lock);
+}
+
+static bool nodes_usable(const struct bench *bench)
+{
+    return bench->nbound == bench->options.nodes;
+}
+
+static int nodes(struct bench *bench, struct err *err)
+{
+    struct kube_watch_handler handler = {bench, on_node, gone, synced, trouble};
+    int r = kube_watch_start(bench->watch, "/api/v1/nodes", "", 1, &handler, &bench->watches[0]);
+
+    if (r == 0)
+        r = create_nodes(bench, err);
+    return r < 0 ? r : wait_for(bench, "nodes without taints", nodes_usable, err);
+}
+
+static char *bound_pod(uint32_t index, uint32_t node)
+{
+    char name[64];
+
+    snprintf(name, sizeof(name), "node-%05u", node);
+    return bench_pod_json(&(struct bench_pod){
+        .index = index,
+        .gang = index / GANG_OF_FILL,
+        .gang_size = GANG_OF_FILL,
+        .scheduler = schedulers[FOR_LOCKSTEP],
+        .topology = "",
+        .pod_group = "",
+        .node = name,
+    });
+}
+
+static int fill(struct bench *bench, struct err *err)
+{
+    uint32_t pods = bench->options.pods, nodes = bench->options.nodes;
+    int r = create_nodes(bench, err);
+
     bench->answered = 0;
     for (uint32_t i = 0; r == 0 && i < pods; i++) {
-        CLEANUP_FREE char *body = NULL;
-        char node[64];
+        CLEANUP_FREE char *body = bound_pod(i, i % nodes);
 
-        snprintf(node, sizeof(node), "node-%05u", i % nodes);
-        body = pod_body(&bench->options, i, i / GANG_OF_FILL, GANG_OF_FILL, node);
         r = post(bench, PODS, body, false, on_created, &bench->tasks[i]);
     }
     return r < 0 ? r : wait_for(bench, "pods", all_answered, err);
@@ -540,7 +530,9 @@ static int run(struct bench *bench, struct err *err)
     if (r == 0)
         r = connect_to(&kube, 3, &bench->watch, err);
     if (r == 0)
-        r = strcmp(bench->options.verb, "load") == 0 ? load(bench, err) : fill(bench, err);
+        r = strcmp(bench->options.verb, "load") == 0   ? load(bench, err)
+            : strcmp(bench->options.verb, "nodes") == 0 ? nodes(bench, err)
+                                                        : fill(bench, err);
     http_client_stop(bench->load);
     http_client_stop(bench->watch);
     kube_watch_free(bench->watches[0]);
@@ -549,87 +541,13 @@ static int run(struct bench *bench, struct err *err)
     return r;
 }
 
-static uint32_t number(struct argp_state *state, const char *text)
-{
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-
-    if (*end || value < 1 || value > 50000)
-        argp_error(state, "'%s': expected a number from 1 to 50000", text);
-    return (uint32_t)value;
-}
-
-static enum contender contender(struct argp_state *state, const char *text)
-{
-    for (unsigned i = 0; i < sizeof(contender_names) / sizeof(*contender_names); i++)
-        if (strcmp(contender_names[i], text) == 0)
-            return (enum contender)i;
-    argp_error(state, "--for '%s': expected stock, gang, null or lockstep", text);
-    return FOR_STOCK;
-}
-
-static error_t parse_option(int key, char *argument, struct argp_state *state)
-{
-    struct options *options = state->input;
-
-    switch (key) {
-    case 'k':
-        options->kubeconfig = argument;
-        return 0;
-    case 'f':
-        options->contender = contender(state, argument);
-        return 0;
-    case 'p':
-        options->pods = number(state, argument);
-        return 0;
-    case 'n':
-        options->nodes = number(state, argument);
-        return 0;
-    case 'l':
-        options->limit_s = number(state, argument);
-        return 0;
-    case 't':
-        options->topology = argument;
-        return 0;
-    case 'u':
-        options->until_refused = strcmp(argument, "refused") == 0;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (options->verb || (strcmp(argument, "load") != 0 && strcmp(argument, "fill") != 0))
-            argp_error(state, "'%s': expected one verb, load or fill", argument);
-        options->verb = argument;
-        return 0;
-    case ARGP_KEY_END:
-        if (!options->verb || !options->kubeconfig || !options->pods)
-            argp_error(state, "a verb, --kubeconfig and --pods are needed");
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp_option option_list[] = {
-    {"kubeconfig", 'k', "FILE", 0, "how to reach the API server, as its administrator", 0},
-    {"for", 'f', "WHO", 0, "stock, gang, null or lockstep", 0},
-    {"pods", 'p', "N", 0, "how many", 0},
-    {"nodes", 'n', "N", 0, "how many (fill)", 0},
-    {"limit", 'l', "SECONDS", 0, "how long all of it may take (default 120)", 0},
-    {"topology", 't', "TEXT", 0, "annotation lockstep.dev/topology of the pods", 0},
-    {"until", 'u', "bound|refused", 0, "what is waited for", 0},
-    {0}};
-static const struct argp parser = {option_list, parse_option, "load|fill",
-                                   "The load of tests/bench/bind.sh.", NULL, NULL, NULL};
-
 int main(int argc, char **argv)
 {
     static struct bench bench = {.lock = PTHREAD_MUTEX_INITIALIZER,
-                                 .changed = PTHREAD_COND_INITIALIZER,
-                                 .options = {.topology = "", .limit_s = 120,
-                                             .contender = FOR_LOCKSTEP}};
+                                 .changed = PTHREAD_COND_INITIALIZER};
     struct err err = ERR_INIT;
 
-    argp_err_exit_status = 2;
-    argp_parse(&parser, argc, argv, 0, NULL, &bench.options);
+    options_parse(argc, argv, &bench.options);
     signal(SIGPIPE, SIG_IGN);
     gnutls_global_init();
     if (run(&bench, &err) < 0) {

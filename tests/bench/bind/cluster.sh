@@ -7,6 +7,8 @@ GENERATOR=$SOURCE_DIR/build/release/bin/bench_bind
 EXTENDER_BIN=${LOCKSTEP_EXTENDER:-$SOURCE_DIR/build/release/bin/lockstep-extender}
 EXTENDER_USER=system:serviceaccount:lockstep-system:lockstep-extender
 GANG_API=scheduling.k8s.io/$(pod_group_api)
+IN_NETNS='' # control.sh: everything is on the loopback
+source deploy/local/kwok.sh
 
 bench_prepare() {
     [ -x "$GENERATOR" ] || die "no $GENERATOR: cmake --preset release && cmake --build --preset release"
@@ -37,14 +39,22 @@ bench_up() {
         gates=(--feature-gates GenericWorkload=true)
         flags+=" --feature-gates=GenericWorkload=true"
     fi
-    bash deploy/local/up.sh --name "$NAME" --nodes "$nodes" --racks $(((nodes + 31) / 32)) \
+    bash deploy/local/up.sh --name "$NAME" --nodes 0 \
         --lockstep "$lockstep" --extender-bin "$EXTENDER_BIN" "${gates[@]}" --scheduler-flags "$flags" \
         --apiserver-flags "--audit-policy-file=$BENCH/audit.yaml --audit-log-path=$BENCH/audit.log" >&2 ||
         die "no cluster for $contender on $nodes nodes"
     source "$RUN/env.sh"
     [ "$contender" = lockstep ] || SCHEDULER_PORT=$(sed -E 's/.*--secure-port=([0-9]+).*/\1/' <<<"$flags")
     wait_for 30 "service account of the namespace" kubectl get serviceaccount default
-    sleep 3 # what the start has left in queues is done
+    [ "$nodes" -eq 0 ] || bench_nodes "$nodes"
+}
+
+# Fake nodes: kwok reports for them and runs their pods.
+bench_nodes() {
+    kwok_run
+    "$GENERATOR" nodes --kubeconfig "$KUBECONFIG" --nodes "$1" || die "no $1 nodes"
+    say "$1 nodes are there"
+    sleep 5 # what that has left in queues is done
 }
 
 bench_down() {

@@ -91,7 +91,7 @@ part_rss() {
     extender_has_all $n
     printf 'rss\twatched\t%s\n' "$(memory extender | tr ' ' '\t')" >>"$RESULTS"
     PATIENCE=10 end_all TERM extender
-    IN_NETNS='' EXTENDER=$EXTENDER_BIN
+    EXTENDER=$EXTENDER_BIN
     # shellcheck source=deploy/local/lockstep.sh
     source deploy/local/lockstep.sh
     lockstep_extender
