@@ -88,6 +88,11 @@ writes() {
         "$BENCH/audit.log"
 }
 
+# requests: all that was written since the start, by anybody: "COUNT VERB RESOURCE".
+requests() {
+    kubectl get --raw /metrics | sed -nE 's#^apiserver_request_total\{.*resource="([^"]*)".*subresource="([^"]*)".*verb="(POST|PATCH|PUT|DELETE)".*\} (.*)#\4 \3 \1/\2#p' | sort -rn
+}
+
 # memory LABEL: "VmRSS VmHWM" in MiB of what runs under the label.
 memory() {
     awk '/^VmRSS:/ {rss = $2 / 1024} /^VmHWM:/ {hwm = $2 / 1024} END {printf "%.1f %.1f\n", rss, hwm}' \

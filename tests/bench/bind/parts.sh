@@ -18,6 +18,7 @@ bind_once() {
     bench_up "$contender" "$nodes"
     [ "$contender" != gang ] || pod_group
     load "$key" --for "$contender" --pods $GANG_PODS
+    requests >"$BENCH/$key.requests"
     [ "$contender" = null ] || read -r attempts seconds < <(cycle)
     printf 'run\t%s\t%s\t%s\t%s\t%s\t%s\n' "$contender" "$nodes" "$(of_load "$key" created)" \
         "$(of_load "$key" bound)" "$attempts" "$seconds" >>"$RESULTS"
