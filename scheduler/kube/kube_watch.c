@@ -370,7 +370,7 @@ int kube_watch_start_any(struct http_client *client, const char *const *paths, c
     while (paths[n])
         n++;
     if (watch)
-        watch->paths = calloc(n, sizeof(*watch->paths));
+        watch->paths = calloc(n + 1, sizeof(*watch->paths));
     if (!watch || !watch->paths) {
         free(watch);
         return -ENOMEM;
