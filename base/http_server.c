@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 
 #include "base/parse.h"
 #include "base/tls_files.h"
+#include "base/tls_peers.h"
 
 #define BODY_MAX_DEFAULT ((size_t)8 << 20)
 #define REPLY_MAX ((size_t)64 << 20)
@@ -38,7 +38,7 @@ struct call {
 struct http_server {
     struct MHD_Daemon *daemon;
     struct http_server_options options;
-    char **clients;
+    struct tls_peers peers;
     char *trust; /* CA file's text */
     struct tls_files *files;
     pthread_mutex_t lock; /* table of held calls, next token, stopping */
@@ -50,47 +50,6 @@ struct http_server {
 };
 
 /* ---- who calls ------------------------------------------------------------------------------------ */
-
-static bool name_allowed(const struct http_server *server, const char *name)
-{
-    for (char **client = server->clients; client && *client; client++)
-        if (strcmp(*client, name) == 0)
-            return true;
-    return server->clients == NULL;
-}
-
-static bool certificate_allowed(const struct http_server *server, gnutls_session_t session)
-{
-    unsigned n = 0, status = 0;
-    const gnutls_datum_t *chain;
-    gnutls_x509_crt_t cert;
-    char name[256];
-    size_t size = sizeof(name);
-    bool allowed = false;
-
-    if (gnutls_certificate_verify_peers2(session, &status) < 0 || status != 0)
-        return false;
-    chain = gnutls_certificate_get_peers(session, &n);
-    if (!chain || n == 0 || gnutls_x509_crt_init(&cert) < 0)
-        return false;
-    if (gnutls_x509_crt_import(cert, &chain[0], GNUTLS_X509_FMT_DER) == 0) {
-        if (gnutls_x509_crt_get_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &size) ==
-            0)
-            allowed = name_allowed(server, name);
-        for (unsigned i = 0; !allowed; i++) {
-            int r;
-
-            size = sizeof(name) - 1;
-            r = gnutls_x509_crt_get_subject_alt_name(cert, i, name, &size, NULL);
-            if (r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE || r < 0)
-                break;
-            name[size] = '\0';
-            allowed = r == GNUTLS_SAN_DNSNAME && name_allowed(server, name);
-        }
-    }
-    gnutls_x509_crt_deinit(cert);
-    return allowed;
-}
 
 /* Verified once per connection: the signature check costs more than most requests. */
 static bool client_allowed(struct http_server *server, struct MHD_Connection *connection)
@@ -106,7 +65,7 @@ static bool client_allowed(struct http_server *server, struct MHD_Connection *co
     if (mark && *mark)
         return *mark == CLIENT_OK;
     info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-    allowed = info && certificate_allowed(server, info->tls_session);
+    allowed = info && tls_peers_allow(&server->peers, info->tls_session);
     if (mark)
         *mark = allowed ? CLIENT_OK : CLIENT_REFUSED;
     return allowed;
@@ -436,23 +395,6 @@ static int load_tls(struct http_server *server, struct err *err)
     return 0;
 }
 
-static int copy_clients(struct http_server *server, const char *const *clients)
-{
-    size_t n = 0;
-
-    if (!clients)
-        return 0;
-    while (clients[n])
-        n++;
-    server->clients = calloc(n + 1, sizeof(char *));
-    for (size_t i = 0; server->clients && i < n; i++) {
-        server->clients[i] = strdup(clients[i]);
-        if (!server->clients[i])
-            return -ENOMEM;
-    }
-    return server->clients ? 0 : -ENOMEM;
-}
-
 static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -467,7 +409,9 @@ static int start_daemon(struct http_server *server, const struct sockaddr_in *ad
 {
     const struct http_server_options *options = &server->options;
     bool tls = server->files != NULL;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+    /* Not epoll: there libmicrohttpd goes round and round while a handshake waits for its client. Held calls
+     * are not polled, so that few connections are. */
+    unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
                      (tls ? MHD_USE_TLS : 0u);
     struct MHD_OptionItem tls_options[] = {
         {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)give_certificate},
@@ -512,7 +456,7 @@ int http_server_start(const struct http_server_options *options, struct http_ser
                     "listen %s: plaintext is for loopback only; name tls cert and key files",
                     options->listen);
     if (r == 0)
-        r = copy_clients(server, options->clients);
+        r = tls_peers_init(&server->peers, options->clients);
     if (r == 0 && set(options->cert_file))
         r = load_tls(server, err);
     if (r == 0)
@@ -562,9 +506,7 @@ void http_server_stop(struct http_server *server)
         MHD_stop_daemon(server->daemon);
     }
     tls_files_close(server->files);
-    for (char **client = server->clients; client && *client; client++)
-        free(*client);
-    free(server->clients);
+    tls_peers_release(&server->peers);
     free(server->trust);
     pthread_mutex_destroy(&server->lock);
     free(server);

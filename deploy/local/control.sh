@@ -81,6 +81,7 @@ start_apiserver() {
         audit_policy >"$RUN/audit.yaml"
         gates+=(--audit-policy-file "$RUN/audit.yaml" --audit-log-path "$RUN/logs/audit.log")
     fi
+    # shellcheck disable=SC2086 # more flags, apart by spaces
     spawn apiserver "$BIN/kube-apiserver" --etcd-servers "http://127.0.0.1:$ETCD_PORT" \
         --bind-address "$API_ADDRESS" --advertise-address "$([ "$API_ADDRESS" = 127.0.0.1 ] &&
             echo 10.99.99.99 || echo "$API_ADDRESS")" \
@@ -93,7 +94,7 @@ start_apiserver() {
         --kubelet-client-certificate "$PKI/kubelet-client.crt" \
         --kubelet-client-key "$PKI/kubelet-client.key" \
         --kubelet-preferred-address-types InternalIP \
-        --max-requests-inflight 3000 --max-mutating-requests-inflight 3000 "${gates[@]}"
+        --max-requests-inflight 3000 --max-mutating-requests-inflight 3000 "${gates[@]}" ${API_FLAGS:-}
 }
 
 control_start() {
@@ -107,6 +108,7 @@ control_start() {
         --use-service-account-credentials --leader-elect=false --secure-port 0 \
         --kube-api-qps 1000 --kube-api-burst 2000 --concurrent-job-syncs 20 \
         ${GATES:+--feature-gates "$GATES"}
+    # shellcheck disable=SC2086
     spawn scheduler "$BIN/kube-scheduler" --kubeconfig "$RUN/scheduler.kubeconfig" \
-        --leader-elect=false --secure-port 0
+        --leader-elect=false --secure-port 0 ${SCHEDULER_FLAGS:-}
 }

@@ -20,6 +20,10 @@ kwok_start() {
     say "creating $NODES fake nodes in $RACKS racks"
     kwok_nodes >"$RUN/nodes.json"
     kube create -f "$RUN/nodes.json" >/dev/null
+    kwok_run
+}
+
+kwok_run() {
     spawn kwok "$BIN/kwok" --kubeconfig "$RUN/admin.kubeconfig" --config "$BIN/../kwok-stages-1.yaml" \
         --manage-all-nodes=false --manage-nodes-with-annotation-selector kwok.x-k8s.io/node=fake \
         --node-ip 127.0.0.1 --node-lease-duration-seconds 40 --server-address 127.0.0.1:0

@@ -34,7 +34,7 @@ YAML
 # replica needs no leader election; several have it as shipped.
 lockstep_config() {
     local i=$1 tls="s#/etc/lockstep/tls/#$RUN/tls/#" alone=()
-    VERBS_PORT=$(free_port) HEALTH_PORT=$(free_port)
+    VERBS_PORT=$(free_port) HEALTH_PORT=$(free_port) SCHEDULER_PORT=$(free_port)
     [ "$REPLICAS" -gt 1 ] || alone=(-e "s#^lease: .*#lease: off#" -e 's#leaderElect: true#leaderElect: false#')
     sed -e "$tls; s#127.0.0.1:9443#127.0.0.1:$VERBS_PORT#" \
         -e "s#metrics: .*:9440.*#metrics: 127.0.0.1:$HEALTH_PORT#" "${alone[@]}" \
@@ -46,7 +46,8 @@ lockstep_config() {
         -e "s#/etc/lockstep/kube-scheduler.kubeconfig#$RUN/scheduler.kubeconfig#" \
         -e "s#percentageOfNodesToScore: .*#percentageOfNodesToScore: $PERCENTAGE#" \
         "$SOURCE_DIR/configs/kube-scheduler.yaml" >"$RUN/kube-scheduler$i.yaml"
-    echo "VERBS_PORT$i=$VERBS_PORT HEALTH_PORT$i=$HEALTH_PORT" >>"$RUN/env.sh"
+    declare -g "SCHEDULER_PORT$i=$SCHEDULER_PORT"
+    echo "VERBS_PORT$i=$VERBS_PORT HEALTH_PORT$i=$HEALTH_PORT SCHEDULER_PORT$i=$SCHEDULER_PORT" >>"$RUN/env.sh"
 }
 
 # lockstep_host REPLICA COMMAND...: in the replica's own host name, as in a pod of its own.
@@ -74,9 +75,12 @@ lockstep_answers() {
     ${IN_NETNS:+nsenter --net="/run/netns/$IN_NETNS"} "${get[@]}"
 }
 
+# Its metrics are for everybody on this machine: https://127.0.0.1:$SCHEDULER_PORT/metrics.
 lockstep_scheduler() {
-    local i=${1:-}
-    lockstep_host "$i" "$BIN/kube-scheduler" --config "$RUN/kube-scheduler$i.yaml" --secure-port 0 -v 2
+    local i=${1:-} port
+    port=SCHEDULER_PORT$i
+    lockstep_host "$i" "$BIN/kube-scheduler" --config "$RUN/kube-scheduler$i.yaml" -v 2 \
+        --secure-port "${!port}" --bind-address 127.0.0.1 --authorization-always-allow-paths /metrics
     spawn "lockstep-scheduler$i" "${HOSTED[@]}"
 }
 

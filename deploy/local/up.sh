@@ -11,7 +11,7 @@ source "$LOCAL_DIR/kwok.sh"
 source "$LOCAL_DIR/real.sh"
 source "$LOCAL_DIR/lockstep.sh"
 
-CLUSTER=demo NODES=64 RACKS=8 REAL=0 GPUS=8 PERCENTAGE=100 LOCKSTEP=yes GATES= REPLICAS=1 AUDIT=no
+CLUSTER=demo NODES=64 RACKS=8 REAL=0 GPUS=8 PERCENTAGE=100 LOCKSTEP=yes GATES= REPLICAS=1 AUDIT=no API_FLAGS= SCHEDULER_FLAGS=
 EXTENDER=${LOCKSTEP_EXTENDER:-$SOURCE_DIR/build/release/bin/lockstep-extender}
 
 parse() {
@@ -29,6 +29,8 @@ parse() {
         --extender-bin) EXTENDER=$2 ;;
         --audit) AUDIT=$2 ;;
         --feature-gates) GATES=$2 ;; # of API server and controllers; GenericWorkload=true: PodGroups
+        --apiserver-flags) API_FLAGS=$2 ;; # more of them, apart by spaces
+        --scheduler-flags) SCHEDULER_FLAGS=$2 ;; # of the cluster's own kube-scheduler
         *) die "unknown option '$1' (see the head of this file)" 2 ;;
         esac
         shift 2

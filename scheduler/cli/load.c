@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/intern.h"
 #include "base/strbuf.h"
 #include "base/yaml.h"
 #include "scheduler/cli/cli.h"
@@ -63,7 +64,7 @@ static int set_text(char **field, const char *text)
 
     if (!copy)
         return -ENOMEM;
-    free(*field);
+    intern_free(*field);
     *field = copy;
     return 0;
 }

@@ -6,6 +6,7 @@
 #include "scheduler/daemon/daemon.h"
 
 #define QUEUE_MAX 4000000 /* events; beyond it the process is lost anyway: it stops and starts anew */
+#define KEPT 1024 /* events: room for more is given back when they are done */
 
 void queue_init(struct event_queue *queue)
 {
@@ -94,9 +95,16 @@ bool queue_take(struct event_queue *queue, int64_t deadline_ns, size_t max, stru
     if (queue->n == 0 && !queue->stopped)
         wait_until(queue, deadline_ns);
     *ret_n = queue->n < max ? queue->n : max;
-    memcpy(ret, queue->items, *ret_n * sizeof(*ret));
-    queue->n -= *ret_n;
-    memmove(queue->items, queue->items + *ret_n, queue->n * sizeof(*ret));
+    if (*ret_n > 0) {
+        memcpy(ret, queue->items, *ret_n * sizeof(*ret));
+        queue->n -= *ret_n;
+        memmove(queue->items, queue->items + *ret_n, queue->n * sizeof(*ret));
+    }
+    if (queue->n == 0 && queue->size > KEPT) { /* a list made it grow */
+        free(queue->items);
+        queue->items = NULL;
+        queue->size = 0;
+    }
     running = !queue->stopped;
     pthread_mutex_unlock(&queue->lock);
     return running;

@@ -1,5 +1,6 @@
 /* The seven kinds of objects that lockstep watches, and its Lease, read and posted as events. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -70,6 +71,7 @@ static void on_synced(void *context, uint64_t term)
         if (daemon->sources[i].synced_term != term + 1)
             return;
     queue_post(&daemon->queue, &event, NULL);
+    malloc_trim(0); /* the lists are read: what reading them took goes back */
 }
 
 static void on_trouble(void *context, const char *what)

@@ -8,9 +8,10 @@
 
 #include "base/clock.h"
 #include "base/hashmap.h"
+#include "base/intern.h"
 #include "scheduler/kube/watch_lines.h"
 
-#define PAGE_OBJECTS 500
+#define PAGE_OBJECTS 100 /* parsed, a page of nodes takes some 40 KiB a node */
 #define PAGE_MAX ((size_t)64 << 20)
 #define LIST_TIMEOUT_S 60
 #define BACKOFF_FIRST_MS 200
@@ -20,9 +21,11 @@
 #define EARLY_ENDS_MAX 3
 
 /* What is known of one object: its version, and in which list it was seen last. */
+#define VERSION_TEXT 32 /* of an object; a longer one is never taken for the same */
 struct known {
-    char *ns, *name, *version;
+    char *ns, *name; /* ns: shared, see base/intern.h */
     uint64_t list;
+    char version[VERSION_TEXT];
 };
 
 struct kube_watch {
@@ -48,9 +51,8 @@ static void watch_from(void *context);
 
 static void known_free(struct known *known)
 {
-    free(known->ns);
+    intern_free(known->ns);
     free(known->name);
-    free(known->version);
     free(known);
 }
 
@@ -79,7 +81,7 @@ static void saw(struct kube_watch *watch, const json_t *object)
     const char *uid = meta(object, "uid"), *version = meta(object, "resourceVersion");
     struct known *known = hashmap_get(&watch->known, uid);
 
-    if (known && known->version && strcmp(known->version, version) == 0) {
+    if (known && known->version[0] && strcmp(known->version, version) == 0) {
         known->list = watch->list;
         return; /* nothing new: a list after a resumed watch repeats all */
     }
@@ -89,10 +91,11 @@ static void saw(struct kube_watch *watch, const json_t *object)
             free(known);
             return;
         }
-        known->ns = copy(meta(object, "namespace"));
+        known->ns = intern(meta(object, "namespace"));
         known->name = copy(meta(object, "name"));
     }
-    set_text(&known->version, version);
+    snprintf(known->version, sizeof(known->version), "%s",
+             strlen(version) < sizeof(known->version) ? version : "");
     known->list = watch->list;
     watch->handler.upsert(watch->handler.context, object);
 }
@@ -367,7 +370,7 @@ int kube_watch_start_any(struct http_client *client, const char *const *paths, c
     while (paths[n])
         n++;
     if (watch)
-        watch->paths = calloc(n, sizeof(*watch->paths));
+        watch->paths = calloc(n + 1, sizeof(*watch->paths));
     if (!watch || !watch->paths) {
         free(watch);
         return -ENOMEM;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/intern.h"
 #include "base/parse.h"
 #include "scheduler/kube/read_internal.h"
 
@@ -58,10 +59,11 @@ static const json_t *member(const json_t *parent, const char *path)
 
 char *read__copy(const char *text)
 {
-    return strdup(text ? text : "");
+    return intern(text ? text : "");
 }
 
-int read__text(const struct reading *reading, const json_t *parent, const char *field, char **ret)
+static int read_text(const struct reading *reading, const json_t *parent, const char *field,
+                     char *(*copy_of)(const char *text), char **ret)
 {
     const json_t *value = member(parent, field);
     char *copy;
@@ -69,12 +71,27 @@ int read__text(const struct reading *reading, const json_t *parent, const char *
     if (value && !json_is_null(value) &&
         (!json_is_string(value) || json_string_length(value) != strlen(json_string_value(value))))
         return read__bad(reading, field, value, "text");
-    copy = read__copy(json_string_value(value));
+    copy = copy_of(json_string_value(value));
     if (!copy)
         return -ENOMEM;
-    free(*ret);
+    intern_free(*ret);
     *ret = copy;
     return 0;
+}
+
+int read__text(const struct reading *reading, const json_t *parent, const char *field, char **ret)
+{
+    return read_text(reading, parent, field, read__copy, ret);
+}
+
+static char *own_copy(const char *text)
+{
+    return strdup(text ? text : "");
+}
+
+int read__unique(const struct reading *reading, const json_t *parent, const char *field, char **ret)
+{
+    return read_text(reading, parent, field, own_copy, ret);
 }
 
 int read__int(const struct reading *reading, const json_t *parent, const char *field, int64_t missing,
@@ -161,7 +178,7 @@ int read__labels(const struct reading *reading, const json_t *map, const char *f
     json_object_foreach((json_t *)(uintptr_t)map, key, value) {
         struct label *label = &labels.items[labels.n++];
 
-        label->key = strdup(key);
+        label->key = intern(key);
         label->value = read__copy(json_string_value(value));
         if (label->key && label->value && (json_is_string(value) || json_is_null(value)))
             continue;
@@ -211,7 +228,7 @@ int amounts__set(struct amounts *amounts, const char *resource, int64_t value)
     if (!items)
         return -ENOMEM;
     amounts->items = items;
-    name = strdup(resource);
+    name = intern(resource);
     if (!name)
         return -ENOMEM;
     memmove(items + at + 1, items + at, (amounts->n - at) * sizeof(*items));

@@ -16,9 +16,10 @@ int read__bad(const struct reading *reading, const char *field, const json_t *fo
 
 /*
  * Members by the path that messages name, such as "spec.priority": its last part is the key in parent.
- * Text: absent or null gives "". Copies.
+ * Text: absent or null gives "". Copies, shared with other objects (base/intern.h) or, unique, their own.
  */
 int read__text(const struct reading *reading, const json_t *parent, const char *field, char **ret);
+int read__unique(const struct reading *reading, const json_t *parent, const char *field, char **ret);
 int read__int(const struct reading *reading, const json_t *parent, const char *field, int64_t missing,
               int64_t min, int64_t max, int64_t *ret);
 /* metadata.labels or .annotations: a value that is not text is named, not passed over. */
@@ -29,7 +30,7 @@ int read__labels(const struct reading *reading, const json_t *map, const char *f
                  struct labels *ret);
 /* Text member of a map of labels or annotations, NULL: absent. Borrowed. */
 const char *read__entry(const json_t *map, const char *key);
-char *read__copy(const char *text); /* NULL reads as "" */
+char *read__copy(const char *text); /* shared; NULL reads as "" */
 
 /* A resource list; cpu in thousandths. */
 int read__amounts(const struct reading *reading, const json_t *map, const char *field,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/intern.h"
 #include "scheduler/kube/read_internal.h"
 
 #define TAINTS_MAX 256
@@ -52,7 +53,7 @@ int read_node(const json_t *object, struct obj_node **ret, struct err *err)
     node->unschedulable = read__flag(spec, "unschedulable");
     r = read__text(&reading, meta, "metadata.name", &node->name);
     if (r == 0)
-        r = read__text(&reading, meta, "metadata.uid", &node->uid);
+        r = read__unique(&reading, meta, "metadata.uid", &node->uid);
     if (r == 0)
         r = read__labels(&reading, json_object_get(meta, "labels"), "metadata.labels",
                          &node->labels);
@@ -77,7 +78,7 @@ static int replace(char **field, const char *text)
 
     if (!copy)
         return -ENOMEM;
-    free(*field);
+    intern_free(*field);
     *field = copy;
     return 0;
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/intern.h"
 #include "base/parse.h"
 #include "base/strbuf.h"
 #include "scheduler/kube/read_internal.h"
@@ -22,7 +23,7 @@ static int read_topology(const char *text, struct gang_wish *wish)
             level = &wish->preferred;
         if (!level || equals + 1 == text + len)
             return -EINVAL;
-        free(*level);
+        intern_free(*level);
         *level = strndup(equals + 1, len - (size_t)(equals + 1 - text));
         if (!*level)
             return -ENOMEM;
@@ -38,18 +39,18 @@ static int note_unsupported(struct gang_wish *wish, const char *key, const char 
     if (wish->unsupported[0])
         return 0;
     strbuf_addf(&text, "%s: '%.200s'", key, value);
-    free(wish->unsupported);
+    intern_free(wish->unsupported);
     wish->unsupported = strbuf_take(&text, NULL);
     return wish->unsupported ? 0 : -ENOMEM;
 }
 
 void read__wish_free(struct gang_wish *wish)
 {
-    free(wish->name);
-    free(wish->required);
-    free(wish->preferred);
-    free(wish->role);
-    free(wish->unsupported);
+    intern_free(wish->name);
+    intern_free(wish->required);
+    intern_free(wish->preferred);
+    intern_free(wish->role);
+    intern_free(wish->unsupported);
     *wish = (struct gang_wish){0};
 }
 
@@ -225,9 +226,9 @@ int read_pod(const json_t *object, struct obj_pod **ret, struct err *err)
         return -ENOMEM;
     pod->ns = strdup(*reading.ns ? reading.ns : "default");
     pod->terminating = json_is_string(json_object_get(meta, "deletionTimestamp"));
-    r = pod->ns ? read__text(&reading, meta, "metadata.name", &pod->name) : -ENOMEM;
+    r = pod->ns ? read__unique(&reading, meta, "metadata.name", &pod->name) : -ENOMEM;
     if (r == 0)
-        r = read__text(&reading, meta, "metadata.uid", &pod->uid);
+        r = read__unique(&reading, meta, "metadata.uid", &pod->uid);
     if (r == 0)
         r = read__time(&reading, meta, "metadata.creationTimestamp", &pod->created_s);
     if (r == 0)

@@ -9,6 +9,7 @@
 
 #define RETRY_FIRST_NS (200 * NS_PER_MS)
 #define RETRY_MAX_NS (5 * NS_PER_S)
+#define ANSWER_NS (2 * NS_PER_S) /* for the watch to show what is bound */
 
 /* ---- pods of no gang ---------------------------------------------------------------------------- */
 
@@ -226,6 +227,44 @@ void core__post_bindings(struct core *core, struct gang *gang)
     free(hosts);
 }
 
+static bool is_bound(const struct slot *slot)
+{
+    return slot->state == SLOT_BOUND || slot->state == SLOT_DONE;
+}
+
+void core__slot_reply(struct core *core, struct slot *slot, const char *why)
+{
+    core__reply(core, slot->ticket, is_bound(slot) ? "" : why);
+    slot->ticket = 0;
+}
+
+/* Bindings under way, or those that a watch has not shown yet (until the time that is given to it). */
+static bool still_spreading(const struct core *core, const struct gang *gang)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        const struct slot *slot = &gang->slots[i];
+
+        if (slot->write)
+            return true;
+        if (is_bound(slot) && slot->ticket && slot->pod && !slot->pod->object->node[0] &&
+            core->now_ns < gang->answer_by_ns)
+            return true;
+    }
+    return false;
+}
+
+void core__answer_bound(struct core *core, struct gang *gang)
+{
+    if (still_spreading(core, gang)) {
+        if (core->now_ns < gang->answer_by_ns)
+            core__wake_at(core, gang, gang->answer_by_ns);
+        return;
+    }
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (is_bound(&gang->slots[i]))
+            core__slot_reply(core, &gang->slots[i], "");
+}
+
 void core__ask(struct core *core, struct slot *slot)
 {
     struct action *action;
@@ -272,8 +311,7 @@ static void member_bind_done(struct core *core, struct pod *pod, struct slot *sl
         return; /* the watch was faster */
     if (event->result == WRITE_OK) {
         slot->state = SLOT_BOUND;
-        core__reply(core, slot->ticket, "");
-        slot->ticket = 0;
+        gang->answer_by_ns = core->now_ns + ANSWER_NS; /* by core__answer_bound() */
         return;
     }
     slot->unsure |= event->result == WRITE_UNKNOWN || event->result == WRITE_CONFLICT;
@@ -320,8 +358,8 @@ void core__saw_bound(struct core *core, struct pod *pod)
     if (slot->state != SLOT_BOUND && slot->state != SLOT_DONE) {
         bool ours = slot->node && strcmp(slot->node->name, pod->object->node) == 0;
 
-        core__reply(core, slot->ticket, ours ? "" : "the pod is bound to another node");
-        slot->ticket = 0;
+        if (!ours)
+            core__slot_reply(core, slot, "the pod is bound to another node");
         slot->state = SLOT_BOUND;
         gang->drifted |= !ours || gang->state == GANG_PLANNED; /* in Planned we bind nobody */
         if (!ours && !MUTANT(DRIFT_HIDDEN)) {

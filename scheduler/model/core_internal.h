@@ -123,6 +123,13 @@ void core__set_reason(struct core *core, struct gang *gang, enum reason_code cod
 void core__vote(struct core *core, const struct event *event);
 /* An answer was lost and the place is lost too: was the pod bound? */
 void core__ask(struct core *core, struct slot *slot);
+/* Answers the slot's bind call: that it is bound, else why not. */
+void core__slot_reply(struct core *core, struct slot *slot, const char *why);
+/*
+ * kube-scheduler writes an Event for each answer, and the API server has to take it: answers of a gang wait
+ * until none of its bindings is under way and the watch has shown them, as kubelets see them then too.
+ */
+void core__answer_bound(struct core *core, struct gang *gang);
 void core__bind_done(struct core *core, const struct event *event);
 void core__post_bindings(struct core *core, struct gang *gang);
 void core__saw_bound(struct core *core, struct pod *pod);

@@ -129,10 +129,9 @@ static struct belonging belongs_to(const struct core *core, const struct obj_pod
 /* The slot of a member that goes: its node and hold stay with the gang until the gang decides. */
 static void slot_vacate(struct core *core, struct slot *slot)
 {
-    core__reply(core, slot->ticket, "the pod left its gang");
-    slot->ticket = 0;
+    core__slot_reply(core, slot, "the pod left its gang");
     slot->pod = NULL;
-    slot->nominated = slot->unsure = slot->needs_vote = false;
+    slot->nominated = slot->unsteered = slot->unsure = slot->needs_vote = false;
     slot->cleared = slot->tries = 0;
     slot->write = 0;
     slot->deadline_ns = 0;
@@ -145,8 +144,7 @@ void core__vacate(struct core *core, struct slot *slot, const char *why)
     struct pod *pod = slot->pod;
 
     if (pod) {
-        core__reply(core, slot->ticket, why);
-        slot->ticket = 0;
+        core__slot_reply(core, slot, why);
         pod->slot = -1;
         pod->refused = true; /* it was sent back: it needs a wake-up next time */
     }
@@ -216,7 +214,7 @@ void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struc
     if (pod->object->node[0])
         seat_where_bound(core, gang, slot, pod);
     slot->pod = pod;
-    slot->nominated = slot->unsure = slot->needs_vote = false;
+    slot->nominated = slot->unsteered = slot->unsure = slot->needs_vote = false;
     slot->cleared = slot->tries = 0;
     slot->deadline_ns = 0;
     slot->state = pod->object->phase == POD_SUCCEEDED ? SLOT_DONE

@@ -7,6 +7,8 @@
 #include "scheduler/model/core_internal.h"
 #include "scheduler/model/known_levels.h"
 
+#define STEER_NODES 1500 /* from so many nodes on members are nominated before they are looked at */
+#define STEER_AFTER 8
 #define EXCLUSION_NS (60 * NS_PER_S)
 #define REJECTION_FIRST_NS (60 * NS_PER_S) /* a kubelet that refuses once mostly goes on refusing */
 #define REJECTION_MAX_NS (960 * NS_PER_S)
@@ -360,6 +362,7 @@ static void start_planned(struct core *core, struct gang *gang)
     if (MUTANT(NO_DEADLINE))
         gang->deadline_ns = INT64_MAX;
     gang->planned_ns = core->now_ns;
+    gang->unsteered = 0;
     seat_members(core, gang);
     core__set_reason(core, gang, REASON_NONE, "%s", "");
     core__set_state(core, gang, GANG_PLANNED);
@@ -526,13 +529,31 @@ void core__release_plan(struct core *core, struct gang *gang, const char *why)
 
 /* ---- wake and steer ----------------------------------------------------------------------------- */
 
-/* Only a pod that was refused sleeps in kube-scheduler's queue; the others come by themselves. */
+/*
+ * On large clusters a nomination before kube-scheduler's first look pays: it goes straight to that node, where
+ * a scan of 5,000 nodes takes it 20 to 30 ms a pod (of 500: 3 ms, as much as the write costs the API server).
+ * The first few members are being scanned before the write could arrive.
+ */
+static bool steer(const struct core *core, struct gang *gang, struct slot *slot)
+{
+    if (core->cluster.nnodes < STEER_NODES || slot->unsteered)
+        return false;
+    if (gang->unsteered >= STEER_AFTER)
+        return true;
+    gang->unsteered++;
+    slot->unsteered = true;
+    return false;
+}
+
+/* A pod that was refused sleeps in kube-scheduler's queue: the write wakes it. Others come by themselves. */
 void core__nominate(struct core *core, struct gang *gang, uint32_t index)
 {
     struct slot *slot = &gang->slots[index];
     struct action *action;
 
-    if (slot->state != SLOT_TAKEN || !slot->pod || !slot->pod->refused || slot->nominated)
+    if (slot->state != SLOT_TAKEN || !slot->pod || slot->nominated)
+        return;
+    if (!slot->pod->refused && !steer(core, gang, slot))
         return;
     action = core__act(core, ACT_NOMINATE);
     if (!action)

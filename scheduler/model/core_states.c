@@ -471,8 +471,7 @@ static void settle_bound(struct core *core, struct gang *gang)
 static void release_slots(struct core *core, struct gang *gang)
 {
     for (uint32_t i = 0; i < gang->nslots; i++) {
-        core__reply(core, gang->slots[i].ticket, "the gang is gone");
-        gang->slots[i].ticket = 0;
+        core__slot_reply(core, &gang->slots[i], "the gang is gone");
         slot_unhold(&core->cluster, &gang->slots[i]);
     }
 }
@@ -508,6 +507,7 @@ void core__settle_gang(struct core *core, struct gang *gang)
     default:
         break;
     }
+    core__answer_bound(core, gang);
     if (gang->reason.code != REASON_NONE && !gang->reason_told) {
         if (core->now_ns - gang->reason_since_ns >= TELL_AFTER_NS)
             core__tell_reason(core, gang);

@@ -64,6 +64,7 @@ struct slot {
     bool unsure; /* a binding's answer was lost: it may have been applied */
     bool needs_vote; /* seated after the gang's vote: bound only when it has voted itself */
     bool nominated; /* the wake-and-steer write for this pod was sent for this plan */
+    bool unsteered; /* kube-scheduler was at it first: no write for it, unless it is refused */
     uint8_t cleared; /* how often kube-scheduler undid our nomination: it failed there in-tree */
     uint8_t tries; /* failed binding writes in a row */
     uint64_t ticket; /* the held bind call, 0: none */
@@ -151,6 +152,7 @@ struct gang {
     bool persisted; /* state and plan are in the API server: bindings (evictions) may be posted */
     bool torn; /* bound in part, and never whole */
     bool drifted; /* a member was bound by somebody else, elsewhere than planned */
+    uint32_t unsteered; /* members of this plan that come without a nomination, see core__nominate() */
     bool gave_up; /* waited for giveUpAfter: not tried until its members change */
     uint32_t gave_up_changes;
     int64_t newest_s; /* wall clock: when its youngest member was created */
@@ -160,6 +162,7 @@ struct gang {
     int64_t wake_ns; /* when to look again at the latest, INT64_MAX: only when something happens */
     int64_t state_since_s; /* wall clock, for the conditions */
     int64_t not_before_ns; /* backoff after a failed attempt */
+    int64_t answer_by_ns; /* bind calls of bound members are answered then at the latest */
     uint32_t failures;
     uint32_t changes, tried_changes; /* of membership; at the last failed plan */
     uint64_t tried_version; /* cluster.capacity_version at the last failed plan */

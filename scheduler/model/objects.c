@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/intern.h"
 #include "base/strbuf.h"
 
 #define SHAPE_KEY_MAX ((size_t)1 << 20)
@@ -29,7 +30,7 @@ const char *labels_get(const struct labels *labels, const char *key)
 void amounts_free(struct amounts *amounts)
 {
     for (size_t i = 0; i < amounts->n; i++)
-        free(amounts->items[i].resource);
+        intern_free(amounts->items[i].resource);
     free(amounts->items);
     *amounts = (struct amounts){0};
 }
@@ -37,8 +38,8 @@ void amounts_free(struct amounts *amounts)
 void labels_free(struct labels *labels)
 {
     for (size_t i = 0; i < labels->n; i++) {
-        free(labels->items[i].key);
-        free(labels->items[i].value);
+        intern_free(labels->items[i].key);
+        intern_free(labels->items[i].value);
     }
     free(labels->items);
     *labels = (struct labels){0};
@@ -48,9 +49,9 @@ static void term_free(struct selector_term *term)
 {
     for (size_t i = 0; i < term->n; i++) {
         for (size_t v = 0; v < term->items[i].nvalues; v++)
-            free(term->items[i].values[v]);
+            intern_free(term->items[i].values[v]);
         free(term->items[i].values);
-        free(term->items[i].key);
+        intern_free(term->items[i].key);
     }
     free(term->items);
 }
@@ -62,12 +63,12 @@ void pod_shape_free(struct pod_shape *shape)
     for (size_t i = 0; i < shape->naffinity; i++)
         term_free(&shape->affinity[i]);
     for (size_t i = 0; i < shape->ntolerations; i++) {
-        free(shape->tolerations[i].key);
-        free(shape->tolerations[i].value);
+        intern_free(shape->tolerations[i].key);
+        intern_free(shape->tolerations[i].value);
     }
     free(shape->affinity);
     free(shape->tolerations);
-    free(shape->key);
+    intern_free(shape->key);
     *shape = (struct pod_shape){0};
 }
 
@@ -89,6 +90,7 @@ static void add_requirement(struct strbuf *out, const struct requirement *requir
 int pod_shape_seal(struct pod_shape *shape)
 {
     struct strbuf out = STRBUF_INIT(SHAPE_KEY_MAX);
+    char *key;
 
     for (size_t i = 0; i < shape->requests.n; i++) {
         add_text(&out, shape->requests.items[i].resource);
@@ -113,46 +115,46 @@ int pod_shape_seal(struct pod_shape *shape)
         add_text(&out, toleration->key);
         add_text(&out, toleration->value);
     }
-    if (out.failed) {
-        strbuf_release(&out);
+    key = out.failed ? NULL : intern(out.data);
+    strbuf_release(&out);
+    if (!key)
         return -ENOMEM;
-    }
-    free(shape->key);
-    shape->key = strbuf_take(&out, NULL);
+    intern_free(shape->key);
+    shape->key = key;
     return 0;
 }
 
 static void owner_free(struct owner *owner)
 {
-    free(owner->api_version);
-    free(owner->kind_name);
-    free(owner->name);
-    free(owner->uid);
+    intern_free(owner->api_version);
+    intern_free(owner->kind_name);
+    intern_free(owner->name);
+    intern_free(owner->uid);
 }
 
 static void wish_free(struct gang_wish *wish)
 {
-    free(wish->name);
-    free(wish->required);
-    free(wish->preferred);
-    free(wish->role);
-    free(wish->unsupported);
+    intern_free(wish->name);
+    intern_free(wish->required);
+    intern_free(wish->preferred);
+    intern_free(wish->role);
+    intern_free(wish->unsupported);
 }
 
 void obj_pod_free(struct obj_pod *pod)
 {
     if (!pod)
         return;
-    free(pod->ns);
-    free(pod->name);
-    free(pod->uid);
-    free(pod->scheduler);
-    free(pod->node);
-    free(pod->nominated);
-    free(pod->refusal);
-    free(pod->group_native);
-    free(pod->group_sigs);
-    free(pod->unsupported);
+    intern_free(pod->ns);
+    intern_free(pod->name);
+    intern_free(pod->uid);
+    intern_free(pod->scheduler);
+    intern_free(pod->node);
+    intern_free(pod->nominated);
+    intern_free(pod->refusal);
+    intern_free(pod->group_native);
+    intern_free(pod->group_sigs);
+    intern_free(pod->unsupported);
     owner_free(&pod->owner);
     wish_free(&pod->wish);
     pod_shape_free(&pod->shape);
@@ -164,12 +166,12 @@ void obj_node_free(struct obj_node *node)
     if (!node)
         return;
     for (size_t i = 0; i < node->ntaints; i++) {
-        free(node->taints[i].key);
-        free(node->taints[i].value);
+        intern_free(node->taints[i].key);
+        intern_free(node->taints[i].value);
     }
     free(node->taints);
-    free(node->name);
-    free(node->uid);
+    intern_free(node->name);
+    intern_free(node->uid);
     labels_free(&node->labels);
     amounts_free(&node->allocatable);
     free(node);
@@ -179,9 +181,9 @@ void obj_job_free(struct obj_job *job)
 {
     if (!job)
         return;
-    free(job->ns);
-    free(job->name);
-    free(job->uid);
+    intern_free(job->ns);
+    intern_free(job->name);
+    intern_free(job->uid);
     obj_pod_free(job->template);
     free(job);
 }
@@ -190,13 +192,13 @@ void obj_group_free(struct obj_group *group)
 {
     if (!group)
         return;
-    free(group->ns);
-    free(group->name);
-    free(group->uid);
-    free(group->api_version);
-    free(group->required);
-    free(group->preferred);
-    free(group->unsupported);
+    intern_free(group->ns);
+    intern_free(group->name);
+    intern_free(group->uid);
+    intern_free(group->api_version);
+    intern_free(group->required);
+    intern_free(group->preferred);
+    intern_free(group->unsupported);
     free(group);
 }
 
@@ -204,7 +206,7 @@ void obj_namespace_free(struct obj_namespace *ns)
 {
     if (!ns)
         return;
-    free(ns->name);
+    intern_free(ns->name);
     free(ns);
 }
 
@@ -212,9 +214,9 @@ void obj_lease_free(struct obj_lease *lease)
 {
     if (!lease)
         return;
-    free(lease->ns);
-    free(lease->name);
-    free(lease->holder);
+    intern_free(lease->ns);
+    intern_free(lease->name);
+    intern_free(lease->holder);
     free(lease);
 }
 
@@ -223,14 +225,14 @@ void obj_placement_free(struct obj_placement *placement)
     if (!placement)
         return;
     for (size_t i = 0; i < placement->nshares; i++)
-        free(placement->shares[i].node);
+        intern_free(placement->shares[i].node);
     free(placement->shares);
-    free(placement->ns);
-    free(placement->name);
-    free(placement->uid);
-    free(placement->gang_kind);
-    free(placement->gang_name);
-    free(placement->state);
-    free(placement->reason_code);
+    intern_free(placement->ns);
+    intern_free(placement->name);
+    intern_free(placement->uid);
+    intern_free(placement->gang_kind);
+    intern_free(placement->gang_name);
+    intern_free(placement->state);
+    intern_free(placement->reason_code);
     free(placement);
 }

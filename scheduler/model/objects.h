@@ -2,9 +2,10 @@
  * objects.h - what lockstep reads of Kubernetes objects, as plain values.
  *
  * scheduler/kube/read_*.c fills them from the API's JSON (the only place that knows field names);
- * the core takes them over inside events. Strings are heap copies owned by the object, never NULL
- * unless the comment says so; "" is absent. X_free() frees an object and all it owns and takes
- * NULL; no object refers to another. Values only: any thread, one owner at a time.
+ * the core takes them over inside events. Strings are heap copies that nobody changes, the object's own
+ * or shared (base/intern.h), never NULL unless the comment says so; "" is absent. X_free() frees an
+ * object and all it owns and takes NULL; no object refers to another. Values only: any thread, one
+ * owner at a time.
  */
 #pragma once
 

@@ -72,9 +72,37 @@ static void binds_only_when_all_have_voted_and_the_plan_is_stored(void **state)
     assert_int_equal(count_actions(world, ACT_BIND), 2);
     assert_non_null(strstr(find_action(world, ACT_BIND, "g-1")->body, "\"lockstep.dev/rank\":\"1\""));
     answer_writes(world, ACT_BIND, WRITE_OK);
+    assert_int_equal(the_gang(world, "g")->state, GANG_BOUND);
+    assert_null(reply_to(world, first));
+    pass_time(world, 2 * SECOND); /* the watch had its time */
     assert_string_equal(reply_to(world, first), "");
     assert_string_equal(reply_to(world, second), "");
-    assert_int_equal(the_gang(world, "g")->state, GANG_BOUND);
+}
+
+static void answers_wait_until_no_binding_is_under_way(void **state)
+{
+    struct world *world = *state;
+    struct event first_done = {.kind = EV_WRITE_DONE, .action = ACT_BIND, .uid = "g-0"};
+    struct event second_done = {.kind = EV_WRITE_DONE, .action = ACT_BIND, .uid = "g-1"};
+    uint64_t first, second;
+
+    add_gang(world, "g", 2, 2);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    first = vote(world, "g-0", "n0");
+    second = vote(world, "g-1", "n1");
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    first_done.ticket = find_action(world, ACT_BIND, "g-0")->ticket;
+    second_done.ticket = find_action(world, ACT_BIND, "g-1")->ticket;
+    world_step(world, first_done);
+    assert_null(reply_to(world, first));
+    bound(world, "g-0", "g", 2, "n0", POD_PENDING); /* the watch says so too */
+    assert_null(reply_to(world, first));
+    second_done.result = WRITE_SERVER; /* tried again later: the first has waited long enough */
+    world_step(world, second_done);
+    assert_string_equal(reply_to(world, first), "");
+    assert_null(reply_to(world, second));
+    drop_pod(world, "g-0"); /* its call was answered: nothing more is said */
+    assert_null(reply_to(world, second));
 }
 
 /* Its Job is deleted and its pods are not yet, or never: nothing is due, so the loop may sleep. */
@@ -144,6 +172,24 @@ static void wakes_only_members_that_were_refused(void **state)
     drop_pod(world, "other");
     assert_int_equal(count_actions(world, ACT_NOMINATE), 1);
     assert_non_null(find_action(world, ACT_NOMINATE, "g-1"));
+}
+
+/* A scan of so many nodes costs kube-scheduler more than the write; the first few are scanned anyway. */
+static void on_a_large_cluster_members_are_steered_at_once(void **state)
+{
+    struct world *world = *state;
+    char name[32];
+
+    for (int i = 0; i < 1500; i++) {
+        snprintf(name, sizeof(name), "more-%04d", i);
+        add_node(world, name, "b9", "r9");
+    }
+    add_gang(world, "g", 20, 20);
+    assert_int_equal(count_actions(world, ACT_NOMINATE), 12);
+    pass_time(world, 1000000000);
+    assert_int_equal(count_actions(world, ACT_NOMINATE), 12);
+    world_step(world, (struct event){.kind = EV_REFUSED, .uid = "g-0"}); /* one that was left */
+    assert_int_equal(count_actions(world, ACT_NOMINATE), 13);
 }
 
 static void two_large_gangs_never_share_the_cluster(void **state)
@@ -527,9 +573,11 @@ int main(void)
         CASE(plans_early_and_keeps_to_one_rack),
         CASE(binds_only_when_all_have_voted_and_the_plan_is_stored),
         CASE(a_running_gang_that_lost_what_said_its_size_is_at_rest),
+        CASE(answers_wait_until_no_binding_is_under_way),
         CASE(holds_become_use_when_the_pods_are_seen_bound),
         CASE(says_how_many_fit_when_one_node_is_missing),
         CASE(wakes_only_members_that_were_refused),
+        CASE(on_a_large_cluster_members_are_steered_at_once),
         CASE(two_large_gangs_never_share_the_cluster),
         CASE(an_early_plan_is_given_up_when_members_stay_away),
         CASE(votes_that_wait_too_long_are_sent_back),

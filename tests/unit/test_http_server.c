@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
 #include <spawn.h>
@@ -11,9 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/http_client.h"
 #include "base/http_server.h"
 
@@ -129,7 +132,7 @@ static void on_done(void *context, int status, const char *body, size_t len, int
     atomic_fetch_add(&fixture->answered, 1);
 }
 
-static void send(struct http_client *client, struct fixture *fixture, const char *path,
+static void send_call(struct http_client *client, struct fixture *fixture, const char *path,
                  const char *body)
 {
     struct http_call call = {.method = "POST", .path = path, .body = body, .timeout_s = 20,
@@ -150,7 +153,7 @@ static int status_as(struct fixture *fixture, const char *who, const char *body)
     struct http_client *client = connect_as(fixture, who, file("ca.crt"));
     int before = atomic_load(&fixture->answered);
 
-    send(client, fixture, "/echo", body);
+    send_call(client, fixture, "/echo", body);
     wait_for(&fixture->answered, before + 1);
     http_client_stop(client);
     return atomic_load(&fixture->last_status);
@@ -197,7 +200,7 @@ static void held_calls_are_answered_from_another_thread(void **state)
     start(&fixture, NULL);
     client = connect_as(&fixture, "scheduler-client", file("ca.crt"));
     for (int i = 0; i < HELD; i++)
-        send(client, &fixture, "/hold", "{}");
+        send_call(client, &fixture, "/hold", "{}");
     wait_for(&fixture.held, HELD);
     assert_int_equal(http_server_held(fixture.server), HELD);
     assert_int_equal(atomic_load(&fixture.answered), 0);
@@ -219,7 +222,7 @@ static void stopping_answers_what_is_held(void **state)
     (void)state;
     start(&fixture, NULL);
     client = connect_as(&fixture, "scheduler-client", file("ca.crt"));
-    send(client, &fixture, "/hold", "{}");
+    send_call(client, &fixture, "/hold", "{}");
     wait_for(&fixture.held, 1);
     http_server_stop(fixture.server);
     wait_for(&fixture.answered, 1);
@@ -243,11 +246,37 @@ static void a_changed_certificate_is_served_without_a_restart(void **state)
     assert_int_equal(run("cp", file("other/verbs-server.crt"), directory, NULL), 0);
     usleep(1200000); /* files are looked at once a second */
     client = connect_as(&fixture, "scheduler-client", file("other/ca.crt"));
-    send(client, &fixture, "/echo", "{}");
+    send_call(client, &fixture, "/echo", "{}");
     wait_for(&fixture.answered, 2);
     assert_int_equal(atomic_load(&fixture.last_status), 200);
     http_client_stop(client);
     assert_int_equal(status_as(&fixture, "scheduler-client", "{}"), -ECONNREFUSED); /* the old CA */
+    http_server_stop(fixture.server);
+}
+
+/* kube-scheduler may take long to go on with a handshake: waiting for it must not take a core. */
+static void half_a_handshake_costs_no_cpu_time(void **state)
+{
+    static const unsigned char beginning[] = {0x16, 0x03, 0x01, 0x02, 0x00, 0x01};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct fixture fixture;
+    int64_t before_ns, spent_ns;
+    int fd;
+
+    (void)state;
+    start(&fixture, NULL);
+    address.sin_port = htons((uint16_t)http_server_port(fixture.server));
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(write(fd, beginning, sizeof(beginning)), sizeof(beginning));
+    usleep(20000);
+    before_ns = clock_read(CLOCK_PROCESS_CPUTIME_ID);
+    usleep(400000);
+    spent_ns = clock_read(CLOCK_PROCESS_CPUTIME_ID) - before_ns;
+    if (spent_ns > 50000000)
+        fail_msg("%lld ms of CPU time in 400 ms of waiting", (long long)spent_ns / 1000000);
+    close(fd);
     http_server_stop(fixture.server);
 }
 
@@ -286,6 +315,7 @@ int main(void)
         cmocka_unit_test(held_calls_are_answered_from_another_thread),
         cmocka_unit_test(stopping_answers_what_is_held),
         cmocka_unit_test(a_changed_certificate_is_served_without_a_restart),
+        cmocka_unit_test(half_a_handshake_costs_no_cpu_time),
         cmocka_unit_test(plaintext_stays_on_loopback),
     };
 
