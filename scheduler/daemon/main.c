@@ -224,7 +224,7 @@ static int start_core(struct daemon *daemon, const char *record_to, struct err *
     daemon->core = core_new(&daemon->config);
     if (!daemon->core)
         return err_set(err, -ENOMEM, "out of memory");
-    header.epoch_s = (clock_read(CLOCK_REALTIME) - clock_boot_ns()) / 1000000000;
+    header.epoch_s = core_epoch_s(clock_read(CLOCK_REALTIME), clock_boot_ns());
     snprintf(header.program, sizeof(header.program), "%s", argp_program_version);
     gethostname(header.host, sizeof(header.host) - 1);
     core_set_host(daemon->core, header.host);

@@ -31,6 +31,15 @@ void core_free(struct core *core);
 void core_set_epoch(struct core *core, int64_t epoch_s);
 
 /*
+ * The epoch for a wall clock that reads wall_ns at now_ns. Rounded up: the time of a state must not read
+ * earlier than that of a pod which was created before, as taking over compares the two.
+ */
+static inline int64_t core_epoch_s(int64_t wall_ns, int64_t now_ns)
+{
+    return (wall_ns - now_ns + 999999999) / 1000000000;
+}
+
+/*
  * With a Lease in the configuration the core acts only in terms of its own (lease.h): host is what
  * kube-scheduler's identity begins with. A term begins with ACT_RELIST, so that nothing is decided on
  * what was read before it; outside of a term everything is known and nothing is done.

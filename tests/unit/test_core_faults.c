@@ -106,6 +106,25 @@ static void a_stored_binding_is_not_finished_for_younger_pods(void **state)
     assert_int_not_equal(the_gang(world, "g")->state, GANG_BINDING);
 }
 
+/* 1002.2 s by the wall when the clock of the core, which has parts of a second of its own, reads 1.5 s. */
+static void a_state_never_reads_earlier_than_a_pod_created_before(void **state)
+{
+    struct world world;
+    const struct action *write;
+
+    (void)state;
+    world_open(&world);
+    world.now_ns = SECOND + SECOND / 2;
+    core_set_epoch(world.core, core_epoch_s(1002 * SECOND + SECOND / 5, world.now_ns));
+    add_node(&world, "n0", "b0", "r0");
+    sync_world(&world);
+    put_pod(&world, member("g", 0, 1, "")); /* created in second 1002 */
+    write = find_action(&world, ACT_PLACEMENT, NULL);
+    assert_non_null(write);
+    assert_non_null(strstr(write->body, "1970-01-01T00:16:42Z"));
+    world_close(&world);
+}
+
 /* One of the old ones is left: it is finished, and its new mate comes to bind first. */
 static void a_younger_member_of_a_stored_binding_votes(void **state)
 {
@@ -257,6 +276,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_gang_without_room_for_all_its_missing_members_writes_nothing),
         CASE(a_stored_binding_is_not_finished_for_younger_pods),
+        CASE(a_state_never_reads_earlier_than_a_pod_created_before),
         CASE(a_younger_member_of_a_stored_binding_votes),
         CASE(a_placement_of_no_gang_is_deleted_unless_an_owner_takes_it_along),
         CASE(a_gang_that_comes_again_keeps_the_name_of_its_placement),
