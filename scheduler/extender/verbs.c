@@ -4,12 +4,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
 #include "base/clock.h"
 #include "base/json_write.h"
 #include "scheduler/extender/extender_args.h"
+
+#define UNSEEN_TRIES 20 /* 100 ms: kube-scheduler schedules nothing else meanwhile */
+#define UNSEEN_WAIT_US 5000
 
 #define CALLS(verb_name)                                                                           \
     {                                                                                              \
@@ -149,6 +153,22 @@ static void filter_member(const struct verbs *verbs, const struct filter_args *a
     }
 }
 
+/*
+ * kube-scheduler's watch can be ahead of ours by some milliseconds. An error would send the pod into its backoff,
+ * and the gang would wait a second for it: it is looked for a moment longer. Returns with the read lock held.
+ */
+static void await_answer(const struct verbs *verbs, const char *uid, struct answer *ret_answer)
+{
+    for (unsigned tries = 0;; tries++) {
+        pthread_rwlock_rdlock(verbs->lock);
+        core_answer(verbs->core, uid, ret_answer);
+        if (ret_answer->kind != ANSWER_UNKNOWN || tries == UNSEEN_TRIES || !core_active(verbs->core))
+            return;
+        pthread_rwlock_unlock(verbs->lock);
+        usleep(UNSEEN_WAIT_US);
+    }
+}
+
 enum http_outcome verb_filter(void *context, const struct http_request *request,
                               struct http_reply *reply)
 {
@@ -160,8 +180,7 @@ enum http_outcome verb_filter(void *context, const struct http_request *request,
 
     if (filter_args_read(request->body, request->len, &args, &err) < 0)
         return bad_request(reply, &err);
-    pthread_rwlock_rdlock(verbs->lock);
-    core_answer(verbs->core, args.pod.uid, &answer);
+    await_answer(verbs, args.pod.uid, &answer);
     if (answer.kind == ANSWER_UNKNOWN) {
         metric_add(&unknown_answers, 1);
         begin_filter_reply(&reply->body);
