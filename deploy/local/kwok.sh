@@ -38,4 +38,4 @@ kwok_all_ready() {
     [ "$ready" -eq "$NODES" ]
 }
 
-kwok_ready() { wait_for 120 "fake nodes" kwok_all_ready; }
+kwok_ready() { wait_for $((120 + NODES / 10)) "fake nodes" kwok_all_ready; }
