@@ -88,7 +88,8 @@ unexplained() {
             | ([$of[$name] // [] | .[] | select(.spec.nodeName != null and .status.phase != "Failed"
                 and .metadata.deletionTimestamp == null)] | length) as $bound
             | (($of[$name] // [{}])[0].metadata.annotations["test.lockstep.dev/min"] // "0" | tonumber) as $min
-            | if ($state | IN("Running", "Bound", "Done")) then
+            | if $state == "Done" then empty # whoever deletes its pods afterwards
+              elif ($state | IN("Running", "Bound")) then
                 if $bound < $min then "\($name) is \($state) with \($bound) of \($min) pods bound" else empty end
               elif ($state | IN("Waiting", "Forming", "Broken")) then
                 if $code == "" then "\($name) is \($state) without a reason" else empty end
