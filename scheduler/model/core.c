@@ -66,6 +66,7 @@ void core_free(struct core *core)
     free_values(&core->placements, free_placement);
     hashmap_release(&core->gangs);
     hashmap_release(&core->records);
+    hashmap_release(&core->former_writes);
     cluster_release(&core->cluster);
     free(core->all.items);
     free(core->dirty.items);

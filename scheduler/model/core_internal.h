@@ -33,6 +33,7 @@ struct core {
     struct cluster cluster;
     struct hashmap gangs; /* key -> struct gang */
     struct hashmap records; /* "ns/name" of a GangPlacement -> struct gang */
+    struct hashmap former_writes; /* the same -> ticket of a write that its gang did not live to see end */
     struct hashmap jobs, groups, namespaces, placements; /* objects by "ns/name" (groups: kind too) */
     struct gang_list all, dirty, ready;
     struct gang_list batch; /* the dirty ones that are being settled */
@@ -169,6 +170,8 @@ void core__delete_orphan(struct core *core, const struct obj_placement *placemen
 
 /* ---- GangPlacement and Events (core_record.c), taking over (core_adopt.c) ---------------------- */
 void core__write_record(struct core *core, struct gang *gang);
+void core__keep_former_write(struct core *core, const struct gang *gang, const char *key);
+void core__take_former_write(struct core *core, struct gang *gang, const char *key);
 void core__record_done(struct core *core, const struct event *event);
 void core__tell_reason(struct core *core, struct gang *gang);
 void core__adopt(struct core *core);

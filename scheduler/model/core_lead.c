@@ -56,7 +56,7 @@ static void forget_gang(struct core *core, struct gang *gang)
     gang->reason = (struct reason){0};
     free(gang->record.written);
     gang->record.written = NULL;
-    gang->record.write = 0;
+    gang->record.former = gang->record.write != 0;
     gang->record.dirty = true;
 }
 

@@ -68,6 +68,7 @@ static struct gang *gang_create(struct core *core, const char *key, enum gang_ki
         goto fail;
     }
     gang->record.exists = hashmap_get(&core->placements, record) != NULL;
+    core__take_former_write(core, gang, record);
     return gang;
 fail:
     gang_free(&core->cluster, gang);
@@ -91,6 +92,7 @@ void core__drop_gang(struct core *core, struct gang *gang)
             snprintf(action->name, sizeof(action->name), "%s", gang->record.name);
         }
     }
+    core__keep_former_write(core, gang, record);
     hashmap_remove(&core->records, record);
     hashmap_remove(&core->gangs, gang->key);
     gang_list_remove(&core->all, gang);

@@ -67,6 +67,10 @@ static void rename_record(struct core *core, struct gang *gang, char *name)
     core__key(key, "", gang->ns, gang->record.name);
     if (hashmap_get(&core->records, key) == gang)
         hashmap_remove(&core->records, key);
+    if (strcmp(gang->record.name, name) != 0) { /* what is under way is for the old one */
+        gang->record.write = 0;
+        gang->record.former = false;
+    }
     free(gang->record.name);
     gang->record.name = name;
     core__key(key, "", gang->ns, name);

@@ -170,6 +170,24 @@ void core__write_record(struct core *core, struct gang *gang)
     free(text);
 }
 
+static void *as_value(uint64_t ticket)
+{
+    return (void *)(uintptr_t)ticket;
+}
+
+/* The gang goes while its GangPlacement is being written: one of the same name waits for the end of that. */
+void core__keep_former_write(struct core *core, const struct gang *gang, const char *key)
+{
+    if (gang->record.write)
+        hashmap_set(&core->former_writes, key, as_value(gang->record.write));
+}
+
+void core__take_former_write(struct core *core, struct gang *gang, const char *key)
+{
+    gang->record.write = (uint64_t)(uintptr_t)hashmap_remove(&core->former_writes, key);
+    gang->record.former = gang->record.write != 0;
+}
+
 void core__record_done(struct core *core, const struct event *event)
 {
     char key[KEY_TEXT];
@@ -177,10 +195,17 @@ void core__record_done(struct core *core, const struct event *event)
 
     core__key(key, "", event->ns_name, event->name);
     gang = hashmap_get(&core->records, key);
+    if (hashmap_get(&core->former_writes, key) == as_value(event->ticket))
+        hashmap_remove(&core->former_writes, key);
     if (!gang || gang->record.write != event->ticket)
         return;
     gang->record.write = 0;
     core__touch(core, gang);
+    if (gang->record.former) {
+        gang->record.former = false;
+        gang->record.dirty = true;
+        return;
+    }
     if (event->result == WRITE_OK) {
         free(gang->record.written);
         gang->record.written = TAKE(gang->record.writing);

@@ -112,6 +112,7 @@ struct gang_record {
     char *written; /* last status text that was acknowledged or read, NULL: none */
     bool exists, dirty;
     uint64_t write; /* ticket of the write in flight, 0: none */
+    bool former; /* that write tells of what is no more: its end is awaited, or it might come after ours */
     char *writing; /* the status text of that write */
     uint32_t writing_version, written_version; /* gang.plan_version that they tell of */
     uint32_t failures;

@@ -348,7 +348,7 @@ static bool is_awaited(const struct core *core, const struct sim_record *record,
 {
     const struct gang *gang = core_gang(core, record->ns, record->name);
 
-    return gang && gang->record.write == ticket;
+    return gang && gang->record.write == ticket && !gang->record.former;
 }
 
 static void tell(struct sim *sim, struct sim_write *write)
@@ -393,6 +393,10 @@ void sim_finish_write(struct sim *sim)
 
 void sim_expire_writes(struct sim *sim)
 {
+    for (unsigned i = 0; i < sim->nwrites; i++) /* nobody is left to hear of it */
+        if (sim->writes[i].used && sim->writes[i].decided &&
+            sim->writes[i].process != sim->replicas[sim->writes[i].replica].process)
+            forget_write(&sim->writes[i]);
     for (unsigned i = 0; i < sim->nwrites; i++)
         if (sim->writes[i].used && !sim->writes[i].decided &&
             sim->now_ns - sim->writes[i].sent_ns >= WRITE_NS)
