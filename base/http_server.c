@@ -424,7 +424,8 @@ static int start_daemon(struct http_server *server, const struct sockaddr_in *ad
         flags, 0, NULL, NULL, on_request, server, MHD_OPTION_SOCK_ADDR,
         (const struct sockaddr *)address, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_CONNECTION_LIMIT,
-        options->connections_max, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
+        options->connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
+        options->idle_s ? options->idle_s : IDLE_S,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_MEMORY, MHD_OPTION_THREAD_POOL_SIZE,
         options->threads, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_ARRAY,
         tls ? tls_options : none, MHD_OPTION_END);

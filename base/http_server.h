@@ -52,6 +52,7 @@ struct http_server_options {
     size_t body_max; /* bytes, 0: 8 MiB */
     unsigned connections_max; /* 0: 4096 */
     unsigned threads; /* 0: 2 */
+    unsigned idle_s; /* a silent connection is closed after it; 0: 300 */
 };
 
 int http_server_start(const struct http_server_options *options, struct http_server **ret_server,

@@ -107,6 +107,7 @@ static int start_servers(struct daemon *daemon, struct err *err)
                                          .context = daemon,
                                          .body_max = 4096,
                                          .connections_max = 256,
+                                         .idle_s = 15, /* silent ones must not keep kubelet out */
                                          .threads = 2};
     int r = http_server_start(&verbs, &daemon->verbs_server, err);
 

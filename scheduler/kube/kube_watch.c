@@ -340,6 +340,10 @@ static void watch_from(void *context)
                              .on_bytes = on_bytes,
                              .on_done = on_watch_end};
 
+    if (watch->list_term != atomic_load(&watch->wanted_term)) { /* asked for while no stream was open */
+        begin_list(watch);
+        return;
+    }
     if (asprintf(&path, "%s?watch=1&allowWatchBookmarks=true&resourceVersion=%s&timeoutSeconds=%d%s%s",
                  watch->paths[watch->path], watch->version, timeout_s, *watch->query ? "&" : "",
                  watch->query) < 0)

@@ -303,7 +303,7 @@ int kube_delete_placement(struct http_client *client, const char *ns, const char
 
     if (!write)
         return -ENOMEM;
-    write->path = path_of(PLACEMENTS "/%s", ns, name);
+    write->path = path_of(PLACEMENTS "/%s" TIMEOUT, ns, name);
     write->body = copy("{}");
     return go(write);
 }

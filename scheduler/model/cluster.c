@@ -281,8 +281,12 @@ struct pod *cluster_put_pod(struct cluster *cluster, struct obj_pod *object)
     obj_pod_free(pod->object);
     pod->object = object;
     if (moved) {
+        if (pod->hold.node) /* its hold follows what it asks for */
+            resources_sub(&pod->hold.node->held, &pod->requests);
         pod->countable = resources_read(&cluster->resources, &object->shape.requests,
                                         &pod->requests);
+        if (pod->hold.node)
+            resources_add(&pod->hold.node->held, &pod->requests);
         pod_count(cluster, pod);
     }
     return pod;

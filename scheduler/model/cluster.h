@@ -3,7 +3,7 @@
  *
  * used = requests of the pods bound to a node that are not finished (terminating ones included);
  * held = what the ledger keeps for gang slots and for bindings under way. Both are kept by change,
- * never recounted; cluster_recount() recounts for the invariant check. Owned by the core's thread.
+ * never recounted but by core_check(). Owned by the core's thread.
  */
 #pragma once
 
@@ -44,6 +44,7 @@ struct pod {
     bool countable; /* all that it asks for has a column */
     struct node *node; /* bound there and counted in used; NULL: not bound or finished */
     struct gang *gang;
+    bool left_out; /* of the gang that it names: there is no room for more members. Not an ordinary pod */
     int32_t slot; /* in the gang's slots, -1: none */
     bool refused; /* filter said no since the last wake-up */
     uint64_t evict; /* ticket of the eviction under way, 0: none */

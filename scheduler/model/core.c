@@ -239,6 +239,7 @@ static void on_placement_gone(struct core *core, const struct event *event)
         return;
     gang->record.exists = false;
     gang->record.dirty = true;
+    gang->persisted = false; /* no binding without a stored plan */
     free(gang->record.written);
     gang->record.written = NULL;
     core__touch(core, gang);

@@ -167,6 +167,8 @@ void core__vote(struct core *core, const struct event *event)
         core__reply(core, event->ticket, strcmp(pod->object->node, event->name) == 0
                                              ? ""
                                              : "the pod is bound to another node");
+    else if (pod->left_out)
+        core__reply(core, event->ticket, "the gang has as many members as one can have");
     else if (pod->gang)
         vote_member(core, pod, event);
     else
@@ -271,6 +273,10 @@ void core__ask(struct core *core, struct slot *slot)
 
     if (!slot->pod || slot->write || slot->retry_ns > core->now_ns)
         return;
+    if (slot->ask_ns > core->now_ns) {
+        core__wake_at(core, slot->pod->gang, slot->ask_ns);
+        return;
+    }
     action = core__act(core, ACT_READ_POD);
     if (!action)
         return;
@@ -314,7 +320,10 @@ static void member_bind_done(struct core *core, struct pod *pod, struct slot *sl
         gang->answer_by_ns = core->now_ns + ANSWER_NS; /* by core__answer_bound() */
         return;
     }
-    slot->unsure |= event->result == WRITE_UNKNOWN || event->result == WRITE_CONFLICT;
+    if (event->result == WRITE_UNKNOWN || event->result == WRITE_CONFLICT) {
+        slot->unsure = true;
+        slot->ask_ns = core->now_ns + LEASE_WRITE_NS;
+    }
     /* 409: bound already, by an earlier try whose answer was lost, or by somebody else: the watch
      * tells. 404: the pod is going. The rest may pass: the gang's deadline ends the retries. */
     slot_retry(core, gang, slot);

@@ -67,11 +67,14 @@ void core_set_predecessor(struct core *core, int64_t now_ns)
 
 static bool waits_for_binding(const struct core *core, const struct pod *pod)
 {
-    return !pod->gang && !pod->object->node[0] && pod->object->phase == POD_PENDING &&
+    /* Of a gang that is bound already, the place of a late member may have changed since it was stored. */
+    bool planned = pod->gang && (pod->gang->state == GANG_BINDING || gang_bound(pod->gang) == 0);
+
+    return !planned && !pod->object->node[0] && pod->object->phase == POD_PENDING &&
            strcmp(pod->object->scheduler, core->config->scheduler_name) == 0;
 }
 
-/* Only an ordinary pod that is unbound can have a binding on its way that is stored nowhere. */
+/* Only a pod that is unbound and in no stored plan can have a binding on its way that nobody knows. */
 static void begin_doubt(struct core *core)
 {
     struct hashmap_iter iter = {0};
@@ -122,8 +125,10 @@ void core__on_lease(struct core *core, const struct obj_lease *lease, int64_t wa
     int64_t acquired = core->lease.acquired_ns;
 
     lease_see(&core->lease, core->host, lease, wall_ns, core->now_ns);
-    if (core->active && !may_act(core))
+    if (core->active && !may_act(core)) {
         stand_down(core);
+        core->term_ended = core->lease.ours; /* seen too late: the next renewal begins anew */
+    }
     if (core->lease.ours && !core->active && (!was_ours || core->lease.acquired_ns != acquired))
         begin_term(core);
 }

@@ -175,6 +175,7 @@ void core__assign(struct core *core, struct pod *pod)
     char key[KEY_TEXT];
     struct gang *gang;
 
+    pod->left_out = false;
     if (!to.name) {
         core__leave(core, pod);
         return;
@@ -188,8 +189,10 @@ void core__assign(struct core *core, struct pod *pod)
     core__leave(core, pod);
     if (!gang)
         gang = gang_create(core, key, to.kind, pod->object->ns, to.name);
-    if (!gang || gang->nmembers >= OBJ_GANG_PODS_MAX || gang_add_member(gang, pod) < 0)
+    if (!gang || gang->nmembers >= OBJ_GANG_PODS_MAX || gang_add_member(gang, pod) < 0) {
+        pod->left_out = true;
         return;
+    }
     if (pod->object->created_s > gang->newest_s)
         gang->newest_s = pod->object->created_s;
     core__touch(core, gang);

@@ -314,8 +314,13 @@ bool core__preempt(struct core *core, struct gang *gang)
     struct victims victims = {.preemptor = gang};
     bool found = false;
 
-    if (!core->config->preemption || core->now_ns < gang->preempt_after_ns)
+    if (!core->config->preemption)
         return false;
+    gang->preempt_owed = core->now_ns < gang->preempt_after_ns;
+    if (gang->preempt_owed) {
+        core__wake_at(core, gang, gang->preempt_after_ns);
+        return false;
+    }
     if (core->head == gang && core->head_preempts)
         return true; /* its victims are on their way */
     if (core->head && core__compare_turn(&core->head, &gang) < 0)

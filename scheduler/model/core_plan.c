@@ -57,10 +57,24 @@ static bool is_excluded(const struct core *core, const struct gang *gang, const 
     return false;
 }
 
+static void forget_exclusions(struct core *core, struct gang *gang)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < gang->nexcluded; i++) {
+        if (gang->excluded[i].until_ns > core->now_ns)
+            gang->excluded[kept++] = gang->excluded[i];
+        else
+            node_unref(&core->cluster, gang->excluded[i].node);
+    }
+    gang->nexcluded = kept;
+}
+
 void core__exclude(struct core *core, struct gang *gang, struct node *node)
 {
     struct excluded *grown;
 
+    forget_exclusions(core, gang);
     if (gang->nexcluded == gang->excluded_size) {
         size_t size = gang->excluded_size ? gang->excluded_size * 2 : 4;
 
@@ -111,19 +125,6 @@ void core__end_rejections(struct core *core)
         if (until_ns > core->now_ns && until_ns < core->rejection_ends_ns)
             core->rejection_ends_ns = until_ns;
     }
-}
-
-static void forget_exclusions(struct core *core, struct gang *gang)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < gang->nexcluded; i++) {
-        if (gang->excluded[i].until_ns > core->now_ns)
-            gang->excluded[kept++] = gang->excluded[i];
-        else
-            node_unref(&core->cluster, gang->excluded[i].node);
-    }
-    gang->nexcluded = kept;
 }
 
 static int64_t accelerators(const struct core *core, const struct resources *amounts)
@@ -406,14 +407,26 @@ static bool wait_is_over(const struct core *core, const struct gang *gang)
     for (size_t i = 0; i < gang->nexcluded; i++)
         if (gang->excluded[i].until_ns <= core->now_ns)
             return true;
-    if (gang->changes != gang->tried_changes)
+    if (gang->changes != gang->tried_changes || (gang->preempt_owed && gang->preempt_after_ns <= core->now_ns))
         return true;
     return gang->not_before_ns > 0 && gang->not_before_ns <= core->now_ns;
+}
+
+/* Each look at the gang forgets when it was to be woken. */
+static void wake_when_over(struct core *core, struct gang *gang)
+{
+    for (size_t i = 0; i < gang->nexcluded; i++)
+        core__wake_at(core, gang, gang->excluded[i].until_ns);
+    if (gang->not_before_ns > core->now_ns)
+        core__wake_at(core, gang, gang->not_before_ns);
+    if (gang->preempt_owed)
+        core__wake_at(core, gang, gang->preempt_after_ns);
 }
 
 void core__queue(struct core *core, struct gang *gang)
 {
     if (gang->ready) {
+        wake_when_over(core, gang);
         if (wait_is_over(core, gang)) {
             if (gang->not_before_ns <= core->now_ns)
                 gang->not_before_ns = 0;
@@ -462,7 +475,6 @@ static void try_turn(struct core *core, struct gang *gang)
     gang->tried_changes = gang->changes;
     if (try_plan(core, gang)) {
         gang->ready = false;
-        gang->failures = 0;
         return;
     }
     core__set_state(core, gang, GANG_WAITING);

@@ -30,9 +30,9 @@ void core_answer(const struct core *core, const char *pod_uid, struct answer *re
     if (!core->active || !pod) {
         *ret_answer = (struct answer){.kind = ANSWER_UNKNOWN,
                                       .reason = core->active ? unseen_text : cold_text};
-    } else if (!pod->gang) {
+    } else if (!pod->gang && !pod->left_out) {
         *ret_answer = (struct answer){.kind = ANSWER_ORDINARY};
-    } else if (pod->slot >= 0 && pod->gang->slots[pod->slot].node && !fickle()) {
+    } else if (pod->gang && pod->slot >= 0 && pod->gang->slots[pod->slot].node && !fickle()) {
         *ret_answer = (struct answer){.kind = ANSWER_PLANNED,
                                       .node = pod->gang->slots[pod->slot].node->name};
     } else {
@@ -60,7 +60,7 @@ bool core_is_ordinary(const struct core *core, const char *pod_uid)
 {
     const struct pod *pod = cluster_pod(&core->cluster, pod_uid);
 
-    return core->active && pod && !pod->gang;
+    return core->active && pod && !pod->gang && !pod->left_out;
 }
 
 _Static_assert(sizeof((struct core_counts){0}.by_state) / sizeof(size_t) == GANG_STATES,

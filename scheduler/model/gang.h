@@ -2,19 +2,25 @@
  * gang.h - one gang: who belongs to it, what it asks for, where its slots are, which state it is in.
  *
  *   state     what holds            leaves by                                          owner of the exit
- *   Forming   nothing               enough members (or an early plan) -> Planned       core_settle
+ *   Forming   nothing               enough members (or an early plan) -> Planned;
+ *                                   bound by somebody else -> Bound                    core_settle
  *   Waiting   nothing, one reason   room appears and the plan succeeds -> Planned      core_settle
- *   Planned   a hold per slot       all slots voted -> Binding; deadline, member gone,
- *                                   node gone or refused in-tree -> Forming            settle_planned
- *   Binding   holds until bound     all slots bound -> Bound; a place lost -> another one;
- *                                   deadline: 0 bound -> Forming, some bound ->
+ *   Planned   a hold per slot       all slots voted -> Binding; deadline, node gone or
+ *                                   full, refused in-tree or by kubelet -> Forming     settle_planned
+ *   Binding   holds until bound     all slots bound -> Bound; a place lost -> another one,
+ *                                   before anything is bound -> Forming; deadline: 0 bound -> Forming, some bound ->
  *                                   Replacing where evicting is allowed, else Broken   settle_binding
  *   Replacing nothing               members evicted -> Forming; deadline -> Broken     settle_replacing
- *   Bound     nothing (pods do)     min members run -> Running                         settle_bound
+ *   Bound     nothing (pods do)     min members run -> Running, members gone -> Broken,
+ *                                   preempted -> Replacing                             settle_bound
  *   Running   nothing               members gone -> Broken, all succeeded -> Done,
  *                                   preempted -> Replacing                             settle_bound
- *   Broken    nothing, one reason   refilled -> Running; no members -> Forming         settle_bound
- *   Done      nothing               pods deleted: the gang goes                        drop_if_empty
+ *   Broken    nothing, one reason   refilled -> Bound or Running, preempted ->
+ *                                   Replacing                                          settle_bound
+ *   Done      nothing               a member more -> Bound or Broken                   settle_bound
+ *
+ * In each state the last member's leaving ends the gang, and the end of the term takes it back to
+ * Forming, from where it is taken over anew (core_adopt.c).
  *
  * A slot is a rank: it has a node from the plan, and a pod once a member took it. Slots of Bound,
  * Running and Broken gangs are refilled one by one when members are recreated; such a hold has a
@@ -71,6 +77,7 @@ struct slot {
     uint64_t write; /* the write in flight, 0: none */
     int64_t deadline_ns; /* of a refill's hold; unused while the whole gang is planned */
     int64_t retry_ns;
+    int64_t ask_ns; /* while unsure: when that binding is over for the API server too */
 };
 
 enum reason_code {
@@ -129,7 +136,7 @@ struct gang {
     struct pod **members;
     size_t nmembers, members_size;
 
-    /* What it asks for, derived from members, Job and PodGroup by gang_wants(). */
+    /* What it asks for, derived from members, Job and PodGroup by core__wants(). */
     uint32_t min; /* members that must start together; 0: unknown */
     uint32_t size; /* slots wanted: max(min, members seen) */
     struct resources requests; /* of one member, as the plan counted them */
@@ -159,6 +166,7 @@ struct gang {
     int64_t newest_s; /* wall clock: when its youngest member was created */
     int64_t planned_ns; /* when the plan was made */
     int64_t preempt_after_ns; /* not again before */
+    bool preempt_owed; /* it wanted to before that: it tries again then */
     int64_t deadline_ns; /* of the state */
     int64_t wake_ns; /* when to look again at the latest, INT64_MAX: only when something happens */
     int64_t state_since_s; /* wall clock, for the conditions */

@@ -25,6 +25,8 @@ void lease_see(struct lease_view *view, const char *host, const struct obj_lease
         view->ours = false;
         view->before_ours &= !lease->holder[0];
         view->before_other |= lease->holder[0] != '\0';
+        if (lease->holder[0])
+            view->other_until_ns = boot_ns + lease->duration_ns;
         view->transitions = lease->transitions;
         return;
     }
@@ -33,8 +35,11 @@ void lease_see(struct lease_view *view, const char *host, const struct obj_lease
     if (!view->ours || view->acquired_ns != lease->acquired_ns) {
         bool fresh = was_ours || (lease->transitions == 0 && !view->before_other);
         int64_t acquired = boot_ns - age_of(lease->acquired_ns, wall_ns);
+        int64_t over = view->before_other ? view->other_until_ns : acquired + lease->duration_ns;
 
-        view->from_ns = fresh ? boot_ns : acquired + LEASE_WRITE_NS;
+        view->from_ns = fresh                              ? boot_ns
+                        : over > acquired + LEASE_WRITE_NS ? over
+                                                           : acquired + LEASE_WRITE_NS;
         view->acquired_ns = lease->acquired_ns;
     }
     view->ours = view->before_ours = true;

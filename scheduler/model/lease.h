@@ -8,8 +8,11 @@
  *          the client and for the API server (both are given that limit), before anybody else can
  *          acquire the Lease;
  *   from   at once, if the Lease never changed hands or this process saw our own host hold it before;
- *          else LEASE_WRITE_NS after it was acquired. `until` alone would do; this second margin is for
- *          a leader that was stopped between its last look at the clock and the send.
+ *          else when the term of the holder before us is over as we last saw it (unseen: a leaseDuration
+ *          after the Lease was acquired), and LEASE_WRITE_NS after it was acquired. kube-scheduler gives
+ *          its Lease away when it ends in good order, while the extender beside it may be stopped and
+ *          still believe in the old one; the second margin is for one that was stopped between its last
+ *          look at the clock and the send.
  *
  * Both are times of CLOCK_BOOTTIME (it goes on while a process is stopped or a machine sleeps). The
  * renewal's wall time is the holder's, and the holder is on our machine, so its age is exact even if
@@ -33,6 +36,7 @@ struct lease_view {
     bool before_other; /* ... was another one */
     int64_t from_ns, until_ns; /* meaningful while ours */
     int64_t acquired_ns; /* of the Lease: tells terms apart */
+    int64_t other_until_ns; /* when the term of the other holder ends that was seen last */
     int32_t transitions; /* as last seen */
 };
 

@@ -106,10 +106,9 @@ all_rights() { # SERVICEACCOUNT NAMESPACE
 rights_of() { LC_ALL=C comm -23 <(all_rights "$1" "$2") <(all_rights nobody "$2"); }
 extender_rights_are_these() {
     cat >"$work/want" <<'RIGHTS'
-events [] [] [create patch]
-events.events.k8s.io [] [] [create patch]
+events.events.k8s.io [] [] [create]
 gangplacements.lockstep.dev [] [] [get list watch create delete]
-gangplacements.lockstep.dev/status [] [] [patch update]
+gangplacements.lockstep.dev/status [] [] [patch]
 jobs.batch [] [] [get list watch]
 namespaces [] [] [get list watch]
 nodes [] [] [get list watch]
