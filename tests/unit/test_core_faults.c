@@ -270,6 +270,60 @@ static void gangs_alone_need_not_wait_for_a_former_process(void **state)
     assert_string_not_equal(planned(world, "g-0"), "");
 }
 
+/* kube-scheduler undoes a nomination: its in-tree filters refuse the node. */
+static void undo_nomination(struct world *world)
+{
+    struct obj_pod *nominated = member("g", 0, 1, ""), *undone = member("g", 0, 1, "");
+
+    set_text(&nominated->nominated, planned(world, "g-0"));
+    put_pod(world, nominated);
+    put_pod(world, undone);
+}
+
+/* That its reason is told a second later must not make it forget when to try again. */
+static void a_gang_whose_only_node_refused_tries_again_after_a_minute(void **state)
+{
+    struct world *world = *state;
+    struct event refused = {.kind = EV_REFUSED, .uid = "g-0"};
+
+    sync_world(world);
+    for (int i = 1; i < 6; i++) {
+        char node[16], pod[16];
+
+        snprintf(node, sizeof(node), "n%d", i);
+        snprintf(pod, sizeof(pod), "x%d", i);
+        use_node(world, node, pod, 8);
+    }
+    put_pod(world, member("g", 0, 1, ""));
+    for (int i = 0; i < 8 && the_gang(world, "g")->state != GANG_WAITING; i++) {
+        world_step(world, refused);
+        undo_nomination(world);
+    }
+    assert_int_equal(the_gang(world, "g")->state, GANG_WAITING);
+    pass_time(world, 2 * SECOND);
+    assert_true(core_deadline(world->core) <= world->now_ns + 60 * SECOND);
+    pass_time(world, 60 * SECOND);
+    assert_string_equal(planned(world, "g-0"), "n0");
+}
+
+static void a_hold_follows_what_its_pod_asks_for(void **state)
+{
+    struct world *world = *state;
+    struct core_counts counts;
+    struct obj_pod *bound = make_pod("plain", 4, "", 0);
+
+    sync_world(world);
+    put_pod(world, make_pod("plain", 2, "", 0));
+    vote(world, "plain", "n0");
+    set_text(&bound->node, "n0");
+    put_pod(world, bound); /* core_check: no node counts less than nothing */
+    core_counts(world->core, &counts);
+    assert_int_equal(counts.holds, 0);
+    use_node(world, "n0", "rest", 4);
+    put_pod(world, member("g", 0, 6, ""));
+    assert_int_equal(the_gang(world, "g")->reason.fit, 5);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
@@ -286,6 +340,8 @@ int main(void)
         CASE(the_first_by_index_speaks_for_the_gang),
         CASE(a_kubelet_that_refuses_ends_the_plan_on_its_node),
         CASE(room_is_given_away_only_when_a_former_process_is_past),
+        CASE(a_gang_whose_only_node_refused_tries_again_after_a_minute),
+        CASE(a_hold_follows_what_its_pod_asks_for),
         CASE(gangs_alone_need_not_wait_for_a_former_process),
     };
 
