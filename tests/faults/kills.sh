@@ -61,7 +61,7 @@ read -r placing binding <"$RUN/calm"
 kills=20
 [ "$MATRIX" = all ] || kills=3
 for I in $(seq $kills); do
-    OFFSET=$((RANDOM % (I % 3 == 2 ? placing : binding / 2 + 1)))
+    OFFSET=$((RANDOM % (I % 3 == 2 ? placing : binding / 4 + 1)))
     check "kill_$I" kill_at_random
 done
 check half_of_the_kills_fell_amid_bindings half_were_amid
