@@ -191,6 +191,7 @@ static int check_node(const struct core *core, const struct node *node, struct e
                            core->cluster.resources.names[r]);
         if (node->object && node->held.v[r] > 0 &&
             node->used.v[r] + node->held.v[r] > node->total.v[r] && !core->nodes_changed &&
+            !core->crowded && /* those two: until the next settling, where the holders look */
             !is_committed(core, node))
             return err_set(err, -EINVAL, "I3: node %s: %lld used + %lld held > %lld %s", node->name,
                            (long long)node->used.v[r], (long long)node->held.v[r],
