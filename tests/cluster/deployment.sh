@@ -37,16 +37,18 @@ images_are_made_and_loaded() {
     done
 }
 
-# No Service network and no DNS here: the API server's address instead of kubernetes.default.svc.
+# No Service network and no DNS here: the API server's address instead of kubernetes.default.svc. It is
+# set before there are pods: a rollout needs room for one pod more than the node of a small machine has.
 deployment_becomes_available() {
     local api
     api=$(cluster_value API_ADDRESS)
     kube apply -f deploy/manifests/namespace.yaml &&
         bash deploy/certs.sh "$work/tls" --secret | kube apply -f - &&
-        kube kustomize deploy/manifests | sed "s#https://kubernetes.default.svc#https://$api:$(cluster_value API_PORT)#" |
-        kube apply -f - &&
+        kube kustomize deploy/manifests | sed -e 's/^  replicas: 2$/  replicas: 0/' \
+            -e "s#https://kubernetes.default.svc#https://$api:$(cluster_value API_PORT)#" | kube apply -f - &&
         kube set env -n lockstep-system deployment/lockstep -c lockstep-extender \
             KUBERNETES_SERVICE_HOST="$api" KUBERNETES_SERVICE_PORT="$(cluster_value API_PORT)" &&
+        kube scale -n lockstep-system deployment/lockstep --replicas 2 &&
         kube rollout status -n lockstep-system deployment/lockstep --timeout 120s && return
     kube get pods -n lockstep-system -o wide
     kube describe pods -n lockstep-system | tail -n 30
@@ -58,7 +60,6 @@ gang_starts() {
     sed -e 's#registry.k8s.io/pause:3.10#lockstep.test/pause:1#' -e 's/\(completions\|parallelism\): 4/\1: 2/' \
         -e 's/nvidia.com\/gpu: "8"/nvidia.com\/gpu: "4"/' -e 's/cpu: "4", memory: 8Gi/cpu: 10m, memory: 16Mi/' \
         configs/examples/job.yaml | kube apply -f - || return 1
-    # A leader of the first rollout may just have gone: its Lease runs out, then one leaseDuration more.
     kube wait --for=jsonpath='{.status.ready}'=2 job/train --timeout 150s && return
     kube get pods,gangplacements -o wide
     kube logs -n lockstep-system deployment/lockstep -c lockstep-extender --tail 30
