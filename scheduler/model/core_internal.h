@@ -14,7 +14,7 @@
 
 /*
  * The simulator's build of the core breaks one rule at a time, to see that the breach is noticed
- * (tests/sim/sim_mutants.c). In the product MUTANT() is false and nothing of it remains.
+ * (tests/sim/mutants.h). In the product MUTANT() is false and nothing of it remains.
  */
 #ifdef LOCKSTEP_MUTANTS
 #include "tests/sim/mutants.h"
