@@ -56,6 +56,7 @@ struct http_client {
     CURL *open[QUEUE_MAX / 64];
     size_t nopen;
     char *url, *ca_file, *cert_file, *key_file, *token_file, *token;
+    bool http2;
     int64_t token_read_ns;
 };
 
@@ -206,7 +207,9 @@ static void set_options(struct http_client *client, CURL *easy, struct job *job,
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https,http");
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                     client->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, client->http2 ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_S);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, job);
@@ -441,6 +444,7 @@ int http_client_start(const struct http_endpoint *endpoint, unsigned parallel,
     client->key_file = copy(endpoint->key_file);
     client->token_file = copy(endpoint->token_file);
     client->token = endpoint->token && *endpoint->token ? strdup(endpoint->token) : NULL;
+    client->http2 = endpoint->http2;
     curl_global_init(CURL_GLOBAL_DEFAULT);
     client->multi = curl_multi_init();
     if (!client->multi)

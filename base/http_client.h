@@ -18,6 +18,7 @@ struct http_client;
 struct http_endpoint { /* files may be ""; the token file is re-read once a minute */
     const char *url; /* https://host:port, no path */
     const char *ca_file, *cert_file, *key_file, *token_file, *token;
+    bool http2; /* calls share connections; else HTTP/1.1 */
 };
 
 struct http_call {

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/http2.h"
 #include "base/parse.h"
 #include "base/tls_files.h"
 #include "base/tls_peers.h"
@@ -36,7 +37,8 @@ struct call {
 };
 
 struct http_server {
-    struct MHD_Daemon *daemon;
+    struct MHD_Daemon *daemon; /* HTTP/1.1, or */
+    struct http2 *http2;
     struct http_server_options options;
     struct tls_peers peers;
     char *trust; /* CA file's text */
@@ -179,6 +181,10 @@ void http_server_reply(struct http_server *server, uint64_t token, int status, c
 {
     struct call *call;
 
+    if (server->http2) {
+        http2_reply(server->http2, token, status, body, len);
+        return;
+    }
     pthread_mutex_lock(&server->lock);
     call = table_take(server, token);
     if (call)
@@ -190,6 +196,8 @@ unsigned http_server_held(struct http_server *server)
 {
     unsigned n;
 
+    if (server->http2)
+        return http2_held(server->http2);
     pthread_mutex_lock(&server->lock);
     n = server->nheld;
     pthread_mutex_unlock(&server->lock);
@@ -404,6 +412,16 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         *socket_context = NULL;
 }
 
+static int start_http2(struct http_server *server, const struct sockaddr_in *address, struct err *err)
+{
+    struct http2_tls tls = {server->files, &server->peers, server->trust};
+
+    if (!server->files)
+        return err_set(err, -EINVAL, "listen %s: HTTP/2 needs tls cert and key files",
+                       server->options.listen);
+    return http2_start(&server->options, address, &tls, &server->http2, err);
+}
+
 static int start_daemon(struct http_server *server, const struct sockaddr_in *address,
                         struct err *err)
 {
@@ -425,7 +443,7 @@ static int start_daemon(struct http_server *server, const struct sockaddr_in *ad
         (const struct sockaddr *)address, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_CONNECTION_LIMIT,
         options->connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
-        options->idle_s ? options->idle_s : IDLE_S,
+        options->idle_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_MEMORY, MHD_OPTION_THREAD_POOL_SIZE,
         options->threads, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_ARRAY,
         tls ? tls_options : none, MHD_OPTION_END);
@@ -450,6 +468,7 @@ int http_server_start(const struct http_server_options *options, struct http_ser
     server->options.body_max = options->body_max ? options->body_max : BODY_MAX_DEFAULT;
     server->options.connections_max = options->connections_max ? options->connections_max : 4096;
     server->options.threads = options->threads > 1 ? options->threads : 2;
+    server->options.idle_s = options->idle_s ? options->idle_s : IDLE_S;
     pthread_mutex_init(&server->lock, NULL);
     r = parse_listen(options->listen, &address, err);
     if (r == 0 && !set(options->cert_file) && ntohl(address.sin_addr.s_addr) >> 24 != 127)
@@ -461,7 +480,7 @@ int http_server_start(const struct http_server_options *options, struct http_ser
     if (r == 0 && set(options->cert_file))
         r = load_tls(server, err);
     if (r == 0)
-        r = start_daemon(server, &address, err);
+        r = options->http2 ? start_http2(server, &address, err) : start_daemon(server, &address, err);
     if (r < 0)
         http_server_stop(server);
     else
@@ -506,6 +525,7 @@ void http_server_stop(struct http_server *server)
         forget_listener(server->files);
         MHD_stop_daemon(server->daemon);
     }
+    http2_stop(server->http2);
     tls_files_close(server->files);
     tls_peers_release(&server->peers);
     free(server->trust);
@@ -515,7 +535,10 @@ void http_server_stop(struct http_server *server)
 
 unsigned http_server_port(const struct http_server *server)
 {
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    const union MHD_DaemonInfo *info;
 
+    if (server->http2)
+        return http2_port(server->http2);
+    info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);
     return info ? info->port : 0;
 }

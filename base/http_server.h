@@ -1,5 +1,6 @@
 /*
- * http_server.h - a small HTTP/1.1 server on libmicrohttpd: bounded bodies, mutual TLS, held calls.
+ * http_server.h - a small HTTP server: bounded bodies, mutual TLS, held calls. HTTP/1.1 on libmicrohttpd, or
+ * HTTP/2 on nghttp2, where a thousand held calls share one connection.
  *
  * Handlers run on the server's threads and may run at the same time. A handler fills the reply at
  * once, or returns HTTP_HELD: then the call stays open without a thread until http_server_reply()
@@ -12,6 +13,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,8 +51,9 @@ struct http_server_options {
     const char *const *clients; /* NULL-terminated names; NULL: any of the CA */
     const struct http_route *routes; /* ends with an all-zero entry; must outlive the server */
     void *context;
+    bool http2; /* HTTP/2 and nothing else; TLS only */
     size_t body_max; /* bytes, 0: 8 MiB */
-    unsigned connections_max; /* 0: 4096 */
+    unsigned connections_max; /* with HTTP/2: calls at once; 0: 4096 */
     unsigned threads; /* 0: 2 */
     unsigned idle_s; /* a silent connection is closed after it; 0: 300 */
 };

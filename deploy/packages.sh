@@ -20,6 +20,7 @@ build   pkg-config                 cmd:pkg-config
 build   libjansson-dev             pc:jansson
 build   libyaml-dev                pc:yaml-0.1
 build   libmicrohttpd-dev          pc:libmicrohttpd
+build   libnghttp2-dev             pc:libnghttp2
 build   libcurl4-gnutls-dev        pc:libcurl
 build   libgnutls28-dev            pc:gnutls
 build   libcmocka-dev              pc:cmocka

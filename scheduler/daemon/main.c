@@ -98,6 +98,7 @@ static int start_servers(struct daemon *daemon, struct err *err)
                                         .clients = (const char *const *)config->verbs.clients,
                                         .routes = verb_routes,
                                         .context = &daemon->verbs,
+                                        .http2 = config->verbs.cert[0] != '\0',
                                         .connections_max = CONNECTIONS_MAX,
                                         .threads = 2};
     struct http_server_options health = {.listen = config->listen_health,
@@ -117,8 +118,12 @@ static int start_servers(struct daemon *daemon, struct err *err)
 static int start_client(const struct kube_config *kube, unsigned parallel,
                         struct http_client **ret, struct err *err)
 {
-    struct http_endpoint endpoint = {kube->url,      kube->ca_file,    kube->cert_file,
-                                     kube->key_file, kube->token_file, kube->token};
+    struct http_endpoint endpoint = {.url = kube->url,
+                                     .ca_file = kube->ca_file,
+                                     .cert_file = kube->cert_file,
+                                     .key_file = kube->key_file,
+                                     .token_file = kube->token_file,
+                                     .token = kube->token};
 
     return http_client_start(&endpoint, parallel, ret, err);
 }
@@ -135,7 +140,11 @@ static int start(struct daemon *daemon, struct err *err)
 {
     int r;
 
-    daemon->verbs = (struct verbs){daemon->core, &daemon->core_lock, post, missed, daemon};
+    daemon->verbs.core = daemon->core;
+    daemon->verbs.lock = &daemon->core_lock;
+    daemon->verbs.post = post;
+    daemon->verbs.missed = missed;
+    daemon->verbs.context = daemon;
     atomic_store(&daemon->beat_ns, clock_boot_ns());
     r = start_servers(daemon, err);
     if (r == 0)
@@ -181,7 +190,7 @@ static void *wait_for_signal(void *context)
     return NULL;
 }
 
-/* Each held bind call is a connection: a soft limit of 1,024 files would end gangs at that size. */
+/* Without TLS each held bind call is a connection: a soft limit of 1,024 files would end gangs at that size. */
 static void raise_file_limit(void)
 {
     struct rlimit limit;

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/http_server.h"
 #include "base/metrics.h"
@@ -27,6 +28,7 @@ struct verbs {
     /* A planned node that kube-scheduler did not offer: for the log. */
     void (*missed)(void *context, const char *pod, const char *node, size_t offered);
     void *context;
+    _Atomic int64_t next_pause_ns; /* filter makes kube-scheduler wait for nominations not before, see verbs.c */
 };
 
 #define VERBS_ROUTES                                                                               \

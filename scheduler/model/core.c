@@ -262,7 +262,10 @@ static void on_write_done(struct core *core, const struct event *event)
         break;
     case ACT_NOMINATE:
         pod = cluster_pod(&core->cluster, event->uid);
-        if (!pod || event->result == WRITE_OK || pod->slot < 0)
+        if (!pod || pod->slot < 0)
+            break;
+        pod->gang->slots[pod->slot].steering = false;
+        if (event->result == WRITE_OK)
             break;
         /* The wake-up did not arrive: send it again at the next look. */
         pod->refused = true;

@@ -12,6 +12,8 @@
 #define NS_PER_S INT64_C(1000000000)
 #define NS_PER_MS INT64_C(1000000)
 
+#define STEER_NODES 1500 /* from so many nodes on members are nominated before they are looked at */
+
 /*
  * The simulator's build of the core breaks one rule at a time, to see that the breach is noticed
  * (tests/sim/mutants.h). In the product MUTANT() is false and nothing of it remains.

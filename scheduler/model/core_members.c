@@ -133,7 +133,7 @@ static void slot_vacate(struct core *core, struct slot *slot)
 {
     core__slot_reply(core, slot, "the pod left its gang");
     slot->pod = NULL;
-    slot->nominated = slot->unsteered = slot->unsure = slot->needs_vote = false;
+    slot->nominated = slot->steering = slot->unsteered = slot->unsure = slot->needs_vote = false;
     slot->cleared = slot->tries = 0;
     slot->write = 0;
     slot->deadline_ns = 0;
@@ -219,7 +219,7 @@ void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struc
     if (pod->object->node[0])
         seat_where_bound(core, gang, slot, pod);
     slot->pod = pod;
-    slot->nominated = slot->unsteered = slot->unsure = slot->needs_vote = false;
+    slot->nominated = slot->steering = slot->unsteered = slot->unsure = slot->needs_vote = false;
     slot->cleared = slot->tries = 0;
     slot->deadline_ns = 0;
     slot->state = pod->object->phase == POD_SUCCEEDED ? SLOT_DONE

@@ -7,8 +7,6 @@
 #include "scheduler/model/core_internal.h"
 #include "scheduler/model/known_levels.h"
 
-#define STEER_NODES 1500 /* from so many nodes on members are nominated before they are looked at */
-#define STEER_AFTER 8
 #define EXCLUSION_NS (60 * NS_PER_S)
 #define REJECTION_FIRST_NS (60 * NS_PER_S) /* a kubelet that refuses once mostly goes on refusing */
 #define REJECTION_MAX_NS (960 * NS_PER_S)
@@ -363,7 +361,7 @@ static void start_planned(struct core *core, struct gang *gang)
     if (MUTANT(NO_DEADLINE))
         gang->deadline_ns = INT64_MAX;
     gang->planned_ns = core->now_ns;
-    gang->unsteered = 0;
+    gang->first_seen = false;
     seat_members(core, gang);
     core__set_reason(core, gang, REASON_NONE, "%s", "");
     core__set_state(core, gang, GANG_PLANNED);
@@ -544,16 +542,15 @@ void core__release_plan(struct core *core, struct gang *gang, const char *why)
 /*
  * On large clusters a nomination before kube-scheduler's first look pays: it goes straight to that node, where
  * a scan of 5,000 nodes takes it 20 to 30 ms a pod (of 500: 3 ms, as much as the write costs the API server).
- * The first few members are being scanned before the write could arrive.
+ * The first member is being scanned before the write could arrive; filter keeps it until the others have theirs.
  */
 static bool steer(const struct core *core, struct gang *gang, struct slot *slot)
 {
     if (core->cluster.nnodes < STEER_NODES || slot->unsteered)
         return false;
-    if (gang->unsteered >= STEER_AFTER)
+    if (gang->first_seen)
         return true;
-    gang->unsteered++;
-    slot->unsteered = true;
+    gang->first_seen = slot->unsteered = true;
     return false;
 }
 
@@ -572,6 +569,6 @@ void core__nominate(struct core *core, struct gang *gang, uint32_t index)
         return;
     core__act_on_pod(action, slot->pod->object, slot->node->name);
     action->ticket = ++core->next_ticket;
-    slot->nominated = true;
+    slot->nominated = slot->steering = true;
     slot->pod->refused = false;
 }

@@ -40,6 +40,21 @@ void core_answer(const struct core *core, const char *pod_uid, struct answer *re
     }
 }
 
+uint64_t core_steering(const struct core *core, const char *pod_uid)
+{
+    const struct pod *pod = cluster_pod(&core->cluster, pod_uid);
+    const struct gang *gang = pod ? pod->gang : NULL;
+    uint64_t come = 0, steered = 0;
+
+    if (!gang || gang->state != GANG_PLANNED || core->cluster.nnodes < STEER_NODES)
+        return 0;
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        come += gang->slots[i].pod != NULL;
+        steered += gang->slots[i].pod && !gang->slots[i].steering;
+    }
+    return steered == gang->nslots ? 0 : 1 + come + steered;
+}
+
 bool core_node_fits(const struct core *core, const char *pod_uid, const char *node_name, size_t len)
 {
     const struct pod *pod = cluster_pod(&core->cluster, pod_uid);

@@ -109,10 +109,12 @@ static void settle_forming(struct core *core, struct gang *gang)
 
 /* ---- Planned ----------------------------------------------------------------------------------- */
 
-static void fill_slots(struct core *core, struct gang *gang)
+/* true: somebody took one. */
+static bool fill_slots(struct core *core, struct gang *gang)
 {
     const char *key = gang->shape_key;
     uint32_t next = 0;
+    bool filled = false;
 
     for (size_t i = 0; i < gang->nmembers; i++) {
         struct pod *pod = gang->members[i];
@@ -122,13 +124,17 @@ static void fill_slots(struct core *core, struct gang *gang)
             continue;
         if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod) {
             core__slot_take(core, gang, (uint32_t)index, pod);
+            filled = true;
             continue;
         }
         while (next < gang->nslots && gang->slots[next].pod)
             next++;
-        if (next < gang->nslots)
+        if (next < gang->nslots) {
             core__slot_take(core, gang, next, pod);
+            filled = true;
+        }
     }
+    return filled;
 }
 
 bool core__place_lost(const struct core *core, const struct slot *slot)
@@ -192,9 +198,21 @@ static bool shape_changed(const struct gang *gang)
     return false;
 }
 
+/* An early plan waits for the next member as long as for the first, but never longer than other holds. */
+static void wait_for_more(const struct core *core, struct gang *gang)
+{
+    int64_t next_ns = core->now_ns + core->config->early_plan_deadline_ns;
+    int64_t last_ns = gang->planned_ns + core->config->hold_deadline_ns;
+
+    if (MUTANT(NO_DEADLINE))
+        return;
+    gang->deadline_ns = next_ns < last_ns ? next_ns : last_ns;
+}
+
 static void settle_planned(struct core *core, struct gang *gang)
 {
     uint32_t empty;
+    bool filled;
 
     if (shape_changed(gang)) {
         core__release_plan(core, gang, "the gang's pods changed what they ask for");
@@ -202,11 +220,13 @@ static void settle_planned(struct core *core, struct gang *gang)
     }
     if (!check_nodes(core, gang))
         return;
-    fill_slots(core, gang);
+    filled = fill_slots(core, gang);
     empty = gang_count(gang, SLOT_EMPTY);
     if (gang->early && empty == 0) {
         gang->early = false;
         gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
+    } else if (gang->early && filled) {
+        wait_for_more(core, gang);
     }
     if (core->now_ns >= gang->deadline_ns) {
         planned_too_late(core, gang);

@@ -70,6 +70,7 @@ struct slot {
     bool unsure; /* a binding's answer was lost: it may have been applied */
     bool needs_vote; /* seated after the gang's vote: bound only when it has voted itself */
     bool nominated; /* the wake-and-steer write for this pod was sent for this plan */
+    bool steering; /* and its answer is awaited */
     bool unsteered; /* kube-scheduler was at it first: no write for it, unless it is refused */
     uint8_t cleared; /* how often kube-scheduler undid our nomination: it failed there in-tree */
     uint8_t tries; /* failed binding writes in a row */
@@ -160,7 +161,7 @@ struct gang {
     bool persisted; /* state and plan are in the API server: bindings (evictions) may be posted */
     bool torn; /* bound in part, and never whole */
     bool drifted; /* a member was bound by somebody else, elsewhere than planned */
-    uint32_t unsteered; /* members of this plan that come without a nomination, see core__nominate() */
+    bool first_seen; /* of this plan: a member comes without a nomination, see core__nominate() */
     bool gave_up; /* waited for giveUpAfter: not tried until its members change */
     uint32_t gave_up_changes;
     int64_t newest_s; /* wall clock: when its youngest member was created */

@@ -27,9 +27,11 @@
 #endif
 
 static char directory[64];
+static bool http2; /* which server this run is about */
 
 struct fixture {
     struct http_server *server;
+    bool client_http2;
     uint64_t tokens[HELD];
     _Atomic int held, answered, last_status;
 };
@@ -96,10 +98,11 @@ static void start(struct fixture *fixture, const char *const *clients)
                                           .clients = clients,
                                           .routes = routes,
                                           .context = fixture,
+                                          .http2 = http2,
                                           .body_max = 1000};
     struct err err = ERR_INIT;
 
-    *fixture = (struct fixture){0};
+    *fixture = (struct fixture){.client_http2 = http2};
     if (http_server_start(&options, &fixture->server, &err) < 0)
         fail_msg("%s", err.text);
 }
@@ -107,7 +110,7 @@ static void start(struct fixture *fixture, const char *const *clients)
 static struct http_client *connect_as(const struct fixture *fixture, const char *who, const char *ca)
 {
     char url[64], cert[64], key[64];
-    struct http_endpoint endpoint = {.url = url, .ca_file = ca};
+    struct http_endpoint endpoint = {.url = url, .ca_file = ca, .http2 = fixture->client_http2};
     struct http_client *client;
 
     snprintf(url, sizeof(url), "https://127.0.0.1:%u", http_server_port(fixture->server));
@@ -280,6 +283,66 @@ static void half_a_handshake_costs_no_cpu_time(void **state)
     http_server_stop(fixture.server);
 }
 
+static void who_speaks_no_http2_is_told_so(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    start(&fixture, NULL);
+    fixture.client_http2 = false;
+    assert_int_equal(status_as(&fixture, "scheduler-client", "{}"), 505);
+    fixture.client_http2 = true;
+    assert_int_equal(status_as(&fixture, "scheduler-client", "{}"), 200);
+    http_server_stop(fixture.server);
+}
+
+/* A call that its client gives up is not held any more, nor is one whose client is gone. */
+static void what_nobody_waits_for_is_let_go(void **state)
+{
+    struct fixture fixture;
+    struct http_client *client;
+
+    (void)state;
+    start(&fixture, NULL);
+    client = connect_as(&fixture, "scheduler-client", file("ca.crt"));
+    for (int i = 0; i < 20; i++)
+        send_call(client, &fixture, "/hold", "{}");
+    wait_for(&fixture.held, 20);
+    assert_true(http_server_held(fixture.server) <= 20);
+    http_client_stop(client);
+    for (int i = 0; i < 500 && http_server_held(fixture.server) > 0; i++)
+        usleep(10000);
+    assert_int_equal(http_server_held(fixture.server), 0);
+    http_server_reply(fixture.server, fixture.tokens[0], 200, "{}", 2);
+    assert_int_equal(status_as(&fixture, "scheduler-client", "{}"), 200);
+    http_server_stop(fixture.server);
+}
+
+/* Random bytes in place of frames end their connection and nothing else. */
+static void garbage_inside_tls_harms_nobody_else(void **state)
+{
+    static const char script[] = "head -c 20000 /dev/urandom | timeout 5 openssl s_client -quiet -alpn h2 -connect "
+                                 "127.0.0.1:%u -CAfile %s/ca.crt -cert %s/scheduler-client.crt "
+                                 "-key %s/scheduler-client.key >%s/garbage 2>&1";
+    char command[800];
+    struct fixture fixture;
+    struct http_client *client;
+
+    (void)state;
+    start(&fixture, NULL);
+    client = connect_as(&fixture, "scheduler-client", file("ca.crt"));
+    send_call(client, &fixture, "/hold", "{}");
+    wait_for(&fixture.held, 1);
+    snprintf(command, sizeof(command), script, http_server_port(fixture.server), directory, directory,
+             directory, directory);
+    run("bash", "-c", command, NULL);
+    http_server_reply(fixture.server, fixture.tokens[0], 200, "{}", 2);
+    wait_for(&fixture.answered, 1);
+    assert_int_equal(atomic_load(&fixture.last_status), 200);
+    http_client_stop(client);
+    http_server_stop(fixture.server);
+}
+
 static void plaintext_stays_on_loopback(void **state)
 {
     struct http_server_options options = {.listen = "0.0.0.0:0", .routes = routes};
@@ -307,17 +370,31 @@ static int remove_directory(void **state)
     return run("rm", "-r", directory, NULL);
 }
 
+static int make_directory_http2(void **state)
+{
+    http2 = true;
+    return make_directory(state);
+}
+
+#define BOTH                                                                                       \
+    cmocka_unit_test(only_named_certificates_of_the_ca_may_call),                                  \
+        cmocka_unit_test(too_long_a_body_is_refused_and_the_next_call_served),                     \
+        cmocka_unit_test(held_calls_are_answered_from_another_thread),                             \
+        cmocka_unit_test(stopping_answers_what_is_held),                                           \
+        cmocka_unit_test(half_a_handshake_costs_no_cpu_time)
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(only_named_certificates_of_the_ca_may_call),
-        cmocka_unit_test(too_long_a_body_is_refused_and_the_next_call_served),
-        cmocka_unit_test(held_calls_are_answered_from_another_thread),
-        cmocka_unit_test(stopping_answers_what_is_held),
-        cmocka_unit_test(a_changed_certificate_is_served_without_a_restart),
-        cmocka_unit_test(half_a_handshake_costs_no_cpu_time),
-        cmocka_unit_test(plaintext_stays_on_loopback),
-    };
+    const struct CMUnitTest http1_tests[] = {
+        BOTH, cmocka_unit_test(plaintext_stays_on_loopback),
+        cmocka_unit_test(a_changed_certificate_is_served_without_a_restart)};
+    const struct CMUnitTest http2_tests[] = {BOTH, cmocka_unit_test(who_speaks_no_http2_is_told_so),
+                                             cmocka_unit_test(what_nobody_waits_for_is_let_go),
+                                             cmocka_unit_test(garbage_inside_tls_harms_nobody_else),
+                                             cmocka_unit_test(
+                                                 a_changed_certificate_is_served_without_a_restart)};
 
-    return cmocka_run_group_tests_name("http_server", tests, make_directory, remove_directory);
+    return cmocka_run_group_tests_name("http_server", http1_tests, make_directory, remove_directory) +
+           cmocka_run_group_tests_name("http_server_http2", http2_tests, make_directory_http2,
+                                       remove_directory);
 }

@@ -36,7 +36,11 @@ static int open_fixture(void **state)
     add_node(&fixture->world, "n1", "b", "r");
     sync_world(&fixture->world);
     pthread_rwlock_init(&fixture->lock, NULL);
-    fixture->verbs = (struct verbs){fixture->world.core, &fixture->lock, keep, count_missed, fixture};
+    fixture->verbs = (struct verbs){.core = fixture->world.core,
+                                    .lock = &fixture->lock,
+                                    .post = keep,
+                                    .missed = count_missed,
+                                    .context = fixture};
     *state = fixture;
     return 0;
 }
