@@ -22,6 +22,11 @@ static bool may_act(const struct core *core)
     return !core->follows_lease || lease_may_write(&core->lease, core->now_ns);
 }
 
+uint64_t core_term(const struct core *core)
+{
+    return core->term;
+}
+
 int64_t core_write_until(const struct core *core)
 {
     if (!core->active)
@@ -32,11 +37,12 @@ int64_t core_write_until(const struct core *core)
 /* What was read before the term may be older than the last write of the former leader. */
 static void begin_term(struct core *core)
 {
-    struct action *action = core__act(core, ACT_RELIST);
+    struct action *action;
 
     core->term++;
     core->term_ended = false;
     core->synced = MUTANT(NO_RELIST);
+    action = core__act(core, ACT_RELIST);
     if (action)
         action->ticket = core->term;
 }

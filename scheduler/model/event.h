@@ -90,6 +90,7 @@ void event_release(struct event *event); /* frees the object of an event that th
 struct action {
     enum action_kind kind;
     uint64_t ticket;
+    uint64_t term; /* in which it is wanted: it must not leave in a later one (core_term()) */
     char ns[64], name[NAME_TEXT], uid[64], node[NAME_TEXT];
     char reason[64];
     bool warning; /* ACT_POD_EVENT: type Warning instead of Normal */
