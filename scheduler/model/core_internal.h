@@ -117,6 +117,7 @@ void core__plan_changed(struct gang *gang); /* it is written again before it is 
 void core__nominate(struct core *core, struct gang *gang, uint32_t slot);
 
 /* ---- states (core_states.c), votes and bindings (core_bind.c) ---------------------------------- */
+bool core__all_voted(const struct gang *gang); /* or are bound: a Planned gang may bind */
 void core__settle_gang(struct core *core, struct gang *gang);
 void core__set_state(struct core *core, struct gang *gang, enum gang_state state);
 void core__set_reason(struct core *core, struct gang *gang, enum reason_code code,
@@ -137,7 +138,8 @@ void core__saw_bound(struct core *core, struct pod *pod);
 void core__release_hold(struct core *core, struct pod *pod, const char *why); /* ordinary pods */
 void core__expire_holds(struct core *core);
 
-void core__vacate(struct core *core, struct slot *slot, const char *why); /* pod, node and hold */
+/* The slot gives up pod, node and hold. */
+void core__vacate(struct core *core, struct gang *gang, struct slot *slot, const char *why);
 bool core__place_lost(const struct core *core, const struct slot *slot); /* its node is gone, refuses or is too full */
 
 /* ---- order (core_order.c): head of line, preemption ---------------------------------------------- */

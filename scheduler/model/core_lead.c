@@ -51,8 +51,8 @@ static void begin_term(struct core *core)
 static void forget_gang(struct core *core, struct gang *gang)
 {
     for (uint32_t i = 0; i < gang->nslots; i++)
-        core__vacate(core, &gang->slots[i], "this lockstep does not lead any more");
-    gang->nslots = 0;
+        core__vacate(core, gang, &gang->slots[i], "this lockstep does not lead any more");
+    gang_drop_slots(gang);
     gang->state = GANG_FORMING;
     gang->deadline_ns = INT64_MAX;
     gang->wake_ns = INT64_MAX;
