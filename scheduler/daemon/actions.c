@@ -91,6 +91,8 @@ static void write_action(struct daemon *daemon, const struct action *action)
     else if (action->kind == ACT_PLACEMENT && action->body)
         r = kube_put_placement(&by, action->ns, action->name, action->body, on_write,
                                pending);
+    else if (action->kind == ACT_PLACEMENT_DELETE && action->body)
+        r = kube_delete_placement(&by, action->ns, action->name, action->body, on_write, pending);
     if (r < 0)
         on_write(pending, WRITE_SERVER, "the write could not be queued");
 }
@@ -109,9 +111,6 @@ void daemon_act(struct daemon *daemon, const struct actions *actions)
         case ACT_POD_EVENT:
             kube_pod_event(&by, &pod, action->reason, action->warning,
                            action->text ? action->text : "");
-            break;
-        case ACT_PLACEMENT_DELETE:
-            kube_delete_placement(&by, action->ns, action->name);
             break;
         case ACT_RELIST:
             daemon_relist(daemon, action->ticket);

@@ -298,14 +298,22 @@ int kube_put_placement(const struct kube_writer *by, const char *ns, const char 
     return go(write);
 }
 
-int kube_delete_placement(const struct kube_writer *by, const char *ns, const char *name)
+int kube_delete_placement(const struct kube_writer *by, const char *ns, const char *name,
+                          const char *preconditions, kube_done_fn *done, void *context)
 {
-    struct write *write = new_write(by, "DELETE", "application/json", false, NULL, NULL);
+    struct write *write = new_write(by, "DELETE", "application/json", false, done, context);
+    json_t *conditions = json_loads(preconditions, 0, NULL), *options;
 
-    if (!write)
+    if (!write || !conditions) {
+        json_decref(conditions);
+        write_free(write);
         return -ENOMEM;
+    }
+    options = json_pack("{s:s, s:s, s:o}", "apiVersion", "v1", "kind", "DeleteOptions",
+                        "preconditions", conditions);
     write->path = path_of(PLACEMENTS "/%s" TIMEOUT, ns, name);
-    write->body = copy("{}");
+    write->body = json_dumps(options, JSON_COMPACT);
+    json_decref(options);
     return go(write);
 }
 

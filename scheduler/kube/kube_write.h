@@ -36,7 +36,9 @@ int kube_nominate(const struct kube_writer *by, const struct kube_target *pod, c
 /* Patches the status; where the object does not exist it is created first. body: the whole object. */
 int kube_put_placement(const struct kube_writer *by, const char *ns, const char *name, const char *body,
                        kube_done_fn *done, void *context);
-int kube_delete_placement(const struct kube_writer *by, const char *ns, const char *name);
+/* preconditions: a JSON object as text (uid, resourceVersion). WRITE_CONFLICT: it is another one by now. */
+int kube_delete_placement(const struct kube_writer *by, const char *ns, const char *name,
+                          const char *preconditions, kube_done_fn *done, void *context);
 int kube_pod_event(const struct kube_writer *by, const struct kube_target *pod, const char *reason,
                    bool warning, const char *note);
 

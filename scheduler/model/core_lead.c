@@ -117,6 +117,7 @@ static void stand_down(struct core *core)
         core->sent_until_ns = core->now_ns;
     core->active = core->synced = false;
     core__unreserve(core);
+    core__forget_orphans(core);
     for (size_t i = 0; i < core->all.n; i++)
         forget_gang(core, core->all.items[i]);
     core->ready.n = 0;

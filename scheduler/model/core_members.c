@@ -84,16 +84,10 @@ void core__drop_gang(struct core *core, struct gang *gang)
     placement = hashmap_get(&core->placements, record);
     if (core->head == gang)
         core__unreserve(core);
-    if (gang->record.exists && !(placement ? placement->owned : gang->owned)) {
-        struct action *action = core__act(core, ACT_PLACEMENT_DELETE);
-
-        if (action) {
-            snprintf(action->ns, sizeof(action->ns), "%s", gang->ns);
-            snprintf(action->name, sizeof(action->name), "%s", gang->record.name);
-        }
-    }
     core__keep_former_write(core, gang, record);
     hashmap_remove(&core->records, record);
+    if (placement) /* else the watch has not brought it yet: it is deleted when it comes */
+        core__delete_orphan(core, placement);
     hashmap_remove(&core->gangs, gang->key);
     gang_list_remove(&core->all, gang);
     gang_list_remove(&core->dirty, gang);

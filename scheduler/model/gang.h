@@ -156,7 +156,6 @@ struct gang {
     char *role; /* "worker" unless said otherwise */
     int32_t priority;
     int64_t created_s;
-    bool owned; /* the GangPlacement has an owner that takes it along when it goes */
 
     enum gang_state state;
     int64_t generation; /* of the plan; grows with each new plan */

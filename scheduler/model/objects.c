@@ -265,6 +265,7 @@ void obj_placement_free(struct obj_placement *placement)
     intern_free(placement->ns);
     intern_free(placement->name);
     intern_free(placement->uid);
+    intern_free(placement->version);
     intern_free(placement->gang_kind);
     intern_free(placement->gang_name);
     intern_free(placement->state);

@@ -162,6 +162,7 @@ struct placement_share {
 };
 struct obj_placement {
     char *ns, *name, *uid;
+    char *version; /* metadata.resourceVersion: compared for equality only */
     char *gang_kind, *gang_name; /* spec.gang */
     char *state; /* status.state, "" before the first write */
     char *reason_code;
