@@ -140,7 +140,8 @@ static int start(struct daemon *daemon, struct err *err)
 {
     int r;
 
-    daemon->verbs = (struct verbs){daemon->core, &daemon->core_lock, post, missed, daemon};
+    daemon->verbs = (struct verbs){daemon->core, &daemon->core_lock, post, missed, daemon,
+                                   UNSEEN_INIT};
     atomic_store(&daemon->beat_ns, clock_boot_ns());
     r = start_servers(daemon, err);
     if (r == 0)

@@ -38,6 +38,7 @@ static enum http_outcome fake_api(void *context, const struct http_request *requ
 
 #define PLACEMENTS "/apis/lockstep.dev/v1alpha1/namespaces/ns/gangplacements"
 static const struct http_route routes[] = {{"PATCH", PLACEMENTS "/g/status", fake_api},
+                                           {"DELETE", PLACEMENTS "/g", fake_api},
                                            {"POST", PLACEMENTS, fake_api},
                                            {"POST", "/api/v1/namespaces/ns/pods/p/binding", fake_api},
                                            {0}};
@@ -132,12 +133,30 @@ static void a_placement_is_not_created_in_the_next_term(void **state)
     expect(&fixture, WRITE_SERVER, 1);
 }
 
+static void a_deletion_says_what_it_is_about(void **state)
+{
+    static const int statuses[] = {409};
+    struct fixture fixture;
+    struct kube_writer by;
+
+    (void)state;
+    start(&fixture, statuses, 1, 0);
+    by = (struct kube_writer){fixture.client, 1};
+    assert_int_equal(kube_delete_placement(&by, "ns", "g", "{\"resourceVersion\":\"7\",\"uid\":\"u\"}",
+                                           on_done, &fixture),
+                     0);
+    expect(&fixture, WRITE_CONFLICT, 1);
+    assert_string_equal(fixture.body, "{\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\","
+                                      "\"preconditions\":{\"resourceVersion\":\"7\",\"uid\":\"u\"}}");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_queued_in_one_term_is_not_sent_in_another),
         cmocka_unit_test(a_throttled_write_is_not_repeated_in_the_next_term),
         cmocka_unit_test(a_placement_is_not_created_in_the_next_term),
+        cmocka_unit_test(a_deletion_says_what_it_is_about),
     };
 
     return cmocka_run_group_tests_name("kube_write", tests, NULL, NULL);

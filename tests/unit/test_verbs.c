@@ -1,6 +1,7 @@
 /* The verbs byte for byte, against a real core on a small cluster. */
 #include "tests/unit/world.h"
 
+#include "base/clock.h"
 #include "scheduler/extender/verbs.h"
 
 struct fixture {
@@ -36,7 +37,8 @@ static int open_fixture(void **state)
     add_node(&fixture->world, "n1", "b", "r");
     sync_world(&fixture->world);
     pthread_rwlock_init(&fixture->lock, NULL);
-    fixture->verbs = (struct verbs){fixture->world.core, &fixture->lock, keep, count_missed, fixture};
+    fixture->verbs = (struct verbs){fixture->world.core, &fixture->lock, keep, count_missed, fixture,
+                                    UNSEEN_INIT};
     *state = fixture;
     return 0;
 }
@@ -122,6 +124,23 @@ static void an_unseen_pod_is_an_error_that_is_retried(void **state)
            "\"FailedAndUnresolvableNodes\":null,\"Error\":\"lockstep has not seen this pod yet\"}");
 }
 
+/* kube-scheduler schedules nothing else meanwhile. */
+static void an_unseen_pod_is_waited_for_once(void **state)
+{
+    struct fixture *fixture = *state;
+    int64_t from;
+
+    an_unseen_pod_is_an_error_that_is_retried(state);
+    assert_true(unseen_has(&fixture->verbs.unseen, "nobody"));
+    from = clock_boot_ns();
+    an_unseen_pod_is_an_error_that_is_retried(state);
+    assert_true(clock_boot_ns() - from < SECOND / 20);
+    put_pod(&fixture->world, make_pod("nobody", 1, "", 0)); /* it came after all */
+    expect(fixture, verb_filter, ASK("nobody", "\"n0\""), 200,
+           "{\"Nodes\":null,\"NodeNames\":[\"n0\"],\"FailedNodes\":null,"
+           "\"FailedAndUnresolvableNodes\":null,\"Error\":\"\"}");
+}
+
 static void bad_bodies_name_the_field(void **state)
 {
     expect(*state, verb_filter, "{\"Pod\":", 400, "{\"Error\":\"not valid JSON near byte 7\"}");
@@ -184,6 +203,7 @@ int main(void)
         CASE(a_planned_node_that_is_not_offered_is_observed),
         CASE(an_ordinary_pod_is_kept_off_what_is_held),
         CASE(an_unseen_pod_is_an_error_that_is_retried),
+        CASE(an_unseen_pod_is_waited_for_once),
         CASE(bad_bodies_name_the_field),
         CASE(bind_is_a_vote_that_is_held),
         CASE(no_victim_comes_out_of_a_gang),
