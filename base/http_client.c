@@ -47,7 +47,7 @@ struct http_client {
     struct queue urgent, ordinary, streams;
     struct timer *timers;
     bool stopping, running, end_streams;
-    bool (*may_send)(void *context); /* NULL: always */
+    http_fence_fn *may_send; /* NULL: always */
     void *fence_context;
     CURLM *multi;
     unsigned parallel, active;
@@ -144,7 +144,7 @@ static int before_request(void *context, char *peer, char *own, int peer_port, i
     (void)own;
     (void)peer_port;
     (void)own_port;
-    job->fenced = !job->client->may_send(job->client->fence_context);
+    job->fenced = !job->client->may_send(job->client->fence_context, job->call.epoch);
     return job->fenced ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
@@ -459,7 +459,7 @@ int http_client_start(const struct http_endpoint *endpoint, unsigned parallel,
     return 0;
 }
 
-void http_client_fence(struct http_client *client, bool (*may_send)(void *context), void *context)
+void http_client_fence(struct http_client *client, http_fence_fn *may_send, void *context)
 {
     client->may_send = may_send;
     client->fence_context = context;

@@ -26,6 +26,7 @@ struct http_call {
     const char *type; /* content type of the body, NULL: application/json */
     const char *body; /* NULL: none */
     bool urgent, stream;
+    uint64_t epoch; /* for the fence: under which right the call was made */
     int timeout_s; /* of the whole call; streams: of silence */
     size_t answer_max; /* bytes; more ends the call with -E2BIG */
     void *context;
@@ -45,9 +46,11 @@ void http_client_stop(struct http_client *client); /* joins; takes NULL */
 
 /*
  * A fence: asked on the client's thread right before each request's first byte goes out; false ends
- * the call with -EPERM, unsent. Set it before the first call; streams are not asked.
+ * the call with -EPERM, unsent. It gets the call's epoch, so that what was queued under a right that has
+ * ended does not leave under a later one. Set it before the first call; streams are not asked.
  */
-void http_client_fence(struct http_client *client, bool (*may_send)(void *context), void *context);
+typedef bool http_fence_fn(void *context, uint64_t epoch);
+void http_client_fence(struct http_client *client, http_fence_fn *may_send, void *context);
 
 /* Ends all streams that are open now with -ESTALE, so that their owners begin anew. Any thread. */
 void http_client_end_streams(struct http_client *client);

@@ -74,22 +74,25 @@ static void reply(struct daemon *daemon, const struct action *action)
 static void write_action(struct daemon *daemon, const struct action *action)
 {
     struct kube_target pod = {action->ns, action->name, action->uid};
+    struct kube_writer by = {daemon->client, action->term};
     struct pending *pending = expect_outcome(daemon, action);
     int r = -1;
 
     if (!pending)
         return;
     if (action->kind == ACT_BIND)
-        r = kube_bind(daemon->client, &pod, action->node, action->body, on_write, pending);
+        r = kube_bind(&by, &pod, action->node, action->body, on_write, pending);
     else if (action->kind == ACT_EVICT)
-        r = kube_evict(daemon->client, &pod, on_write, pending);
+        r = kube_evict(&by, &pod, on_write, pending);
     else if (action->kind == ACT_READ_POD)
-        r = kube_read_pod(daemon->client, &pod, on_write, pending);
+        r = kube_read_pod(&by, &pod, on_write, pending);
     else if (action->kind == ACT_NOMINATE)
-        r = kube_nominate(daemon->client, &pod, action->node, on_write, pending);
+        r = kube_nominate(&by, &pod, action->node, on_write, pending);
     else if (action->kind == ACT_PLACEMENT && action->body)
-        r = kube_put_placement(daemon->client, action->ns, action->name, action->body, on_write,
+        r = kube_put_placement(&by, action->ns, action->name, action->body, on_write,
                                pending);
+    else if (action->kind == ACT_PLACEMENT_DELETE && action->body)
+        r = kube_delete_placement(&by, action->ns, action->name, action->body, on_write, pending);
     if (r < 0)
         on_write(pending, WRITE_SERVER, "the write could not be queued");
 }
@@ -99,17 +102,15 @@ void daemon_act(struct daemon *daemon, const struct actions *actions)
     for (size_t i = 0; i < actions->n; i++) {
         const struct action *action = &actions->items[i];
         struct kube_target pod = {action->ns, action->name, action->uid};
+        struct kube_writer by = {daemon->client, action->term};
 
         switch (action->kind) {
         case ACT_REPLY:
             reply(daemon, action);
             break;
         case ACT_POD_EVENT:
-            kube_pod_event(daemon->client, &pod, action->reason, action->warning,
+            kube_pod_event(&by, &pod, action->reason, action->warning,
                            action->text ? action->text : "");
-            break;
-        case ACT_PLACEMENT_DELETE:
-            kube_delete_placement(daemon->client, action->ns, action->name);
             break;
         case ACT_RELIST:
             daemon_relist(daemon, action->ticket);

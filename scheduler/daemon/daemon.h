@@ -57,7 +57,9 @@ struct daemon {
     struct kube_watch *watches[WATCHES + 1];
     char *lease_path;
     _Atomic int synced; /* watches that have listed once */
-    _Atomic int64_t write_until_ns; /* the fence: no write begins later, see model/lease.h */
+    /* The fence: no write begins later than this, or in another term than its own. See may_write(). */
+    _Atomic int64_t write_until_ns; /* model/lease.h */
+    _Atomic uint64_t term;
     _Atomic bool leads;
     _Atomic int64_t beat_ns; /* when the loop last went round */
     _Atomic int64_t violations; /* broken invariants seen, see core_check() */

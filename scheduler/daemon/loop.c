@@ -50,6 +50,7 @@ static void step_batch(struct daemon *daemon, struct arrival *arrivals, size_t n
         ends[i] = actions->n;
     }
     core_settle(daemon->core, now, actions);
+    atomic_store(&daemon->term, core_term(daemon->core)); /* in this order: see may_write() */
     atomic_store(&daemon->write_until_ns, core_write_until(daemon->core));
     pthread_rwlock_unlock(&daemon->core_lock);
     tell_leadership(daemon);

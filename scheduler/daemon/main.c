@@ -128,12 +128,17 @@ static int start_client(const struct kube_config *kube, unsigned parallel,
     return http_client_start(&endpoint, parallel, ret, err);
 }
 
-/* Asked right before each write leaves: a process that was stopped meanwhile sends nothing. */
-static bool may_write(void *context)
+/*
+ * Asked right before each write leaves: a process that was stopped meanwhile sends nothing, and what it had
+ * queued when it lost the Lease is not sent when it has won it again. The loop stores the term first and
+ * the time after it, here they are read the other way round: a new term's time is never taken for an old one's.
+ */
+static bool may_write(void *context, uint64_t term)
 {
     struct daemon *daemon = context;
+    int64_t until_ns = atomic_load(&daemon->write_until_ns);
 
-    return clock_boot_ns() < atomic_load(&daemon->write_until_ns);
+    return clock_boot_ns() < until_ns && atomic_load(&daemon->term) == term;
 }
 
 static int start(struct daemon *daemon, struct err *err)
@@ -145,6 +150,7 @@ static int start(struct daemon *daemon, struct err *err)
     daemon->verbs.post = post;
     daemon->verbs.missed = missed;
     daemon->verbs.context = daemon;
+    daemon->verbs.unseen = (struct unseen)UNSEEN_INIT;
     atomic_store(&daemon->beat_ns, clock_boot_ns());
     r = start_servers(daemon, err);
     if (r == 0)

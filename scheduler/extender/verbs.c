@@ -162,15 +162,21 @@ static void filter_member(const struct verbs *verbs, const struct filter_args *a
 
 /*
  * kube-scheduler's watch can be ahead of ours by some milliseconds. An error would send the pod into its backoff,
- * and the gang would wait a second for it: it is looked for a moment longer. Returns with the read lock held.
+ * and the gang would wait a second for it: it is looked for a moment longer, but once only, as one that our
+ * readers refuse never comes. Returns with the read lock held.
  */
-static void await_answer(const struct verbs *verbs, const char *uid, struct answer *ret_answer)
+static void await_answer(struct verbs *verbs, const char *uid, struct answer *ret_answer)
 {
     for (unsigned tries = 0;; tries++) {
         pthread_rwlock_rdlock(verbs->lock);
         core_answer(verbs->core, uid, ret_answer);
-        if (ret_answer->kind != ANSWER_UNKNOWN || tries == UNSEEN_TRIES || !core_active(verbs->core))
+        if (ret_answer->kind != ANSWER_UNKNOWN || !core_active(verbs->core) ||
+            unseen_has(&verbs->unseen, uid))
             return;
+        if (tries == UNSEEN_TRIES) {
+            unseen_add(&verbs->unseen, uid);
+            return;
+        }
         pthread_rwlock_unlock(verbs->lock);
         usleep(UNSEEN_WAIT_US);
     }

@@ -19,6 +19,7 @@
 
 #include "base/http_server.h"
 #include "base/metrics.h"
+#include "scheduler/extender/unseen.h"
 #include "scheduler/model/core.h"
 
 struct verbs {
@@ -28,6 +29,7 @@ struct verbs {
     /* A planned node that kube-scheduler did not offer: for the log. */
     void (*missed)(void *context, const char *pod, const char *node, size_t offered);
     void *context;
+    struct unseen unseen; /* UNSEEN_INIT */
     _Atomic int64_t next_pause_ns; /* filter makes kube-scheduler wait for nominations not before, see verbs.c */
 };
 

@@ -20,7 +20,7 @@ _Static_assert(WRITE_TIMEOUT_S == 8, "TIMEOUT says the same");
 #define MERGE_PATCH "application/merge-patch+json"
 
 struct write {
-    struct http_client *client;
+    struct kube_writer by;
     char *method, *path, *type, *body;
     char *create_path, *create_body; /* placements: what to do on 404 */
     char *read_uid; /* a GET: of the pod that is expected */
@@ -81,12 +81,13 @@ static int submit(struct write *write, const char *method, const char *path, con
                              .type = type,
                              .body = body,
                              .urgent = write->urgent,
+                             .epoch = write->by.term,
                              .timeout_s = WRITE_TIMEOUT_S,
                              .answer_max = ANSWER_MAX,
                              .context = write,
                              .on_done = on_answer};
 
-    return http_client_send(write->client, &call);
+    return http_client_send(write->by.client, &call);
 }
 
 static void end_write(struct write *write, int status, const char *body, size_t len)
@@ -130,7 +131,7 @@ static void on_answer(void *context, int status, const char *body, size_t len, i
 
     if (status == 429 && !write->waited && retry_after_s <= RETRY_AFTER_MAX_S) {
         write->waited = true;
-        if (http_client_after(write->client, retry_after_s > 0 ? retry_after_s * 1000 : 1000,
+        if (http_client_after(write->by.client, retry_after_s > 0 ? retry_after_s * 1000 : 1000,
                               submit_again, write) == 0)
             return;
     }
@@ -156,14 +157,14 @@ static char *copy(const char *text)
     return strdup(text ? text : "");
 }
 
-static struct write *new_write(struct http_client *client, const char *method, const char *type,
+static struct write *new_write(const struct kube_writer *by, const char *method, const char *type,
                                bool urgent, kube_done_fn *done, void *context)
 {
     struct write *write = calloc(1, sizeof(*write));
 
     if (!write)
         return NULL;
-    write->client = client;
+    write->by = *by;
     write->urgent = urgent;
     write->done = done;
     write->context = context;
@@ -202,10 +203,10 @@ static char *path_of(const char *format, const char *ns, const char *name)
     return path;
 }
 
-int kube_bind(struct http_client *client, const struct kube_target *pod, const char *node,
+int kube_bind(const struct kube_writer *by, const struct kube_target *pod, const char *node,
               const char *annotations, kube_done_fn *done, void *context)
 {
-    struct write *write = new_write(client, "POST", "application/json", true, done, context);
+    struct write *write = new_write(by, "POST", "application/json", true, done, context);
     json_t *stamp = annotations ? json_loads(annotations, 0, NULL) : json_object(), *binding;
 
     if (!write || !stamp) {
@@ -223,10 +224,10 @@ int kube_bind(struct http_client *client, const struct kube_target *pod, const c
     return go(write);
 }
 
-int kube_evict(struct http_client *client, const struct kube_target *pod, kube_done_fn *done,
+int kube_evict(const struct kube_writer *by, const struct kube_target *pod, kube_done_fn *done,
                void *context)
 {
-    struct write *write = new_write(client, "POST", "application/json", true, done, context);
+    struct write *write = new_write(by, "POST", "application/json", true, done, context);
     json_t *eviction = json_pack("{s:s, s:s, s:{s:s, s:s}, s:{s:{s:s}}}", "apiVersion", "policy/v1",
                                  "kind", "Eviction", "metadata", "name", pod->name, "namespace",
                                  pod->ns, "deleteOptions", "preconditions", "uid", pod->uid);
@@ -241,10 +242,10 @@ int kube_evict(struct http_client *client, const struct kube_target *pod, kube_d
     return go(write);
 }
 
-int kube_read_pod(struct http_client *client, const struct kube_target *pod, kube_done_fn *done,
+int kube_read_pod(const struct kube_writer *by, const struct kube_target *pod, kube_done_fn *done,
                   void *context)
 {
-    struct write *write = new_write(client, "GET", "application/json", true, done, context);
+    struct write *write = new_write(by, "GET", "application/json", true, done, context);
     int r = -ENOMEM;
 
     if (!write)
@@ -258,10 +259,10 @@ int kube_read_pod(struct http_client *client, const struct kube_target *pod, kub
     return r;
 }
 
-int kube_nominate(struct http_client *client, const struct kube_target *pod, const char *node,
+int kube_nominate(const struct kube_writer *by, const struct kube_target *pod, const char *node,
                   kube_done_fn *done, void *context)
 {
-    struct write *write = new_write(client, "PATCH", MERGE_PATCH, true, done, context);
+    struct write *write = new_write(by, "PATCH", MERGE_PATCH, true, done, context);
     json_t *patch = json_pack("{s:{s:s}, s:{s:s}}", "metadata", "uid", pod->uid, "status",
                               "nominatedNodeName", node);
 
@@ -275,10 +276,10 @@ int kube_nominate(struct http_client *client, const struct kube_target *pod, con
     return go(write);
 }
 
-int kube_put_placement(struct http_client *client, const char *ns, const char *name, const char *body,
+int kube_put_placement(const struct kube_writer *by, const char *ns, const char *name, const char *body,
                        kube_done_fn *done, void *context)
 {
-    struct write *write = new_write(client, "PATCH", MERGE_PATCH, true, done, context);
+    struct write *write = new_write(by, "PATCH", MERGE_PATCH, true, done, context);
     json_t *object = json_loads(body, 0, NULL);
     json_t *patch = json_pack("{s:O}", "status", json_object_get(object, "status"));
 
@@ -297,14 +298,22 @@ int kube_put_placement(struct http_client *client, const char *ns, const char *n
     return go(write);
 }
 
-int kube_delete_placement(struct http_client *client, const char *ns, const char *name)
+int kube_delete_placement(const struct kube_writer *by, const char *ns, const char *name,
+                          const char *preconditions, kube_done_fn *done, void *context)
 {
-    struct write *write = new_write(client, "DELETE", "application/json", false, NULL, NULL);
+    struct write *write = new_write(by, "DELETE", "application/json", false, done, context);
+    json_t *conditions = json_loads(preconditions, 0, NULL), *options;
 
-    if (!write)
+    if (!write || !conditions) {
+        json_decref(conditions);
+        write_free(write);
         return -ENOMEM;
+    }
+    options = json_pack("{s:s, s:s, s:o}", "apiVersion", "v1", "kind", "DeleteOptions",
+                        "preconditions", conditions);
     write->path = path_of(PLACEMENTS "/%s" TIMEOUT, ns, name);
-    write->body = copy("{}");
+    write->body = json_dumps(options, JSON_COMPACT);
+    json_decref(options);
     return go(write);
 }
 
@@ -320,10 +329,10 @@ static void event_time(char *ret, size_t size)
     snprintf(ret, size, "%s.%06ldZ", text, now.tv_nsec / 1000);
 }
 
-int kube_pod_event(struct http_client *client, const struct kube_target *pod, const char *reason,
+int kube_pod_event(const struct kube_writer *by, const struct kube_target *pod, const char *reason,
                    bool warning, const char *note)
 {
-    struct write *write = new_write(client, "POST", "application/json", false, NULL, NULL);
+    struct write *write = new_write(by, "POST", "application/json", false, NULL, NULL);
     char name[320], when[64], host[64] = "lockstep", text[1024];
     struct timespec now;
     json_t *event;

@@ -12,26 +12,34 @@
 
 typedef void kube_done_fn(void *context, enum write_result result, const char *message);
 
+/* Through which client, and in which term: no part of a write, retries too, leaves in a later one. */
+struct kube_writer {
+    struct http_client *client;
+    uint64_t term;
+};
+
 struct kube_target { /* a pod */
     const char *ns, *name, *uid;
 };
 
 /* Evicts the pod of exactly this UID. WRITE_BUSY: a PodDisruptionBudget forbids it now. */
-int kube_evict(struct http_client *client, const struct kube_target *pod, kube_done_fn *done,
+int kube_evict(const struct kube_writer *by, const struct kube_target *pod, kube_done_fn *done,
                void *context);
 /* GET: done() gets the pod's spec.nodeName as the message; WRITE_GONE: no pod of this UID. */
-int kube_read_pod(struct http_client *client, const struct kube_target *pod, kube_done_fn *done,
+int kube_read_pod(const struct kube_writer *by, const struct kube_target *pod, kube_done_fn *done,
                   void *context);
 /* annotations: a JSON object as text, or NULL. */
-int kube_bind(struct http_client *client, const struct kube_target *pod, const char *node,
+int kube_bind(const struct kube_writer *by, const struct kube_target *pod, const char *node,
               const char *annotations, kube_done_fn *done, void *context);
-int kube_nominate(struct http_client *client, const struct kube_target *pod, const char *node,
+int kube_nominate(const struct kube_writer *by, const struct kube_target *pod, const char *node,
                   kube_done_fn *done, void *context);
 /* Patches the status; where the object does not exist it is created first. body: the whole object. */
-int kube_put_placement(struct http_client *client, const char *ns, const char *name, const char *body,
+int kube_put_placement(const struct kube_writer *by, const char *ns, const char *name, const char *body,
                        kube_done_fn *done, void *context);
-int kube_delete_placement(struct http_client *client, const char *ns, const char *name);
-int kube_pod_event(struct http_client *client, const struct kube_target *pod, const char *reason,
+/* preconditions: a JSON object as text (uid, resourceVersion). WRITE_CONFLICT: it is another one by now. */
+int kube_delete_placement(const struct kube_writer *by, const char *ns, const char *name,
+                          const char *preconditions, kube_done_fn *done, void *context);
+int kube_pod_event(const struct kube_writer *by, const struct kube_target *pod, const char *reason,
                    bool warning, const char *note);
 
 /* Pure: what an HTTP status (or negative errno of http_client) means for a write. */

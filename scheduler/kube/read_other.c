@@ -369,6 +369,8 @@ int read_placement(const json_t *object, struct obj_placement **ret, struct err 
     if (r == 0)
         r = read__text(&reading, meta, "metadata.uid", &placement->uid);
     if (r == 0)
+        r = read__text(&reading, meta, "metadata.resourceVersion", &placement->version);
+    if (r == 0)
         r = read__text(&reading, gang, "spec.gang.kind", &placement->gang_kind);
     if (r == 0)
         r = read__text(&reading, gang, "spec.gang.name", &placement->gang_name);

@@ -186,22 +186,22 @@ static void node_forget(struct cluster *cluster, struct node *node)
     node_free(node);
 }
 
-struct node *cluster_put_node(struct cluster *cluster, struct obj_node *object)
+bool cluster_put_node(struct cluster *cluster, struct obj_node *object)
 {
     struct node *node = cluster_node(cluster, object->name);
 
     if (!node)
         node = node_insert(cluster, object->name);
-    if (!node) {
+    if (!node || (node->object && obj_node_equal(node->object, object))) {
         obj_node_free(object);
-        return NULL;
+        return false;
     }
     obj_node_free(node->object);
     node->object = object;
     resources_read(&cluster->resources, &object->allocatable, &node->total);
     compute_domains(cluster, node);
     cluster->capacity_version++;
-    return node;
+    return true;
 }
 
 void cluster_drop_node(struct cluster *cluster, const char *name)

@@ -74,8 +74,11 @@ void cluster_set_levels(struct cluster *cluster, const char *const *levels, uint
 struct node *cluster_node(const struct cluster *cluster, const char *name); /* NULL: unknown */
 struct pod *cluster_pod(const struct cluster *cluster, const char *uid);
 
-/* Takes the object over; returns the node, NULL without memory (the object is freed). */
-struct node *cluster_put_node(struct cluster *cluster, struct obj_node *object);
+/*
+ * Takes the object over. Did anything change that a plan depends on? Most updates of a node (its
+ * heartbeat, images, conditions) change nothing. Without memory: false, and the object is freed.
+ */
+bool cluster_put_node(struct cluster *cluster, struct obj_node *object);
 void cluster_drop_node(struct cluster *cluster, const char *name);
 
 /* Takes the object over and keeps used in step with where the pod is bound. */

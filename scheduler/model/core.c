@@ -67,6 +67,7 @@ void core_free(struct core *core)
     hashmap_release(&core->gangs);
     hashmap_release(&core->records);
     hashmap_release(&core->former_writes);
+    core__forget_orphans(core);
     cluster_release(&core->cluster);
     free(core->all.items);
     free(core->dirty.items);
@@ -234,6 +235,7 @@ static void on_placement_gone(struct core *core, const struct event *event)
 
     core__key(key, "", event->ns_name, event->name);
     obj_placement_free(hashmap_remove(&core->placements, key));
+    core__orphan_gone(core, key);
     gang = hashmap_get(&core->records, key);
     if (!gang)
         return;
@@ -256,6 +258,10 @@ static void on_write_done(struct core *core, const struct event *event)
         break;
     case ACT_PLACEMENT:
         core__record_done(core, event);
+        break;
+    case ACT_PLACEMENT_DELETE:
+        if (!core__orphan_done(core, event))
+            core__record_done(core, event); /* a gang of that name waits for it */
         break;
     case ACT_EVICT:
         core__evict_done(core, event);
@@ -380,6 +386,7 @@ static void wake_gangs(struct core *core)
         return;
     core->next_wake_ns = INT64_MAX;
     core__expire_holds(core);
+    core__retry_orphans(core);
     for (size_t i = 0; i < core->all.n; i++)
         if (core->all.items[i]->wake_ns < core->next_wake_ns && !core->all.items[i]->dirty)
             core->next_wake_ns = core->all.items[i]->wake_ns;

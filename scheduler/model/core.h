@@ -48,6 +48,7 @@ void core_set_host(struct core *core, const char *host);
 bool core_active(const struct core *core);
 /* Until when writes may begin (see lease.h): INT64_MAX without a Lease, 0 outside of a term. */
 int64_t core_write_until(const struct core *core);
+uint64_t core_term(const struct core *core); /* the one that runs, or the last; 0 without a Lease */
 
 /*
  * A former process of this host may have written until now. What of it still arrives is stored for gangs

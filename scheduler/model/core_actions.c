@@ -69,6 +69,7 @@ struct action *core__act(struct core *core, enum action_kind kind)
     action = &out->items[out->n++];
     memset(action, 0, sizeof(*action));
     action->kind = kind;
+    action->term = core->term;
     return action;
 }
 

@@ -150,8 +150,10 @@ static void vote_member(struct core *core, struct pod *pod, const struct event *
     if (MUTANT(EARLY_YES))
         core__reply(core, slot->ticket, "");
     if (slot->state == SLOT_TAKEN)
-        slot->state = SLOT_VOTED;
-    core__touch(core, gang);
+        slot_set_state(gang, slot, SLOT_VOTED);
+    /* A settling looks at every slot: of 10,000 votes only the last one changes what the gang does. */
+    if (gang->state != GANG_PLANNED || core__all_voted(gang))
+        core__touch(core, gang);
 }
 
 void core__vote(struct core *core, const struct event *event)
@@ -223,7 +225,7 @@ void core__post_bindings(struct core *core, struct gang *gang)
         }
         if (!hosts)
             hosts = gang_host_list(gang);
-        slot->state = SLOT_POSTED;
+        slot_set_state(gang, slot, SLOT_POSTED);
         post_binding(core, slot->pod, slot->node->name, &slot->write, stamp(gang, i, hosts));
     }
     free(hosts);
@@ -301,7 +303,7 @@ static void slot_retry(struct core *core, struct gang *gang, struct slot *slot)
 
     if (slot->tries < UINT8_MAX)
         slot->tries++;
-    slot->state = SLOT_RETRY;
+    slot_set_state(gang, slot, SLOT_RETRY);
     slot->retry_ns = core->now_ns + (wait < RETRY_MAX_NS ? wait : RETRY_MAX_NS);
     core__wake_at(core, gang, slot->retry_ns);
 }
@@ -312,14 +314,16 @@ static void member_bind_done(struct core *core, struct pod *pod, struct slot *sl
     struct gang *gang = pod->gang;
 
     slot->write = 0;
+    if (slot->state == SLOT_POSTED && event->result == WRITE_OK) {
+        slot_set_state(gang, slot, SLOT_BOUND);
+        gang->answer_by_ns = core->now_ns + ANSWER_NS; /* by core__answer_bound() */
+        if (gang->state != GANG_BINDING || gang_count(gang, SLOT_POSTED) == 0)
+            core__touch(core, gang); /* else the others' answers are awaited */
+        return;
+    }
     core__touch(core, gang);
     if (slot->state != SLOT_POSTED)
         return; /* the watch was faster */
-    if (event->result == WRITE_OK) {
-        slot->state = SLOT_BOUND;
-        gang->answer_by_ns = core->now_ns + ANSWER_NS; /* by core__answer_bound() */
-        return;
-    }
     if (event->result == WRITE_UNKNOWN || event->result == WRITE_CONFLICT) {
         slot->unsure = true;
         slot->ask_ns = core->now_ns + LEASE_WRITE_NS;
@@ -369,7 +373,7 @@ void core__saw_bound(struct core *core, struct pod *pod)
 
         if (!ours)
             core__slot_reply(core, slot, "the pod is bound to another node");
-        slot->state = SLOT_BOUND;
+        slot_set_state(gang, slot, SLOT_BOUND);
         gang->drifted |= !ours || gang->state == GANG_PLANNED; /* in Planned we bind nobody */
         if (!ours && !MUTANT(DRIFT_HIDDEN)) {
             slot_set_node(&core->cluster, slot, cluster_node(&core->cluster, pod->object->node));
@@ -377,6 +381,6 @@ void core__saw_bound(struct core *core, struct pod *pod)
         }
     }
     if (pod->object->phase == POD_SUCCEEDED)
-        slot->state = SLOT_DONE;
+        slot_set_state(gang, slot, SLOT_DONE);
     core__touch(core, gang);
 }

@@ -49,7 +49,7 @@ void core__replace(struct core *core, struct gang *gang)
     core__unqueue(core, gang);
     for (uint32_t i = 0; i < gang->nslots; i++)
         if (gang->slots[i].state != SLOT_BOUND && gang->slots[i].state != SLOT_DONE)
-            core__vacate(core, &gang->slots[i], "the gang starts over");
+            core__vacate(core, gang, &gang->slots[i], "the gang starts over");
     gang->persisted = false;
     gang->deadline_ns = core->now_ns + EVICT_DEADLINE_NS;
     core__set_state(core, gang, GANG_REPLACING);
@@ -78,7 +78,7 @@ static void give_back_left(struct core *core, struct gang *gang)
 {
     for (uint32_t i = 0; i < gang->nslots; i++)
         if (gang->slots[i].held && !gang->slots[i].pod)
-            core__vacate(core, &gang->slots[i], "the gang starts over");
+            core__vacate(core, gang, &gang->slots[i], "the gang starts over");
 }
 
 void core__settle_replacing(struct core *core, struct gang *gang)
@@ -111,7 +111,7 @@ void core__tear(struct core *core, struct gang *gang)
         struct slot *slot = &gang->slots[i];
 
         if (slot->state != SLOT_BOUND && slot->state != SLOT_DONE)
-            core__vacate(core, slot, "the gang could not be bound whole");
+            core__vacate(core, gang, slot, "the gang could not be bound whole");
     }
     gang->torn = true;
     gang->deadline_ns = INT64_MAX;

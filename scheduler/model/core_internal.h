@@ -35,6 +35,7 @@ struct core {
     struct cluster cluster;
     struct hashmap gangs; /* key -> struct gang */
     struct hashmap records; /* "ns/name" of a GangPlacement -> struct gang */
+    struct hashmap orphans; /* the same -> deletion of a GangPlacement (core_orphans.c) */
     struct hashmap former_writes; /* the same -> ticket of a write that its gang did not live to see end */
     struct hashmap jobs, groups, namespaces, placements; /* objects by "ns/name" (groups: kind too) */
     struct gang_list all, dirty, ready;
@@ -119,6 +120,7 @@ void core__plan_changed(struct gang *gang); /* it is written again before it is 
 void core__nominate(struct core *core, struct gang *gang, uint32_t slot);
 
 /* ---- states (core_states.c), votes and bindings (core_bind.c) ---------------------------------- */
+bool core__all_voted(const struct gang *gang); /* or are bound: a Planned gang may bind */
 void core__settle_gang(struct core *core, struct gang *gang);
 void core__set_state(struct core *core, struct gang *gang, enum gang_state state);
 void core__set_reason(struct core *core, struct gang *gang, enum reason_code code,
@@ -139,7 +141,8 @@ void core__saw_bound(struct core *core, struct pod *pod);
 void core__release_hold(struct core *core, struct pod *pod, const char *why); /* ordinary pods */
 void core__expire_holds(struct core *core);
 
-void core__vacate(struct core *core, struct slot *slot, const char *why); /* pod, node and hold */
+/* The slot gives up pod, node and hold. */
+void core__vacate(struct core *core, struct gang *gang, struct slot *slot, const char *why);
 bool core__place_lost(const struct core *core, const struct slot *slot); /* its node is gone, refuses or is too full */
 
 /* ---- order (core_order.c): head of line, preemption ---------------------------------------------- */
@@ -167,8 +170,15 @@ bool core__in_doubt(struct core *core); /* may bindings that nobody knows of sti
 /* ---- names of GangPlacements (core_names.c) ------------------------------------------------------ */
 char *core__record_name(const struct core *core, const struct gang *gang); /* caller frees; NULL */
 void core__name_records(struct core *core); /* all anew, when the caches are complete */
+
+/* ---- GangPlacements that are nobody's (core_orphans.c) -------------------------------------------- */
 void core__delete_orphans(struct core *core);
 void core__delete_orphan(struct core *core, const struct obj_placement *placement); /* if it is one */
+void core__retry_orphans(struct core *core);
+bool core__orphan_done(struct core *core, const struct event *event); /* false: it was not ours */
+void core__orphan_gone(struct core *core, const char *key);
+uint64_t core__take_orphan(struct core *core, const char *key); /* a gang's now; deletion under way, or 0 */
+void core__forget_orphans(struct core *core);
 
 /* ---- GangPlacement and Events (core_record.c), taking over (core_adopt.c) ---------------------- */
 void core__write_record(struct core *core, struct gang *gang);

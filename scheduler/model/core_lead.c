@@ -22,6 +22,11 @@ static bool may_act(const struct core *core)
     return !core->follows_lease || lease_may_write(&core->lease, core->now_ns);
 }
 
+uint64_t core_term(const struct core *core)
+{
+    return core->term;
+}
+
 int64_t core_write_until(const struct core *core)
 {
     if (!core->active)
@@ -32,11 +37,12 @@ int64_t core_write_until(const struct core *core)
 /* What was read before the term may be older than the last write of the former leader. */
 static void begin_term(struct core *core)
 {
-    struct action *action = core__act(core, ACT_RELIST);
+    struct action *action;
 
     core->term++;
     core->term_ended = false;
     core->synced = MUTANT(NO_RELIST);
+    action = core__act(core, ACT_RELIST);
     if (action)
         action->ticket = core->term;
 }
@@ -45,8 +51,8 @@ static void begin_term(struct core *core)
 static void forget_gang(struct core *core, struct gang *gang)
 {
     for (uint32_t i = 0; i < gang->nslots; i++)
-        core__vacate(core, &gang->slots[i], "this lockstep does not lead any more");
-    gang->nslots = 0;
+        core__vacate(core, gang, &gang->slots[i], "this lockstep does not lead any more");
+    gang_drop_slots(gang);
     gang->state = GANG_FORMING;
     gang->deadline_ns = INT64_MAX;
     gang->wake_ns = INT64_MAX;
@@ -111,6 +117,7 @@ static void stand_down(struct core *core)
         core->sent_until_ns = core->now_ns;
     core->active = core->synced = false;
     core__unreserve(core);
+    core__forget_orphans(core);
     for (size_t i = 0; i < core->all.n; i++)
         forget_gang(core, core->all.items[i]);
     core->ready.n = 0;

@@ -84,16 +84,10 @@ void core__drop_gang(struct core *core, struct gang *gang)
     placement = hashmap_get(&core->placements, record);
     if (core->head == gang)
         core__unreserve(core);
-    if (gang->record.exists && !(placement ? placement->owned : gang->owned)) {
-        struct action *action = core__act(core, ACT_PLACEMENT_DELETE);
-
-        if (action) {
-            snprintf(action->ns, sizeof(action->ns), "%s", gang->ns);
-            snprintf(action->name, sizeof(action->name), "%s", gang->record.name);
-        }
-    }
     core__keep_former_write(core, gang, record);
     hashmap_remove(&core->records, record);
+    if (placement) /* else the watch has not brought it yet: it is deleted when it comes */
+        core__delete_orphan(core, placement);
     hashmap_remove(&core->gangs, gang->key);
     gang_list_remove(&core->all, gang);
     gang_list_remove(&core->dirty, gang);
@@ -129,7 +123,7 @@ static struct belonging belongs_to(const struct core *core, const struct obj_pod
 }
 
 /* The slot of a member that goes: its node and hold stay with the gang until the gang decides. */
-static void slot_vacate(struct core *core, struct slot *slot)
+static void slot_vacate(struct core *core, struct gang *gang, struct slot *slot)
 {
     core__slot_reply(core, slot, "the pod left its gang");
     slot->pod = NULL;
@@ -137,11 +131,11 @@ static void slot_vacate(struct core *core, struct slot *slot)
     slot->cleared = slot->tries = 0;
     slot->write = 0;
     slot->deadline_ns = 0;
-    slot->state = SLOT_EMPTY;
+    slot_set_state(gang, slot, SLOT_EMPTY);
 }
 
 /* The place is given up whole: its pod goes back and waits for another one. */
-void core__vacate(struct core *core, struct slot *slot, const char *why)
+void core__vacate(struct core *core, struct gang *gang, struct slot *slot, const char *why)
 {
     struct pod *pod = slot->pod;
 
@@ -153,7 +147,7 @@ void core__vacate(struct core *core, struct slot *slot, const char *why)
     if (MUTANT(HOLD_LEAK))
         slot->held = false;
     slot_unhold(&core->cluster, slot);
-    slot_vacate(core, slot);
+    slot_vacate(core, gang, slot);
     slot_set_node(&core->cluster, slot, NULL);
 }
 
@@ -164,7 +158,7 @@ void core__leave(struct core *core, struct pod *pod)
     if (!gang)
         return;
     if (pod->slot >= 0)
-        slot_vacate(core, &gang->slots[pod->slot]);
+        slot_vacate(core, gang, &gang->slots[pod->slot]);
     gang_remove_member(gang, pod);
     core__touch(core, gang);
 }
@@ -222,9 +216,9 @@ void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struc
     slot->nominated = slot->steering = slot->unsteered = slot->unsure = slot->needs_vote = false;
     slot->cleared = slot->tries = 0;
     slot->deadline_ns = 0;
-    slot->state = pod->object->phase == POD_SUCCEEDED ? SLOT_DONE
-                  : pod->object->node[0]              ? SLOT_BOUND
-                                                      : SLOT_TAKEN;
+    slot_set_state(gang, slot, pod->object->phase == POD_SUCCEEDED ? SLOT_DONE
+                               : pod->object->node[0]              ? SLOT_BOUND
+                                                                   : SLOT_TAKEN);
     pod->slot = (int32_t)index;
 }
 

@@ -96,30 +96,3 @@ void core__name_records(struct core *core)
                 rename_record(core, gang, name);
         }
 }
-
-/* Of a gang that went, and whose GangPlacement no owner takes along. */
-void core__delete_orphan(struct core *core, const struct obj_placement *placement)
-{
-    struct action *action;
-    char key[KEY_TEXT];
-
-    core__key(key, "", placement->ns, placement->name);
-    if (placement->owned || hashmap_get(&core->records, key))
-        return;
-    action = core__act(core, ACT_PLACEMENT_DELETE);
-    if (!action)
-        return;
-    snprintf(action->ns, sizeof(action->ns), "%s", placement->ns);
-    snprintf(action->name, sizeof(action->name), "%s", placement->name);
-}
-
-/* They went while nobody led. */
-void core__delete_orphans(struct core *core)
-{
-    struct hashmap_iter iter = {0};
-    const char *key;
-    void *value;
-
-    while (hashmap_next(&core->placements, &iter, &key, &value))
-        core__delete_orphan(core, value);
-}

@@ -526,11 +526,23 @@ void core__plan_changed(struct gang *gang)
 
 /* ---- giving up a plan -------------------------------------------------------------------------- */
 
+/* What the mutant does that waits and holds. */
+static void keep_first_slot(struct gang *gang)
+{
+    enum slot_state state = gang->slots[0].state;
+
+    gang_drop_slots(gang);
+    gang->nslots = gang->in_state[state] = 1;
+}
+
 void core__release_plan(struct core *core, struct gang *gang, const char *why)
 {
     for (uint32_t i = MUTANT(WAITS_HOLDING); i < gang->nslots; i++)
-        core__vacate(core, &gang->slots[i], why);
-    gang->nslots = MUTANT(WAITS_HOLDING);
+        core__vacate(core, gang, &gang->slots[i], why);
+    if (MUTANT(WAITS_HOLDING) && gang->nslots > 0)
+        keep_first_slot(gang);
+    else
+        gang_drop_slots(gang);
     gang->persisted = gang->early = false;
     gang->deadline_ns = INT64_MAX;
     core__set_state(core, gang, GANG_FORMING);

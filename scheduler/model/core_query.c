@@ -152,8 +152,21 @@ static int check_slot(const struct gang *gang, uint32_t i, struct err *err)
     return 0;
 }
 
+static int check_slot_counts(const struct gang *gang, struct err *err)
+{
+    uint32_t counted[SLOT_STATES] = {0};
+
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        counted[gang->slots[i].state]++;
+    if (memcmp(counted, gang->in_state, sizeof(counted)) != 0)
+        return err_set(err, -EINVAL, "I12: gang %s: its slots by state are miscounted", gang->key);
+    return 0;
+}
+
 static int check_gang(const struct core *core, const struct gang *gang, struct err *err)
 {
+    if (check_slot_counts(gang, err) < 0)
+        return -EINVAL;
     for (uint32_t i = 0; i < gang->nslots; i++) {
         int r = check_slot(gang, i, err);
 

@@ -184,7 +184,11 @@ void core__keep_former_write(struct core *core, const struct gang *gang, const c
 
 void core__take_former_write(struct core *core, struct gang *gang, const char *key)
 {
+    uint64_t deletion = core__take_orphan(core, key);
+
     gang->record.write = (uint64_t)(uintptr_t)hashmap_remove(&core->former_writes, key);
+    if (gang->record.write == 0)
+        gang->record.write = deletion;
     gang->record.former = gang->record.write != 0;
 }
 
@@ -195,8 +199,13 @@ void core__record_done(struct core *core, const struct event *event)
 
     core__key(key, "", event->ns_name, event->name);
     gang = hashmap_get(&core->records, key);
-    if (hashmap_get(&core->former_writes, key) == as_value(event->ticket))
+    if (hashmap_get(&core->former_writes, key) == as_value(event->ticket)) {
+        const struct obj_placement *placement = hashmap_get(&core->placements, key);
+
         hashmap_remove(&core->former_writes, key);
+        if (placement && core->active)
+            core__delete_orphan(core, placement);
+    }
     if (!gang || gang->record.write != event->ticket)
         return;
     gang->record.write = 0;

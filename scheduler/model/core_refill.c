@@ -1,4 +1,5 @@
 /* One more place for a gang that has its plan: a member was created anew, or lost its node. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "scheduler/model/core_internal.h"
@@ -83,6 +84,48 @@ static struct node *replacement_node(struct core *core, struct gang *gang,
     return node_near(core, gang, shape, NULL, 0);
 }
 
+/*
+ * Of 200 members that lost their places the first one's search (a plan of the whole cluster) tells for all of
+ * them that there is none, and for every later look too until something changes that it depends on. Where the
+ * predecessor sat decides only what is preferred.
+ */
+static bool searched_in_vain(const struct core *core, const struct gang *gang,
+                             const struct pod_shape *shape)
+{
+    const struct no_place *last = &gang->no_place;
+
+    return last->shape_key && last->version == core->cluster.capacity_version &&
+           core->now_ns < last->until_ns && last->required_level == gang->required_level &&
+           last->priority == gang->priority && last->anchor == anchor_of(gang) &&
+           strcmp(last->shape_key, shape->key) == 0;
+}
+
+static void note_in_vain(const struct core *core, struct gang *gang, const struct pod_shape *shape)
+{
+    struct no_place *last = &gang->no_place;
+
+    free(last->shape_key);
+    *last = (struct no_place){.shape_key = strdup(shape->key), .anchor = anchor_of(gang),
+                              .required_level = gang->required_level, .priority = gang->priority,
+                              .version = core->cluster.capacity_version, .until_ns = INT64_MAX};
+    for (size_t i = 0; i < gang->nexcluded; i++)
+        if (gang->excluded[i].until_ns > core->now_ns && gang->excluded[i].until_ns < last->until_ns)
+            last->until_ns = gang->excluded[i].until_ns;
+}
+
+static struct node *find_node(struct core *core, struct gang *gang, const struct pod_shape *shape,
+                              const struct node *before)
+{
+    struct node *node;
+
+    if (searched_in_vain(core, gang, shape))
+        return NULL;
+    node = replacement_node(core, gang, shape, before);
+    if (!node)
+        note_in_vain(core, gang, shape);
+    return node;
+}
+
 /* The rank of the pod's index, else any that is free, else one more (nslots or beyond). */
 static uint32_t rank_for(const struct gang *gang, int32_t index)
 {
@@ -119,7 +162,7 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
     if (slot->held && (!may || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0))
         slot_unhold(&core->cluster, slot); /* its predecessor asked for something else, or failed there */
     if (!slot->held && (!may || node_room(node, &gang->requests) == 0))
-        node = replacement_node(core, gang, &pod->object->shape, node);
+        node = find_node(core, gang, &pod->object->shape, node);
     if (!node)
         return false;
     if (node != slot->node)

@@ -209,6 +209,11 @@ static void wait_for_more(const struct core *core, struct gang *gang)
     gang->deadline_ns = next_ns < last_ns ? next_ns : last_ns;
 }
 
+bool core__all_voted(const struct gang *gang)
+{
+    return gang_count(gang, SLOT_VOTED) + gang_bound(gang) + MUTANT(BIND_EARLY) >= gang->nslots;
+}
+
 static void settle_planned(struct core *core, struct gang *gang)
 {
     uint32_t empty;
@@ -235,7 +240,7 @@ static void settle_planned(struct core *core, struct gang *gang)
     for (uint32_t i = 0; i < gang->nslots; i++)
         core__nominate(core, gang, i);
     core__wake_at(core, gang, gang->deadline_ns);
-    if (gang_count(gang, SLOT_VOTED) + gang_bound(gang) + MUTANT(BIND_EARLY) < gang->nslots)
+    if (!core__all_voted(gang))
         return;
     gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
     core__set_state(core, gang, GANG_BINDING);
@@ -294,7 +299,7 @@ static bool keep_places(struct core *core, struct gang *gang)
             core__release_plan(core, gang, "the planned node changed");
             return false;
         }
-        core__vacate(core, slot, "the planned node changed");
+        core__vacate(core, gang, slot, "the planned node changed");
     }
     return true;
 }
@@ -358,7 +363,7 @@ static void check_refills(struct core *core, struct gang *gang)
             core__wake_at(core, gang, slot->deadline_ns);
             continue;
         }
-        core__vacate(core, slot, "the node did not take the pod");
+        core__vacate(core, gang, slot, "the node did not take the pod");
     }
 }
 
@@ -418,7 +423,7 @@ static void refill(struct core *core, struct gang *gang)
         for (uint32_t i = 0; i < gang->nslots; i++)
             if (gang->slots[i].held && gang->slots[i].pod && !slot_is_open(&gang->slots[i]) &&
                 gang->slots[i].state < SLOT_BOUND)
-                core__vacate(core, &gang->slots[i], "there is no room for the others of its gang");
+                core__vacate(core, gang, &gang->slots[i], "there is no room for the others of its gang");
     for (uint32_t i = 0; i < gang->nslots; i++)
         core__nominate(core, gang, i);
     if (gang->persisted && count_ready(gang, false) >= min_of(gang))

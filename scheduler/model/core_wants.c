@@ -153,7 +153,6 @@ bool core__wants(const struct core *core, struct gang *gang, struct reason *ret_
     gang->min = wanted_min(core, gang, pod);
     gang->size = gang->min > gang->nmembers ? gang->min : (uint32_t)gang->nmembers;
     gang->priority = pod->priority;
-    gang->owned = pod->owner.kind != OWNER_NONE || group;
     if (!gang->created_s || pod->created_s < gang->created_s)
         gang->created_s = pod->created_s;
     /* What is not supported first: its group may be of a kind that is never read. */

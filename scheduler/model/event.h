@@ -54,7 +54,7 @@ enum action_kind {
     ACT_NOMINATE, /* pods/status: nominatedNodeName = node; EV_WRITE_DONE */
     ACT_PLACEMENT, /* write GangPlacement ns/name: body is the whole object; EV_WRITE_DONE */
     ACT_POD_EVENT, /* Kubernetes Event on pod uid: reason, text */
-    ACT_PLACEMENT_DELETE, /* the gang is gone and nobody else owns its GangPlacement */
+    ACT_PLACEMENT_DELETE, /* of GangPlacement ns/name, whose gang is gone: body; EV_WRITE_DONE */
     ACT_EVICT, /* pods/eviction of pod uid; EV_WRITE_DONE */
     ACT_READ_POD, /* which node has pod uid? EV_WRITE_DONE, its text: the node, "" = none */
     ACT_RELIST, /* read every cache anew, then EV_SYNCED with `ticket` (the term) */
@@ -90,11 +90,12 @@ void event_release(struct event *event); /* frees the object of an event that th
 struct action {
     enum action_kind kind;
     uint64_t ticket;
+    uint64_t term; /* in which it is wanted: it must not leave in a later one (core_term()) */
     char ns[64], name[NAME_TEXT], uid[64], node[NAME_TEXT];
     char reason[64];
     bool warning; /* ACT_POD_EVENT: type Warning instead of Normal */
     char *text; /* reply, event note; NULL: "" */
-    char *body; /* ACT_PLACEMENT: JSON object; ACT_BIND: JSON object of annotations */
+    char *body; /* a JSON object. ACT_PLACEMENT: all of it; ACT_BIND: annotations; ACT_PLACEMENT_DELETE: preconditions */
 };
 
 struct actions {

@@ -91,6 +91,7 @@ void gang_free(struct cluster *cluster, struct gang *gang)
     free(gang->members);
     free(gang->slots);
     free(gang->excluded);
+    free(gang->no_place.shape_key);
     free(gang->record.name);
     free(gang->record.written);
     free(gang->record.writing);
@@ -178,14 +179,28 @@ int gang_more_slots(struct gang *gang, uint32_t n)
     if (!slots)
         return -ENOMEM;
     memset(slots + gang->nslots, 0, (n - gang->nslots) * sizeof(*slots));
+    gang->in_state[SLOT_EMPTY] += n - gang->nslots;
     gang->slots = slots;
     gang->nslots = n;
     return 0;
 }
 
-int gang_make_slots(struct gang *gang, uint32_t n)
+void gang_drop_slots(struct gang *gang)
 {
     gang->nslots = 0;
+    memset(gang->in_state, 0, sizeof(gang->in_state));
+}
+
+void slot_set_state(struct gang *gang, struct slot *slot, enum slot_state state)
+{
+    gang->in_state[slot->state]--;
+    gang->in_state[state]++;
+    slot->state = state;
+}
+
+int gang_make_slots(struct gang *gang, uint32_t n)
+{
+    gang_drop_slots(gang);
     return gang_more_slots(gang, n);
 }
 
@@ -229,11 +244,7 @@ bool gang_is_open(const struct gang *gang)
 
 uint32_t gang_count(const struct gang *gang, enum slot_state state)
 {
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < gang->nslots; i++)
-        n += gang->slots[i].state == state;
-    return n;
+    return gang->in_state[state];
 }
 
 uint32_t gang_bound(const struct gang *gang)

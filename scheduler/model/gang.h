@@ -58,7 +58,8 @@ enum slot_state {
     SLOT_POSTED, /* the binding is being written */
     SLOT_RETRY, /* the write failed or is unsure: again at retry_ns */
     SLOT_BOUND, /* the API server said 201, or the pod was read with our node */
-    SLOT_DONE /* its pod succeeded */
+    SLOT_DONE, /* its pod succeeded */
+    SLOT_STATES
 };
 
 struct slot {
@@ -114,6 +115,16 @@ struct excluded {
     int64_t until_ns;
 };
 
+/* The last search for one more place that found none: what it looked for, and how the cluster was. */
+struct no_place {
+    char *shape_key; /* NULL: none was in vain */
+    const struct node *anchor; /* compared, never followed */
+    int required_level;
+    int32_t priority;
+    uint64_t version; /* cluster.capacity_version */
+    int64_t until_ns; /* when an excluded node may be tried again */
+};
+
 /* The GangPlacement of the gang as the API server has it, and what is still to be written. */
 struct gang_record {
     char *name; /* of the object; the gang's name unless another kind has taken it */
@@ -146,12 +157,12 @@ struct gang {
     char *role; /* "worker" unless said otherwise */
     int32_t priority;
     int64_t created_s;
-    bool owned; /* the GangPlacement has an owner that takes it along when it goes */
 
     enum gang_state state;
     int64_t generation; /* of the plan; grows with each new plan */
     struct slot *slots;
     uint32_t nslots;
+    uint32_t in_state[SLOT_STATES]; /* how many of the slots: kept by slot_set_state() */
     struct plan_level_use use[PLAN_LEVELS_MAX + 1]; /* certificate of the plan */
     uint32_t nlevels; /* levels the certificate speaks of */
     bool preferred_met, early; /* early: planned before all members exist */
@@ -178,6 +189,7 @@ struct gang {
     uint64_t tried_version; /* cluster.capacity_version at the last failed plan */
     struct excluded *excluded;
     size_t nexcluded, excluded_size;
+    struct no_place no_place;
 
     struct reason reason;
     int64_t reason_since_ns;
@@ -198,6 +210,8 @@ void gang_sort_members(struct gang *gang); /* by index, then name */
 /* Gives the gang n empty slots (old ones must have been released). */
 int gang_make_slots(struct gang *gang, uint32_t n);
 int gang_more_slots(struct gang *gang, uint32_t n); /* appends empty slots up to n */
+void gang_drop_slots(struct gang *gang); /* none are left; they must have been released */
+void slot_set_state(struct gang *gang, struct slot *slot, enum slot_state state);
 void slot_set_node(struct cluster *cluster, struct slot *slot, struct node *node);
 /* A slot remembers what it holds, as a replacement may ask for something else. */
 void slot_hold(struct slot *slot, const struct resources *requests);
@@ -207,7 +221,7 @@ void slot_unhold(struct cluster *cluster, struct slot *slot);
 bool slot_is_open(const struct slot *slot);
 bool gang_is_open(const struct gang *gang);
 
-uint32_t gang_count(const struct gang *gang, enum slot_state state);
+uint32_t gang_count(const struct gang *gang, enum slot_state state); /* of its slots: no walk */
 uint32_t gang_bound(const struct gang *gang); /* slots bound or done */
 
 /* Counts the domains that the slots are in, per level; a plan's lower bounds stay. */

@@ -177,6 +177,41 @@ void obj_node_free(struct obj_node *node)
     free(node);
 }
 
+static bool same_labels(const struct labels *a, const struct labels *b)
+{
+    for (size_t i = 0; a->n == b->n && i < a->n; i++)
+        if (strcmp(a->items[i].key, b->items[i].key) != 0 ||
+            strcmp(a->items[i].value, b->items[i].value) != 0)
+            return false;
+    return a->n == b->n;
+}
+
+static bool same_amounts(const struct amounts *a, const struct amounts *b)
+{
+    for (size_t i = 0; a->n == b->n && i < a->n; i++)
+        if (strcmp(a->items[i].resource, b->items[i].resource) != 0 ||
+            a->items[i].value != b->items[i].value)
+            return false;
+    return a->n == b->n;
+}
+
+static bool same_taints(const struct obj_node *a, const struct obj_node *b)
+{
+    for (size_t i = 0; a->ntaints == b->ntaints && i < a->ntaints; i++)
+        if (strcmp(a->taints[i].key, b->taints[i].key) != 0 ||
+            strcmp(a->taints[i].value, b->taints[i].value) != 0 ||
+            a->taints[i].effect != b->taints[i].effect)
+            return false;
+    return a->ntaints == b->ntaints;
+}
+
+bool obj_node_equal(const struct obj_node *a, const struct obj_node *b)
+{
+    return strcmp(a->name, b->name) == 0 && strcmp(a->uid, b->uid) == 0 &&
+           a->unschedulable == b->unschedulable && same_labels(&a->labels, &b->labels) &&
+           same_taints(a, b) && same_amounts(&a->allocatable, &b->allocatable);
+}
+
 void obj_job_free(struct obj_job *job)
 {
     if (!job)
@@ -230,6 +265,7 @@ void obj_placement_free(struct obj_placement *placement)
     intern_free(placement->ns);
     intern_free(placement->name);
     intern_free(placement->uid);
+    intern_free(placement->version);
     intern_free(placement->gang_kind);
     intern_free(placement->gang_name);
     intern_free(placement->state);

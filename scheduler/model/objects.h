@@ -162,6 +162,7 @@ struct placement_share {
 };
 struct obj_placement {
     char *ns, *name, *uid;
+    char *version; /* metadata.resourceVersion: compared for equality only */
     char *gang_kind, *gang_name; /* spec.gang */
     char *state; /* status.state, "" before the first write */
     char *reason_code;
@@ -181,6 +182,7 @@ int pod_shape_seal(struct pod_shape *shape);
 
 void obj_pod_free(struct obj_pod *pod);
 void obj_node_free(struct obj_node *node);
+bool obj_node_equal(const struct obj_node *a, const struct obj_node *b); /* in all that is read of it */
 void obj_job_free(struct obj_job *job);
 void obj_group_free(struct obj_group *group);
 void obj_namespace_free(struct obj_namespace *ns);

@@ -53,7 +53,7 @@ static const char *const masks[EVENT_KINDS] = {
                  "'parentCompositePodGroupName':1,'resourceClaims':[{}]}}",
     [EV_NAMESPACE] = "{'metadata':{'name':1,"
                      "'labels':{'lockstep.dev/jobs':1,'lockstep.dev/evict':1}}}",
-    [EV_PLACEMENT] = "{'metadata':{" NAMES ",'ownerReferences':[{}]},"
+    [EV_PLACEMENT] = "{'metadata':{" NAMES ",'resourceVersion':1,'ownerReferences':[{}]},"
                      "'spec':{'gang':{'kind':1,'name':1}},"
                      "'status':{'state':1,'reason':{'code':1},'generation':1,'pods':1,"
                      "'conditions':[{'type':1,'lastTransitionTime':1}],"

@@ -93,6 +93,7 @@ struct sim_record { /* a GangPlacement */
     bool used;
     struct sim_seen seen;
     char ns[8], name[16];
+    uint64_t uid, version;
     char *body;
     bool stale; /* what it says was sent by a process that had ended, and its successor had begun */
     uint64_t acknowledged_by; /* the process whose write of `body` was acknowledged, 0: none */

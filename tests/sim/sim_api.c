@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "scheduler/model/gang.h"
 #include "scheduler/model/objects.h"
 #include "tests/sim/sim.h"
@@ -145,8 +147,6 @@ static void send_write(struct sim *sim, int replica, struct action *action)
 
 static void take_action(struct sim *sim, int replica, struct action *action)
 {
-    struct sim_record *record;
-
     if (sim->trace)
         fprintf(stderr, "%llu   r%d %s %s uid=%s node=%s ticket=%llu %s\n",
                 (unsigned long long)sim->step, replica, action_kind_name(action->kind), action->name,
@@ -158,13 +158,6 @@ static void take_action(struct sim *sim, int replica, struct action *action)
         break;
     case ACT_RELIST:
         sim->replicas[replica].relist_term = action->ticket;
-        break;
-    case ACT_PLACEMENT_DELETE:
-        record = sim_record_of(sim, action->ns, action->name);
-        if (record) {
-            record->used = false;
-            sim_gone(sim, &record->seen);
-        }
         break;
     case ACT_POD_EVENT:
         break;
@@ -237,6 +230,9 @@ static enum write_result apply_record(struct sim *sim, struct sim_write *write)
     if (!record)
         return WRITE_SERVER;
     free(record->body);
+    if (!record->used)
+        record->uid = ++sim->next_id;
+    record->version = ++sim->next_id;
     record->used = true;
     record->acknowledged_by = 0;
     record->stale = write->process != sim->replicas[write->replica].process;
@@ -244,6 +240,35 @@ static enum write_result apply_record(struct sim *sim, struct sim_write *write)
     snprintf(record->name, sizeof(record->name), "%.15s", write->name);
     record->body = strdup(write->body);
     sim_changed(sim, &record->seen);
+    return WRITE_OK;
+}
+
+static bool holds(const json_t *conditions, const char *name, uint64_t number)
+{
+    const char *wanted = json_string_value(json_object_get(conditions, name));
+    char text[24];
+
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)number);
+    return wanted && strcmp(wanted, text) == 0;
+}
+
+/* Only what the core has seen: it says which one, and in which version. */
+static enum write_result apply_delete(struct sim *sim, const struct sim_write *write)
+{
+    struct sim_record *record = sim_record_of(sim, write->outcome.ns_name, write->name);
+    json_t *conditions;
+    bool same;
+
+    if (!record)
+        return WRITE_GONE;
+    conditions = json_loads(write->body, 0, NULL);
+    same = holds(conditions, "uid", record->uid) &&
+           holds(conditions, "resourceVersion", record->version);
+    json_decref(conditions);
+    if (!same)
+        return WRITE_CONFLICT;
+    record->used = false;
+    sim_gone(sim, &record->seen);
     return WRITE_OK;
 }
 
@@ -300,6 +325,8 @@ static enum write_result apply(struct sim *sim, struct sim_write *write)
         return apply_bind(sim, write);
     case ACT_PLACEMENT:
         return apply_record(sim, write);
+    case ACT_PLACEMENT_DELETE:
+        return apply_delete(sim, write);
     case ACT_READ_POD:
         return apply_read(sim, write);
     case ACT_EVICT:

@@ -32,8 +32,8 @@ static struct sim_pod *member_of(struct sim *sim, int job)
 static bool choose(struct sim *sim, struct stray *ret)
 {
     struct stray found[SIM_JOBS];
-    /* Those that pass quickly or come late are drawn twice as often. */
-    unsigned wanted = sim_random(sim, 3) ? sim_random(sim, GANG_STATES)
+    /* Those that pass quickly or come late are drawn three times as often. */
+    unsigned wanted = sim_random(sim, 2) ? sim_random(sim, GANG_STATES)
                                          : GANG_DONE + sim_random(sim, GANG_STATES - GANG_DONE);
     unsigned n = 0;
 

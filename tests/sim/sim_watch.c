@@ -164,6 +164,15 @@ static bool namesake_ends_first(struct sim *sim, int replica, const struct sim_r
     return false;
 }
 
+/* What the API server adds to an object. */
+static void set_number(json_t *object, const char *name, uint64_t number)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)number);
+    json_object_set_new(json_object_get(object, "metadata"), name, json_string(text));
+}
+
 static void deliver_record(struct sim *sim, int replica, struct sim_record *record)
 {
     enum sim_fault fault = lateness(sim, &record->seen, replica);
@@ -183,6 +192,9 @@ static void deliver_record(struct sim *sim, int replica, struct sim_record *reco
     }
     if (event.kind == EV_PLACEMENT) {
         json_t *json = json_loads(record->body, 0, NULL);
+
+        set_number(json, "uid", record->uid);
+        set_number(json, "resourceVersion", record->version);
 
         if (read_placement(json, &event.object.placement, &err) < 0)
             sim_fail(sim, "the core wrote a GangPlacement that it cannot read: %s", err.text);

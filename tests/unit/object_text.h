@@ -61,7 +61,7 @@ static inline void text_of_placement(struct strbuf *out, const struct obj_placem
     strbuf_addf(out, "placement %s|%s|%s|%s|%s|%s|%s|%lld|%d\n", placement->ns, placement->name,
                 placement->uid, placement->gang_kind, placement->gang_name, placement->state,
                 placement->reason_code, (long long)placement->generation, placement->pods);
-    strbuf_addf(out, "%d|%lld\n", placement->owned, (long long)placement->since_s);
+    strbuf_addf(out, "%d|%lld|%s\n", placement->owned, (long long)placement->since_s, placement->version);
     for (size_t i = 0; i < placement->nshares; i++)
         strbuf_addf(out, "%s %d %d\n", placement->shares[i].node, placement->shares[i].first,
                     placement->shares[i].count);

@@ -29,6 +29,7 @@ struct fixture {
     struct strbuf seen; /* what the callbacks said */
     struct http_server *server;
     struct http_client *client;
+    struct kube_writer by;
 };
 
 static enum http_outcome fake_api(void *context, const struct http_request *request,
@@ -105,6 +106,7 @@ static void start(struct fixture *fixture, const struct fake_answer *answers, si
     assert_int_equal(http_server_start(&options, &fixture->server, &err), 0);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", http_server_port(fixture->server));
     assert_int_equal(http_client_start(&endpoint, 4, &fixture->client, &err), 0);
+    fixture->by.client = fixture->client;
 }
 
 /* Until the callbacks have said this, at most 20 s. */
@@ -274,7 +276,7 @@ static void a_placement_is_created_when_its_status_has_none(void **state)
 
     (void)state;
     start(&fixture, answers, 3);
-    assert_int_equal(kube_put_placement(fixture.client, "ns", "g", "{\"status\":{\"state\":\"Bound\"}}",
+    assert_int_equal(kube_put_placement(&fixture.by, "ns", "g", "{\"status\":{\"state\":\"Bound\"}}",
                                         on_done, &fixture),
                      0);
     expect_seen(&fixture, "ok ");
@@ -291,7 +293,7 @@ static void a_binding_is_sent_once_more_after_429_and_says_what_was_answered(voi
 
     (void)state;
     start(&fixture, answers, 2);
-    assert_int_equal(kube_bind(fixture.client, &pod, "n1", NULL, on_done, &fixture), 0);
+    assert_int_equal(kube_bind(&fixture.by, &pod, "n1", NULL, on_done, &fixture), 0);
     expect_seen(&fixture, "conflictpod p is already assigned ");
     finish(&fixture);
 }
@@ -321,7 +323,7 @@ static void stopping_ends_every_call_once(void **state)
 
     (void)state;
     start(&fixture, answers, 1);
-    assert_int_equal(kube_bind(fixture.client, &pod, "n1", NULL, on_done, &fixture), 0);
+    assert_int_equal(kube_bind(&fixture.by, &pod, "n1", NULL, on_done, &fixture), 0);
     http_client_stop(fixture.client);
     fixture.client = NULL;
     expect_seen(&fixture, "no answer ");

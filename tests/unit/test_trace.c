@@ -65,7 +65,7 @@ static const char *const samples[EVENT_KINDS] = {
                  "{'topology':[{'key':'rack'},{'key':'block'}]}}}",
     [EV_NAMESPACE] = "{'metadata':{'name':'ns','annotations':{'a':'SECRET'},'labels':{"
                      "'lockstep.dev/jobs':'gang','lockstep.dev/evict':'allowed','b':'SECRET'}}}",
-    [EV_PLACEMENT] = "{'metadata':{" META("train") ",'ownerReferences':[{'name':'SECRET'}]},"
+    [EV_PLACEMENT] = "{'metadata':{" META("train") ",'resourceVersion':'7','ownerReferences':[{'name':'SECRET'}]},"
                      "'spec':{'gang':{'kind':'Job','name':'j'}},"
                      "'status':{'state':'Planned','reason':{'code':'Planned','message':'SECRET'},"
                      "'conditions':[{'type':'Placed','lastTransitionTime':'2026-01-02T03:04:05Z',"
