@@ -183,15 +183,15 @@ static void the_first_of_many_waits_until_the_others_are_steered(void **state)
     }
     put_pod(&fixture->world, make_pod("g-0", 8, "g", 2));
     put_pod(&fixture->world, make_pod("g-1", 8, "g", 2));
-    expect(fixture, verb_filter, ASK("g-1", "\"n1\""), 200, ALLOWED("n1"));
+    expect(fixture, verb_filter, ASK("g-1", "\"more-0001\""), 200, ALLOWED("more-0001"));
     assert_int_equal(pauses()->value, before);
-    expect(fixture, verb_filter, ASK("g-0", "\"n0\",\"n1\""), 200, ALLOWED("n0"));
+    expect(fixture, verb_filter, ASK("g-0", "\"more-0000\",\"n1\""), 200, ALLOWED("more-0000"));
     assert_int_equal(pauses()->value, before + 1);
-    expect(fixture, verb_filter, ASK("g-0", "\"n0\",\"n1\""), 200, ALLOWED("n0"));
+    expect(fixture, verb_filter, ASK("g-0", "\"more-0000\",\"n1\""), 200, ALLOWED("more-0000"));
     assert_int_equal(pauses()->value, before + 1);
     answer_writes(&fixture->world, ACT_NOMINATE, WRITE_OK);
     atomic_store(&fixture->verbs.next_pause_ns, 0);
-    expect(fixture, verb_filter, ASK("g-0", "\"n0\",\"n1\""), 200, ALLOWED("n0"));
+    expect(fixture, verb_filter, ASK("g-0", "\"more-0000\",\"n1\""), 200, ALLOWED("more-0000"));
     assert_int_equal(pauses()->value, before + 1);
 }
 
