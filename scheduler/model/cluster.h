@@ -45,6 +45,7 @@ struct pod {
     struct node *node; /* bound there and counted in used; NULL: not bound or finished */
     struct gang *gang;
     bool left_out; /* of the gang that it names: there is no room for more members. Not an ordinary pod */
+    int64_t undecided_until_ns; /* a Job's, seen before its Namespace: see core__is_undecided(); 0: no */
     int32_t slot; /* in the gang's slots, -1: none */
     bool refused; /* filter said no since the last wake-up */
     uint64_t evict; /* ticket of the eviction under way, 0: none */

@@ -74,6 +74,10 @@ static void vote_ordinary(struct core *core, struct pod *pod, const char *name, 
         core__reply(core, ticket, "an earlier binding of this pod is not settled yet");
         return;
     }
+    if (core__is_undecided(core, pod)) {
+        core__reply(core, ticket, "lockstep has not seen the pod's namespace yet");
+        return;
+    }
     if (core__in_doubt(core)) {
         core__reply(core, ticket, "bindings sent before this lockstep began may still arrive");
         return;

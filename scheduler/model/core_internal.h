@@ -80,6 +80,8 @@ int gang_list_add(struct gang_list *list, struct gang *gang);
 void gang_list_remove(struct gang_list *list, const struct gang *gang);
 void core__touch(struct core *core, struct gang *gang); /* settle looks at it */
 void core__wake_at(struct core *core, struct gang *gang, int64_t when_ns);
+/* Of a Job in a namespace that is not known yet: that may make it a gang, so it is no ordinary pod. */
+bool core__is_undecided(const struct core *core, const struct pod *pod);
 void core__assign(struct core *core, struct pod *pod); /* puts the pod into the gang it belongs to */
 void core__leave(struct core *core, struct pod *pod); /* takes it out, whatever the gang's state */
 void core__slot_take(struct core *core, struct gang *gang, uint32_t slot, struct pod *pod);

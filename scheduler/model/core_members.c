@@ -5,6 +5,8 @@
 
 #include "scheduler/model/core_internal.h"
 
+#define NAMESPACE_WAIT_NS (5 * NS_PER_S) /* for the Namespace of a pod that was seen before it */
+
 int gang_list_add(struct gang_list *list, struct gang *gang)
 {
     if (list->n == list->size) {
@@ -163,6 +165,24 @@ void core__leave(struct core *core, struct pod *pod)
     core__touch(core, gang);
 }
 
+bool core__is_undecided(const struct core *core, const struct pod *pod)
+{
+    return !pod->gang && pod->undecided_until_ns > core->now_ns &&
+           !hashmap_get(&core->namespaces, pod->object->ns);
+}
+
+/* The watches of pods and namespaces know nothing of each other: which comes first is chance. */
+static void await_namespace(struct core *core, struct pod *pod)
+{
+    const struct obj_pod *object = pod->object;
+
+    if (pod->undecided_until_ns || object->owner.kind != OWNER_JOB || object->node[0] ||
+        strcmp(object->scheduler, core->config->scheduler_name) != 0 ||
+        hashmap_get(&core->namespaces, object->ns))
+        return;
+    pod->undecided_until_ns = core->now_ns + NAMESPACE_WAIT_NS;
+}
+
 void core__assign(struct core *core, struct pod *pod)
 {
     struct belonging to = belongs_to(core, pod->object);
@@ -171,6 +191,7 @@ void core__assign(struct core *core, struct pod *pod)
 
     pod->left_out = false;
     if (!to.name) {
+        await_namespace(core, pod);
         core__leave(core, pod);
         return;
     }

@@ -8,6 +8,7 @@
 static const char *const wait_text = "the gang waits until all of it fits: "
                                      "see kubectl get gangplacements";
 static const char *const cold_text = "lockstep has not read the cluster yet";
+static const char *const no_namespace_text = "lockstep has not seen the pod's namespace yet";
 static const char *const unseen_text = "lockstep has not seen this pod yet";
 
 /* The mutant that answers the same question in two ways; in the product there is none. */
@@ -27,9 +28,11 @@ void core_answer(const struct core *core, const char *pod_uid, struct answer *re
 {
     const struct pod *pod = cluster_pod(&core->cluster, pod_uid);
 
-    if (!core->active || !pod) {
+    if (!core->active || !pod || core__is_undecided(core, pod)) {
         *ret_answer = (struct answer){.kind = ANSWER_UNKNOWN,
-                                      .reason = core->active ? unseen_text : cold_text};
+                                      .reason = !core->active ? cold_text
+                                                : pod         ? no_namespace_text
+                                                              : unseen_text};
     } else if (!pod->gang && !pod->left_out) {
         *ret_answer = (struct answer){.kind = ANSWER_ORDINARY};
     } else if (pod->gang && pod->slot >= 0 && pod->gang->slots[pod->slot].node && !fickle()) {
@@ -75,7 +78,7 @@ bool core_is_ordinary(const struct core *core, const char *pod_uid)
 {
     const struct pod *pod = cluster_pod(&core->cluster, pod_uid);
 
-    return core->active && pod && !pod->gang && !pod->left_out;
+    return core->active && pod && !pod->gang && !pod->left_out && !core__is_undecided(core, pod);
 }
 
 _Static_assert(sizeof((struct core_counts){0}.by_state) / sizeof(size_t) == GANG_STATES,

@@ -95,7 +95,7 @@ struct action {
     char reason[64];
     bool warning; /* ACT_POD_EVENT: type Warning instead of Normal */
     char *text; /* reply, event note; NULL: "" */
-    char *body; /* a JSON object. ACT_PLACEMENT: all of it; ACT_BIND: annotations; ACT_PLACEMENT_DELETE: preconditions */
+    char *body; /* JSON object. ACT_PLACEMENT: the object, _DELETE: preconditions, ACT_BIND: annotations */
 };
 
 struct actions {

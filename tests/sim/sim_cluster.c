@@ -248,9 +248,13 @@ void sim_change_node(struct sim *sim)
 }
 
 /* A device plugin fails: the kubelet takes no pod for a while, and nobody sees it before. */
+/* Rather where a pod was just bound: there it matters. */
 void sim_bad_kubelet(struct sim *sim)
 {
-    struct sim_node *node = &sim->nodes[sim_random(sim, (unsigned)sim->nnodes)];
+    const struct sim_pod *bound = &sim->pods[sim_random(sim, (unsigned)sim->npods)];
+    unsigned any = sim_random(sim, (unsigned)sim->nnodes);
+    bool matters = bound->used && bound->node >= 0 && !bound->admitted;
+    struct sim_node *node = &sim->nodes[matters ? (unsigned)bound->node : any];
 
     node->rejects_until_ns = sim->now_ns + (int64_t)sim_random(sim, 90) * SIM_SECOND;
 }

@@ -33,7 +33,7 @@ static bool choose(struct sim *sim, struct stray *ret)
 {
     struct stray found[SIM_JOBS];
     /* Those that pass quickly or come late are drawn three times as often. */
-    unsigned wanted = sim_random(sim, 2) ? sim_random(sim, GANG_STATES)
+    unsigned wanted = sim_random(sim, 5) > 1 ? sim_random(sim, GANG_STATES)
                                          : GANG_DONE + sim_random(sim, GANG_STATES - GANG_DONE);
     unsigned n = 0;
 
