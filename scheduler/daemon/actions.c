@@ -89,7 +89,7 @@ static void write_action(struct daemon *daemon, const struct action *action)
     else if (action->kind == ACT_NOMINATE)
         r = kube_nominate(&by, &pod, action->node, on_write, pending);
     else if (action->kind == ACT_PLACEMENT && action->body)
-        r = kube_put_placement(&by, action->ns, action->name, action->body, on_write,
+        r = kube_put_placement(&by, action->ns, action->name, action->body, action->fresh, on_write,
                                pending);
     else if (action->kind == ACT_PLACEMENT_DELETE && action->body)
         r = kube_delete_placement(&by, action->ns, action->name, action->body, on_write, pending);

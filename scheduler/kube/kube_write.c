@@ -179,9 +179,12 @@ static struct write *new_write(const struct kube_writer *by, const char *method,
 /* Takes the write over; the body is owned by it. */
 static int go(struct write *write)
 {
-    int r = write->path && write->body
-                ? submit(write, write->method, write->path, write->type, write->body)
-                : -ENOMEM;
+    int r = -ENOMEM;
+
+    if (write->created && write->create_path && write->create_body)
+        r = submit(write, "POST", write->create_path, "application/json", write->create_body);
+    else if (write->path && write->body)
+        r = submit(write, write->method, write->path, write->type, write->body);
 
     if (r < 0)
         write_free(write);
@@ -277,7 +280,7 @@ int kube_nominate(const struct kube_writer *by, const struct kube_target *pod, c
 }
 
 int kube_put_placement(const struct kube_writer *by, const char *ns, const char *name, const char *body,
-                       kube_done_fn *done, void *context)
+                       bool fresh, kube_done_fn *done, void *context)
 {
     struct write *write = new_write(by, "PATCH", MERGE_PATCH, true, done, context);
     json_t *object = json_loads(body, 0, NULL);
@@ -293,6 +296,7 @@ int kube_put_placement(const struct kube_writer *by, const char *ns, const char 
     write->body = json_dumps(patch, JSON_COMPACT);
     write->create_path = path_of(PLACEMENTS "%.0s", ns, name);
     write->create_body = copy(body);
+    write->created = fresh;
     json_decref(patch);
     json_decref(object);
     return go(write);

@@ -33,9 +33,12 @@ int kube_bind(const struct kube_writer *by, const struct kube_target *pod, const
               const char *annotations, kube_done_fn *done, void *context);
 int kube_nominate(const struct kube_writer *by, const struct kube_target *pod, const char *node,
                   kube_done_fn *done, void *context);
-/* Patches the status; where the object does not exist it is created first. body: the whole object. */
+/*
+ * Patches the status; where the object does not exist it is created first. body: the whole object.
+ * fresh: it is not there as far as we know, so creating it is tried first; a write saved.
+ */
 int kube_put_placement(const struct kube_writer *by, const char *ns, const char *name, const char *body,
-                       kube_done_fn *done, void *context);
+                       bool fresh, kube_done_fn *done, void *context);
 /* preconditions: a JSON object as text (uid, resourceVersion). WRITE_CONFLICT: it is another one by now. */
 int kube_delete_placement(const struct kube_writer *by, const char *ns, const char *name,
                           const char *preconditions, kube_done_fn *done, void *context);

@@ -7,6 +7,7 @@
 #include "scheduler/model/core_internal.h"
 #include "scheduler/model/known_levels.h"
 
+#define UNSTEERED_MAX 6
 #define EXCLUSION_NS (60 * NS_PER_S)
 #define REJECTION_FIRST_NS (60 * NS_PER_S) /* a kubelet that refuses once mostly goes on refusing */
 #define REJECTION_MAX_NS (960 * NS_PER_S)
@@ -361,7 +362,7 @@ static void start_planned(struct core *core, struct gang *gang)
     if (MUTANT(NO_DEADLINE))
         gang->deadline_ns = INT64_MAX;
     gang->planned_ns = core->now_ns;
-    gang->first_seen = false;
+    gang->unsteered = 0;
     seat_members(core, gang);
     core__set_reason(core, gang, REASON_NONE, "%s", "");
     core__set_state(core, gang, GANG_PLANNED);
@@ -554,15 +555,16 @@ void core__release_plan(struct core *core, struct gang *gang, const char *why)
 /*
  * On large clusters a nomination before kube-scheduler's first look pays: it goes straight to that node, where
  * a scan of 5,000 nodes takes it 20 to 30 ms a pod (of 500: 3 ms, as much as the write costs the API server).
- * The first member is being scanned before the write could arrive; filter keeps it until the others have theirs.
+ * The first few are mostly scanned before the write could arrive; filter keeps the first until the others have theirs.
  */
 static bool steer(const struct core *core, struct gang *gang, struct slot *slot)
 {
     if (core->cluster.nnodes < STEER_NODES || slot->unsteered)
         return false;
-    if (gang->first_seen)
+    if (gang->unsteered == UNSTEERED_MAX)
         return true;
-    gang->first_seen = slot->unsteered = true;
+    gang->unsteered++;
+    slot->unsteered = true;
     return false;
 }
 

@@ -12,6 +12,7 @@
 
 #define EVENTS_MAX 100 /* pods of one gang that get an Event for one reason */
 #define RECORD_RETRY_NS NS_PER_S
+#define RECORD_COUNTS_NS NS_PER_S
 
 static json_t *time_json(int64_t wall_s)
 {
@@ -130,6 +131,21 @@ static void note_persisted(struct core *core, struct gang *gang)
     core__touch(core, gang);
 }
 
+/*
+ * Nothing but counts has changed since the last write: a thousand pods that start or go are told once a
+ * second, not one by one.
+ */
+static bool can_wait(const struct core *core, const struct gang *gang)
+{
+    const struct gang_record *record = &gang->record;
+
+    return record->written && record->told_state == gang->state &&
+           record->written_version == gang->plan_version && record->told.code == gang->reason.code &&
+           (gang->reason.code == REASON_MEMBERS_MISSING ||
+            strcmp(record->told.text, gang->reason.text) == 0) &&
+           core->now_ns < record->told_ns + RECORD_COUNTS_NS;
+}
+
 /* One write at a time and only when the text differs from what the API server has. */
 void core__write_record(struct core *core, struct gang *gang)
 {
@@ -142,6 +158,10 @@ void core__write_record(struct core *core, struct gang *gang)
         return;
     if (record->retry_ns > core->now_ns) {
         core__wake_at(core, gang, record->retry_ns);
+        return;
+    }
+    if (can_wait(core, gang)) {
+        core__wake_at(core, gang, record->told_ns + RECORD_COUNTS_NS);
         return;
     }
     status = status_json(gang);
@@ -165,6 +185,10 @@ void core__write_record(struct core *core, struct gang *gang)
         free(record->writing);
         record->writing = TAKE(text);
         record->writing_version = gang->plan_version;
+        action->fresh = !record->exists;
+        record->told = gang->reason;
+        record->told_state = gang->state;
+        record->told_ns = core->now_ns;
     }
     json_decref(object);
     free(text);

@@ -93,6 +93,7 @@ struct action {
     uint64_t term; /* in which it is wanted: it must not leave in a later one (core_term()) */
     char ns[64], name[NAME_TEXT], uid[64], node[NAME_TEXT];
     char reason[64];
+    bool fresh; /* ACT_PLACEMENT: the object does not exist yet */
     bool warning; /* ACT_POD_EVENT: type Warning instead of Normal */
     char *text; /* reply, event note; NULL: "" */
     char *body; /* JSON object. ACT_PLACEMENT: the object, _DELETE: preconditions, ACT_BIND: annotations */

@@ -136,6 +136,9 @@ struct gang_record {
     uint32_t writing_version, written_version; /* gang.plan_version that they tell of */
     uint32_t failures;
     int64_t retry_ns;
+    struct reason told; /* with the state below, what the last write said */
+    enum gang_state told_state;
+    int64_t told_ns;
 };
 
 struct gang {
@@ -172,7 +175,7 @@ struct gang {
     bool persisted; /* state and plan are in the API server: bindings (evictions) may be posted */
     bool torn; /* bound in part, and never whole */
     bool drifted; /* a member was bound by somebody else, elsewhere than planned */
-    bool first_seen; /* of this plan: a member comes without a nomination, see core__nominate() */
+    uint32_t unsteered; /* members of this plan that come without a nomination, see core__nominate() */
     bool gave_up; /* waited for giveUpAfter: not tried until its members change */
     uint32_t gave_up_changes;
     int64_t newest_s; /* wall clock: when its youngest member was created */

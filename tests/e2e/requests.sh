@@ -33,12 +33,18 @@ malformed() {
     out=$(call "${good[@]}" -X POST -d '{"PodName":"a","PodNamespace":"b","Node":"n"}' "$verbs/bind")
     grep -q 'PodUID' <<<"$out" || fail "the missing field is not named: $out"
 }
+tls_bytes() { # tls_bytes OPTION...: standard input inside TLS, as kube-scheduler
+    timeout 5 openssl s_client -quiet -connect "127.0.0.1:$VERBS_PORT" -CAfile "$RUN/tls/ca.crt" \
+        -cert "$RUN/tls/scheduler-client.crt" -key "$RUN/tls/scheduler-client.key" "$@" 2>/dev/null
+}
 truncated() {
-    # Announces more than it sends, then closes.
-    printf 'POST /filter HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n{"Pod":' |
-        timeout 5 openssl s_client -quiet -connect "127.0.0.1:$VERBS_PORT" -CAfile "$RUN/tls/ca.crt" \
-            -cert "$RUN/tls/scheduler-client.crt" -key "$RUN/tls/scheduler-client.key" >/dev/null 2>&1
-    return 0
+    local out
+    # Gives up in the middle of a body that it announced.
+    (printf '{"Pod":'; sleep 2) | call "${good[@]}" --max-time 1 -X POST -H 'Content-Length: 5000' -T - "$verbs/filter" >/dev/null
+    # Bytes that are no HTTP/2 at all, and an old client.
+    head -c 20000 /dev/urandom | tls_bytes -alpn h2 >/dev/null
+    out=$(printf 'POST /filter HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n{"Pod":' | tls_bytes | head -n 1)
+    [[ $out == *505* ]] || fail "a client of HTTP/1.1 got: $out"
 }
 huge() {
     local out

@@ -276,7 +276,7 @@ static void a_placement_is_created_when_its_status_has_none(void **state)
 
     (void)state;
     start(&fixture, answers, 3);
-    assert_int_equal(kube_put_placement(&fixture.by, "ns", "g", "{\"status\":{\"state\":\"Bound\"}}",
+    assert_int_equal(kube_put_placement(&fixture.by, "ns", "g", "{\"status\":{\"state\":\"Bound\"}}", false,
                                         on_done, &fixture),
                      0);
     expect_seen(&fixture, "ok ");

@@ -127,7 +127,7 @@ static void a_placement_is_not_created_in_the_next_term(void **state)
     (void)state;
     start(&fixture, statuses, 1, 2);
     by = (struct kube_writer){fixture.client, 1};
-    assert_int_equal(kube_put_placement(&by, "ns", "g", "{\"status\":{\"state\":\"Bound\"}}", on_done,
+    assert_int_equal(kube_put_placement(&by, "ns", "g", "{\"status\":{\"state\":\"Bound\"}}", false, on_done,
                                         &fixture),
                      0);
     expect(&fixture, WRITE_SERVER, 1);
