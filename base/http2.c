@@ -25,6 +25,7 @@
 #define HANDSHAKE_NS INT64_C(10000000000)
 #define SILENCE_NS INT64_C(30000000000) /* of a client in the middle of something */
 #define ROUND_MS 1000
+#define CHECK_NS INT64_C(1000000000) /* between looks at who is too late */
 #define STOP_MS 2000 /* for answers to leave when the server stops */
 
 void http2_wake(struct http2 *http2)
@@ -33,148 +34,6 @@ void http2_wake(struct http2 *http2)
 
     if (write(http2->wake, &one, sizeof(one)) < 0)
         return; /* full: it wakes anyhow */
-}
-
-/* ---- what nghttp2 tells --------------------------------------------------------------------------- */
-
-static int end_stream(struct http2_connection *connection, int32_t stream, uint32_t code)
-{
-    return nghttp2_submit_rst_stream(connection->session, NGHTTP2_FLAG_NONE, stream, code);
-}
-
-static ssize_t give_body(nghttp2_session *session, int32_t stream, uint8_t *buf, size_t size,
-                         uint32_t *flags, nghttp2_data_source *source, void *context)
-{
-    struct http2_call *call = source->ptr;
-    size_t n = call->reply.body.len - call->sent;
-
-    (void)session;
-    (void)stream;
-    (void)context;
-    n = n < size ? n : size;
-    if (n > 0)
-        memcpy(buf, call->reply.body.data + call->sent, n);
-    call->sent += n;
-    if (call->sent == call->reply.body.len)
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (ssize_t)n;
-}
-
-static nghttp2_nv header(const char *name, const char *value)
-{
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name),
-                        strlen(value), NGHTTP2_NV_FLAG_NONE};
-}
-
-static int submit_reply(struct http2_connection *connection, struct http2_call *call)
-{
-    nghttp2_data_provider body = {.source.ptr = call, .read_callback = give_body};
-    char status[16], length[24];
-    nghttp2_nv headers[3];
-
-    if (call->reply.body.failed) {
-        call->reply.status = 500;
-        strbuf_clear(&call->reply.body);
-    }
-    snprintf(status, sizeof(status), "%d", call->reply.status);
-    snprintf(length, sizeof(length), "%zu", call->reply.body.len);
-    headers[0] = header(":status", status);
-    headers[1] = header("content-type", call->reply.type ? call->reply.type : "application/json");
-    headers[2] = header("content-length", length);
-    return nghttp2_submit_response(connection->session, call->stream, headers, 3, &body) < 0
-               ? NGHTTP2_ERR_CALLBACK_FAILURE
-               : 0;
-}
-
-static struct http2_call *call_of(nghttp2_session *session, int32_t stream)
-{
-    return nghttp2_session_get_stream_user_data(session, stream);
-}
-
-static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *context)
-{
-    struct http2_connection *connection = context;
-    struct http2_call *call;
-
-    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
-        return 0;
-    call = http2_call_new(connection, frame->hd.stream_id);
-    if (!call)
-        return end_stream(connection, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
-    return nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call);
-}
-
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                     size_t name_len, const uint8_t *value, size_t len, uint8_t flags, void *context)
-{
-    struct http2_call *call = call_of(session, frame->hd.stream_id);
-
-    (void)flags;
-    (void)context;
-    if (call && call->state == CALL_READING)
-        http2_call_header(call, (const char *)name, name_len, (const char *)value, len);
-    return 0;
-}
-
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *bytes,
-                   size_t len, void *context)
-{
-    struct http2_call *call = call_of(session, stream);
-
-    (void)flags;
-    return call && http2_call_body(call, bytes, len) ? submit_reply(context, call) : 0;
-}
-
-static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *context)
-{
-    struct http2_call *call = call_of(session, frame->hd.stream_id);
-    int r = 0;
-
-    if (!call || (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
-        return 0;
-    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST &&
-        http2_call_begun(call))
-        r = submit_reply(context, call);
-    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
-        http2_call_ready(call);
-    return r;
-}
-
-/* An answer that went out before its request was whole: the rest is not wanted. */
-static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *context)
-{
-    struct http2_call *call = call_of(session, frame->hd.stream_id);
-
-    if (!call || !call->refused || frame->hd.type != NGHTTP2_DATA ||
-        !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-        return 0;
-    return end_stream(context, frame->hd.stream_id, NGHTTP2_NO_ERROR);
-}
-
-static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t code, void *context)
-{
-    struct http2_call *call = call_of(session, stream);
-
-    (void)code;
-    (void)context;
-    if (!call)
-        return 0;
-    nghttp2_session_set_stream_user_data(session, stream, NULL);
-    http2_call_gone(call);
-    return 0;
-}
-
-static int make_callbacks(nghttp2_session_callbacks **ret)
-{
-    if (nghttp2_session_callbacks_new(ret) != 0)
-        return -ENOMEM;
-    nghttp2_session_callbacks_set_on_begin_headers_callback(*ret, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(*ret, on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(*ret, on_data);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(*ret, on_frame);
-    nghttp2_session_callbacks_set_on_frame_send_callback(*ret, on_frame_sent);
-    nghttp2_session_callbacks_set_on_stream_close_callback(*ret, on_stream_close);
-    return 0;
 }
 
 /* ---- a connection ------------------------------------------------------------------------------------ */
@@ -229,14 +88,16 @@ static void accept_connection(struct http2 *http2)
     struct http2_connection *connection = calloc(1, sizeof(*connection));
     int fd = accept4(http2->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), yes = 1;
 
-    if (fd < 0 || !connection) {
+    if (fd < 0 || !connection) { /* no files or memory are left: not again at once */
+        http2->accept_ns = clock_boot_ns() + CHECK_NS;
         if (fd >= 0)
             close(fd);
         free(connection);
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-    *connection = (struct http2_connection){.http2 = http2, .fd = fd, .heard_ns = clock_boot_ns(),
+    *connection = (struct http2_connection){.http2 = http2, .fd = fd, .began_ns = clock_boot_ns(),
+                                            .heard_ns = clock_boot_ns(),
                                             .out = STRBUF_INIT(OUT_MAX)};
     if (begin_tls(connection) < 0)
         connection_free(connection);
@@ -252,7 +113,8 @@ static int begin_session(struct http2_connection *connection)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEADERS_MAX}};
 
-    if (nghttp2_session_server_new(&connection->session, http2->callbacks, connection) != 0 ||
+    if (nghttp2_session_server_new2(&connection->session, http2->callbacks, connection,
+                                    http2->session_options) != 0 ||
         nghttp2_submit_settings(connection->session, NGHTTP2_FLAG_NONE, settings, 3) != 0 ||
         nghttp2_session_set_local_window_size(connection->session, NGHTTP2_FLAG_NONE, 0,
                                               CONNECTION_WINDOW) != 0)
@@ -353,7 +215,7 @@ static void serve(struct http2_connection *connection, bool readable)
 
     if (!connection->session)
         r = shake_hands(connection);
-    if (r == 0 && connection->session && readable)
+    if (r == 0 && connection->session && readable && !connection->stalled)
         r = receive(connection);
     if (r == 0 && connection->session)
         r = send_out(connection);
@@ -364,14 +226,23 @@ static void serve(struct http2_connection *connection, bool readable)
 
 /* ---- the loop ---------------------------------------------------------------------------------------- */
 
+/* A call that is coming in, or whose answer the client does not take. */
+static bool has_late_call(const struct http2_connection *connection, int64_t now_ns)
+{
+    for (const struct http2_call *call = connection->calls; call; call = call->sibling)
+        if (call->since_ns && now_ns - call->since_ns > SILENCE_NS)
+            return true;
+    return false;
+}
+
 static bool too_long(const struct http2_connection *connection, int64_t now_ns)
 {
     int64_t silent_ns = now_ns - connection->heard_ns;
 
-    if (!connection->session)
-        return silent_ns > HANDSHAKE_NS; /* nothing is counted as heard before its end */
-    if (connection->stalled || connection->nreading > 0)
-        return silent_ns > SILENCE_NS;
+    if (!connection->session || !connection->allowed)
+        return now_ns - connection->began_ns > HANDSHAKE_NS;
+    if ((connection->stalled && silent_ns > SILENCE_NS) || has_late_call(connection, now_ns))
+        return true;
     return !connection->calls &&
            silent_ns > (int64_t)connection->http2->options.idle_s * INT64_C(1000000000);
 }
@@ -379,12 +250,15 @@ static bool too_long(const struct http2_connection *connection, int64_t now_ns)
 static void drop_dead(struct http2 *http2)
 {
     int64_t now_ns = clock_boot_ns();
+    bool check = now_ns >= http2->check_ns;
     unsigned kept = 0;
 
+    if (check)
+        http2->check_ns = now_ns + CHECK_NS;
     for (unsigned i = 0; i < http2->nconnections; i++) {
         struct http2_connection *connection = http2->connections[i];
 
-        if (connection->dead || too_long(connection, now_ns))
+        if (connection->dead || (check && too_long(connection, now_ns)))
             connection_free(connection);
         else
             http2->connections[kept++] = connection;
@@ -392,15 +266,36 @@ static void drop_dead(struct http2 *http2)
     http2->nconnections = kept;
 }
 
-/* All places are taken: the oldest that has not finished its handshake gives its own up. */
+/* Who gives its place up when all are taken: the oldest that may not call (yet), else one that is idle. */
+static struct http2_connection *dispensable(const struct http2 *http2)
+{
+    struct http2_connection *idle = NULL;
+
+    for (unsigned i = 0; i < http2->nconnections; i++) {
+        struct http2_connection *connection = http2->connections[i];
+
+        if (!connection->session || !connection->allowed)
+            return connection;
+        if (!connection->calls && (!idle || connection->heard_ns < idle->heard_ns))
+            idle = connection;
+    }
+    return idle;
+}
+
+static bool may_accept(const struct http2 *http2)
+{
+    return clock_boot_ns() >= http2->accept_ns &&
+           (http2->nconnections < HTTP2_CONNECTIONS_MAX || dispensable(http2));
+}
+
 static void make_room(struct http2 *http2)
 {
-    for (unsigned i = 0; http2->nconnections == HTTP2_CONNECTIONS_MAX && i < http2->nconnections; i++) {
-        if (http2->connections[i]->session)
-            continue;
-        http2->connections[i]->dead = true;
-        drop_dead(http2);
-    }
+    struct http2_connection *goes = http2->nconnections == HTTP2_CONNECTIONS_MAX ? dispensable(http2) : NULL;
+
+    if (!goes)
+        return;
+    goes->dead = true;
+    drop_dead(http2);
 }
 
 static void submit_done(struct http2 *http2)
@@ -414,7 +309,7 @@ static void submit_done(struct http2 *http2)
         struct http2_connection *connection = call->connection;
 
         next = call->next;
-        if (submit_reply(connection, call) != 0)
+        if (http2_submit_reply(connection, call) != 0)
             connection->dead = true;
     }
     for (unsigned i = 0; i < http2->nconnections; i++)
@@ -423,17 +318,19 @@ static void submit_done(struct http2 *http2)
             serve(http2->connections[i], false);
 }
 
-static bool wants_out(const struct http2_connection *connection)
+/* Who does not take its answers is not read either: what it asks for would pile up. */
+static short events_of(const struct http2_connection *connection)
 {
-    return connection->stalled ||
-           (!connection->session && gnutls_record_get_direction(connection->tls) == 1);
+    bool out = !connection->session && gnutls_record_get_direction(connection->tls) == 1;
+
+    return connection->stalled || out ? POLLOUT : POLLIN;
 }
 
 /* Bytes that GnuTLS has decrypted already show on no socket. */
 static bool has_more(const struct http2 *http2)
 {
     for (unsigned i = 0; i < http2->nconnections; i++)
-        if (http2->connections[i]->session &&
+        if (http2->connections[i]->session && !http2->connections[i]->stalled &&
             gnutls_record_check_pending(http2->connections[i]->tls) > 0)
             return true;
     return false;
@@ -445,11 +342,11 @@ static void one_round(struct http2 *http2)
     unsigned n = http2->nconnections;
 
     fds[0] = (struct pollfd){.fd = http2->wake, .events = POLLIN};
-    fds[1] = (struct pollfd){.fd = http2->listener, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = may_accept(http2) ? http2->listener : -1, .events = POLLIN};
     for (unsigned i = 0; i < n; i++)
         fds[i + 2] = (struct pollfd){
             .fd = http2->connections[i]->fd,
-            .events = (short)(POLLIN | (wants_out(http2->connections[i]) ? POLLOUT : 0))};
+            .events = events_of(http2->connections[i])};
     if (poll(fds, n + 2, has_more(http2) ? 0 : ROUND_MS) < 0 && errno != EINTR)
         return;
     for (unsigned i = 0; i < n; i++)
@@ -487,8 +384,13 @@ static int make_credentials(struct http2 *http2)
                             http2->tls.trust ? (unsigned)strlen(http2->tls.trust) : 0};
 
     if (gnutls_certificate_allocate_credentials(&http2->credentials) < 0 ||
-        gnutls_priority_init(&http2->priorities, PRIORITIES, NULL) < 0)
+        gnutls_priority_init(&http2->priorities, PRIORITIES, NULL) < 0 ||
+        nghttp2_option_new(&http2->session_options) != 0)
         return -ENOMEM;
+    /* A gang's calls may all end at once: that is no attack, and the connection is shared. */
+    nghttp2_option_set_stream_reset_rate_limit(http2->session_options, http2->options.connections_max,
+                                               http2->options.connections_max / 10 + 1);
+    nghttp2_option_set_no_closed_streams(http2->session_options, 1);
     gnutls_certificate_set_retrieve_function2(http2->credentials, give_certificate);
     if (http2->tls.trust &&
         gnutls_certificate_set_x509_trust_mem(http2->credentials, &trust, GNUTLS_X509_FMT_PEM) < 1)
@@ -528,7 +430,7 @@ int http2_start(const struct http_server_options *options, const struct sockaddr
     if (r < 0)
         err_set(err, r, "%s: no certificate of a CA in PEM form", options->ca_file);
     if (r == 0)
-        r = make_callbacks(&http2->callbacks);
+        r = http2_make_callbacks(&http2->callbacks);
     if (r == 0) {
         r = listen_on(http2, address);
         if (r < 0)
@@ -583,6 +485,7 @@ void http2_stop(struct http2 *http2)
     if (http2->wake >= 0)
         close(http2->wake);
     nghttp2_session_callbacks_del(http2->callbacks);
+    nghttp2_option_del(http2->session_options);
     if (http2->priorities)
         gnutls_priority_deinit(http2->priorities);
     if (http2->credentials)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/parse.h"
 
 #define REPLY_MAX ((size_t)64 << 20)
@@ -88,6 +89,10 @@ struct http2_call *http2_call_new(struct http2_connection *connection, int32_t s
 
     if (!call)
         return NULL;
+    if (!connection->allowed && connection->calls) { /* it hears its refusal, one at a time */
+        free(call);
+        return NULL;
+    }
     pthread_mutex_lock(&http2->lock);
     room = http2->ncalls < http2->options.connections_max;
     http2->ncalls += room;
@@ -96,7 +101,7 @@ struct http2_call *http2_call_new(struct http2_connection *connection, int32_t s
         free(call);
         return NULL;
     }
-    connection->nreading++;
+    call->since_ns = clock_boot_ns();
     call->connection = connection;
     call->sibling = connection->calls;
     call->sibling_at = &connection->calls;
@@ -174,29 +179,31 @@ static const char *refusal_text(int status)
     }
 }
 
-/* Whatever still comes of the request is thrown away. */
 static void refuse(struct http2_call *call, int status)
 {
     call->refused = status;
-    call->connection->nreading--;
     call->state = CALL_SENDING;
+    call->since_ns = clock_boot_ns();
     set_text(&call->reply, status, refusal_text(status));
 }
 
+/*
+ * What is too large is answered at once; other refusals wait for the end of the request, as some clients take an
+ * answer before it for an error. Until then its body is thrown away.
+ */
 bool http2_call_begun(struct http2_call *call)
 {
-    int status = judge(call, call->connection->http2->options.routes, &call->route);
-
-    if (status)
-        refuse(call, status);
-    return status != 0;
+    call->refused = judge(call, call->connection->http2->options.routes, &call->route);
+    if (call->refused == 413)
+        refuse(call, call->refused);
+    return call->refused == 413;
 }
 
 bool http2_call_body(struct http2_call *call, const uint8_t *bytes, size_t len)
 {
     struct http2 *http2 = call->connection->http2;
 
-    if (call->state != CALL_READING)
+    if (call->refused)
         return false;
     if (http2->body_bytes + len > BODIES_MAX || strbuf_add(&call->body, bytes, len) < 0) {
         refuse(call, call->body.failed ? 413 : 503);
@@ -206,13 +213,18 @@ bool http2_call_body(struct http2_call *call, const uint8_t *bytes, size_t len)
     return false;
 }
 
-void http2_call_ready(struct http2_call *call)
+bool http2_call_ready(struct http2_call *call)
 {
     struct http2 *http2 = call->connection->http2;
+    bool answered = call->state == CALL_SENDING;
 
-    if (call->state != CALL_READING)
-        return;
-    call->connection->nreading--;
+    call->whole = true;
+    if (call->refused) {
+        if (!answered)
+            refuse(call, call->refused);
+        return !answered;
+    }
+    call->since_ns = 0;
     pthread_mutex_lock(&http2->lock);
     call->token = ++http2->next_token;
     call->state = CALL_QUEUED;
@@ -220,6 +232,7 @@ void http2_call_ready(struct http2_call *call)
     push(&http2->jobs, call);
     pthread_cond_signal(&http2->work);
     pthread_mutex_unlock(&http2->lock);
+    return false;
 }
 
 void http2_call_gone(struct http2_call *call)
@@ -230,7 +243,6 @@ void http2_call_gone(struct http2_call *call)
     *call->sibling_at = call->sibling;
     if (call->sibling)
         call->sibling->sibling_at = call->sibling_at;
-    connection->nreading -= call->state == CALL_READING;
     pthread_mutex_lock(&http2->lock);
     call->gone = true;
     call->connection = NULL;
@@ -251,6 +263,7 @@ struct http2_call *http2_take_done(struct http2 *http2)
     pthread_mutex_lock(&http2->lock);
     while ((call = pop(&http2->done))) {
         call->state = CALL_SENDING;
+        call->since_ns = clock_boot_ns();
         if (call->gone)
             call_free(http2, call);
         else

@@ -31,7 +31,9 @@ struct http2_call {
     int32_t stream;
     enum call_state state;
     int refused; /* the status with which it was refused, or is to be; 0: none */
+    bool whole; /* its request came to the end */
     bool gone, answered;
+    int64_t since_ns; /* reading or sending; 0: neither */
     char method[16], path[64]; /* too long a one matches no route */
     struct strbuf body;
     struct http_reply reply;
@@ -56,8 +58,7 @@ struct http2_connection {
     struct strbuf out; /* what GnuTLS has not taken whole */
     size_t out_at;
     struct http2_call *calls;
-    unsigned nreading;
-    int64_t heard_ns; /* last byte in, or out */
+    int64_t began_ns, heard_ns; /* accepted; last byte in, or out */
 };
 
 struct http2 {
@@ -66,6 +67,8 @@ struct http2 {
     gnutls_certificate_credentials_t credentials;
     gnutls_priority_t priorities;
     nghttp2_session_callbacks *callbacks;
+    nghttp2_option *session_options;
+    int64_t check_ns, accept_ns; /* when to look at deadlines, when to accept again; the loop's */
     int listener, wake; /* an eventfd */
     pthread_t loop, workers[HTTP2_THREADS_MAX];
     bool looping;
@@ -86,14 +89,18 @@ struct http2 {
 /* http2.c */
 void http2_wake(struct http2 *http2); /* the loop looks at `done`; any thread */
 
+/* http2_frames.c; on the loop's thread */
+int http2_make_callbacks(nghttp2_session_callbacks **ret);
+int http2_submit_reply(struct http2_connection *connection, struct http2_call *call);
+
 /* http2_calls.c; all on the loop's thread unless said otherwise. */
 struct http2_call *http2_call_new(struct http2_connection *connection, int32_t stream); /* NULL: no room */
 void http2_call_header(struct http2_call *call, const char *name, size_t name_len, const char *value,
                        size_t len);
-/* true: the answer stands already, a refusal; else go on. */
+/* true: a refusal is to be sent now. */
 bool http2_call_begun(struct http2_call *call); /* all headers are there */
 bool http2_call_body(struct http2_call *call, const uint8_t *bytes, size_t len);
-void http2_call_ready(struct http2_call *call); /* the request is whole: a worker gets it */
+bool http2_call_ready(struct http2_call *call); /* the request is whole: else a worker gets it */
 void http2_call_gone(struct http2_call *call); /* its stream is closed: frees it, now or when a worker is done */
 void http2_calls_release(struct http2 *http2); /* threads and connections are gone */
 struct http2_call *http2_take_done(struct http2 *http2); /* a list by next, each SENDING; gone ones are freed */

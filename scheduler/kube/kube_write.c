@@ -116,10 +116,20 @@ static void end_read(struct write *write, const char *body, size_t len)
     write_free(write);
 }
 
+/* A placement's creation first, while it is under way. */
+static int send_write(struct write *write)
+{
+    if (write->created && write->create_body)
+        return write->create_path
+                   ? submit(write, "POST", write->create_path, "application/json", write->create_body)
+                   : -ENOMEM;
+    return submit(write, write->method, write->path, write->type, write->body);
+}
+
 static void submit_again(void *context)
 {
     struct write *write = context;
-    int r = submit(write, write->method, write->path, write->type, write->body);
+    int r = send_write(write);
 
     if (r < 0)
         end_write(write, r, "", 0);
@@ -179,12 +189,7 @@ static struct write *new_write(const struct kube_writer *by, const char *method,
 /* Takes the write over; the body is owned by it. */
 static int go(struct write *write)
 {
-    int r = -ENOMEM;
-
-    if (write->created && write->create_path && write->create_body)
-        r = submit(write, "POST", write->create_path, "application/json", write->create_body);
-    else if (write->path && write->body)
-        r = submit(write, write->method, write->path, write->type, write->body);
+    int r = write->path && write->body ? send_write(write) : -ENOMEM;
 
     if (r < 0)
         write_free(write);

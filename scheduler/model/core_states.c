@@ -198,15 +198,29 @@ static bool shape_changed(const struct gang *gang)
     return false;
 }
 
-/* An early plan waits for the next member as long as for the first, but never longer than other holds. */
+static void set_deadline(const struct core *core, struct gang *gang, int64_t wait_ns, int64_t last_ns)
+{
+    int64_t deadline_ns = core->now_ns + wait_ns;
+
+    if (!MUTANT(NO_DEADLINE))
+        gang->deadline_ns = deadline_ns < last_ns ? deadline_ns : last_ns;
+}
+
+/*
+ * An early plan waits for the next member as long as for the first, up to half of a hold. All in all no vote
+ * is held longer than holdDeadline and earlyPlanDeadline: kube-scheduler's httpTimeout is above that.
+ */
 static void wait_for_more(const struct core *core, struct gang *gang)
 {
-    int64_t next_ns = core->now_ns + core->config->early_plan_deadline_ns;
-    int64_t last_ns = gang->planned_ns + core->config->hold_deadline_ns;
+    set_deadline(core, gang, core->config->early_plan_deadline_ns,
+                 gang->planned_ns + core->config->hold_deadline_ns / 2);
+}
 
-    if (MUTANT(NO_DEADLINE))
-        return;
-    gang->deadline_ns = next_ns < last_ns ? next_ns : last_ns;
+static void wait_for_votes(const struct core *core, struct gang *gang)
+{
+    gang->early = false;
+    set_deadline(core, gang, core->config->hold_deadline_ns,
+                 gang->planned_ns + core->config->hold_deadline_ns + core->config->early_plan_deadline_ns);
 }
 
 bool core__all_voted(const struct gang *gang)
@@ -227,12 +241,10 @@ static void settle_planned(struct core *core, struct gang *gang)
         return;
     filled = fill_slots(core, gang);
     empty = gang_count(gang, SLOT_EMPTY);
-    if (gang->early && empty == 0) {
-        gang->early = false;
-        gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
-    } else if (gang->early && filled) {
+    if (gang->early && empty == 0)
+        wait_for_votes(core, gang);
+    else if (gang->early && filled)
         wait_for_more(core, gang);
-    }
     if (core->now_ns >= gang->deadline_ns) {
         planned_too_late(core, gang);
         return;
