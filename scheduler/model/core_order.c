@@ -374,7 +374,9 @@ bool core__preempt(struct core *core, struct gang *gang)
 
     if (!core->config->preemption)
         return false;
-    gang->preempt_owed = core->now_ns < gang->preempt_after_ns;
+    gang->preempt_owed = lacks_room(gang) && core->now_ns < gang->preempt_after_ns;
+    if (!lacks_room(gang))
+        return false; /* whoever went for it would go in vain: it could not start, or not yet */
     if (gang->preempt_owed) {
         core__wake_at(core, gang, gang->preempt_after_ns);
         return false;
