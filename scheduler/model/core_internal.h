@@ -151,6 +151,8 @@ bool core__place_lost(const struct core *core, const struct slot *slot); /* its 
 void core__check_head(struct core *core); /* ends a reservation that has no reason any more */
 void core__choose_head(struct core *core);
 void core__unreserve(struct core *core);
+/* From when on the gang, as it waits, may become the head; INT64_MAX: it may not, or there is one. */
+int64_t core__head_due_ns(const struct core *core, const struct gang *gang);
 bool core__preempt(struct core *core, struct gang *gang); /* true: others are being evicted for it */
 
 /* ---- exits (core_exits.c): evicting, giving up ---------------------------------------------------- */

@@ -420,6 +420,8 @@ static void wake_when_over(struct core *core, struct gang *gang)
         core__wake_at(core, gang, gang->not_before_ns);
     if (gang->preempt_owed)
         core__wake_at(core, gang, gang->preempt_after_ns);
+    if (core__head_due_ns(core, gang) > core->now_ns)
+        core__wake_at(core, gang, core__head_due_ns(core, gang));
 }
 
 void core__queue(struct core *core, struct gang *gang)
@@ -432,6 +434,8 @@ void core__queue(struct core *core, struct gang *gang)
             gang->tried_version = 0;
             core->ready_changed = true;
         }
+        if (core__head_due_ns(core, gang) <= core->now_ns)
+            core->ready_changed = true; /* no try, but what frees up may be kept for it now */
         return;
     }
     if (gang_list_add(&core->ready, gang) == 0) {
@@ -472,6 +476,7 @@ static void try_turn(struct core *core, struct gang *gang)
     }
     gang->tried_version = core->cluster.capacity_version;
     gang->tried_changes = gang->changes;
+    gang->too_large = false;
     if (try_plan(core, gang)) {
         gang->ready = false;
         return;

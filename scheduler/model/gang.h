@@ -197,6 +197,7 @@ struct gang {
     struct reason reason;
     int64_t reason_since_ns;
     bool reason_told; /* Events were posted for this reason */
+    bool too_large; /* as it was tried last: for the emptied cluster too, so it heads no line */
     struct gang_record record;
     bool dirty; /* on the core's list of gangs to look at */
     bool unsaved; /* on the core's list of gangs whose GangPlacement may have to be written */
