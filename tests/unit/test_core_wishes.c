@@ -188,17 +188,19 @@ static void see_nodes(struct world *world, const char *zone, bool cliques)
 {
     for (int i = 0; i < NODES; i++) {
         char name[16];
+        struct event event = {.kind = EV_NODE};
         struct obj_node *node;
 
         snprintf(name, sizeof(name), "n%d", i);
-        node = make_node(name, "b0", "r0");
+        event.object.node = node = make_node(name, "b0", "r0");
         if (zone[0])
             set_label(&node->labels, ZONE, zone);
         if (cliques)
             set_label(&node->labels, CLIQUE, i < NODES / 2 ? "c0" : "c1");
         qsort(node->labels.items, node->labels.n, sizeof(struct label), compare_labels);
-        world_step(world, (struct event){.kind = EV_NODE, .object.node = node});
+        core_step(world->core, &event, world->now_ns, &world->actions);
     }
+    pass_time(world, 0); /* all of it is news of one moment */
 }
 
 static void an_unknown_level_that_comes_is_noticed(void **state)
