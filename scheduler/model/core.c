@@ -194,16 +194,19 @@ static void on_group_gone(struct core *core, const struct event *event)
     core__touch_group(core, &probe);
 }
 
-/* The label that makes Jobs gangs may come or go: its pods are looked at again. */
+/* The label that makes Jobs gangs may come or go: its pods are looked at again. And it may allow evicting. */
 static void on_namespace(struct core *core, struct obj_namespace *ns)
 {
     struct obj_namespace *old = hashmap_get(&core->namespaces, ns->name);
     bool changed = (old && old->jobs_are_gangs) != ns->jobs_are_gangs;
+    bool opened = ns->evict_allowed && !(old && old->evict_allowed);
     struct hashmap_iter iter = {0};
     const char *key, *name = ns->name;
     void *value;
 
     put_object(&core->namespaces, ns->name, ns, free_namespace);
+    if (opened)
+        core->cluster.capacity_version++; /* a preemptor may find room there now */
     if (!changed)
         return;
     while (hashmap_next(&core->cluster.pods_by_uid, &iter, &key, &value)) {

@@ -99,6 +99,9 @@ bool core__wants(const struct core *core, struct gang *gang, struct reason *ret_
 const struct obj_group *core__group_of(const struct core *core, const struct gang *gang); /* or NULL */
 const struct obj_job *core__job_of(const struct core *core, const struct obj_pod *pod); /* or NULL */
 
+/* ---- levels (core_levels.c) --------------------------------------------------------------------- */
+bool core__refresh_levels(struct core *core); /* true: they changed, and who waits is looked at again */
+
 /* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
 struct room_count {
     uint32_t nodes, matching, with_room;
@@ -109,7 +112,6 @@ bool core__may_use(const struct core *core, const struct gang *gang, const struc
                    const struct pod_shape *shape); /* room apart */
 struct plan_request core__request(const struct core *core, const struct gang *gang, uint32_t pods);
 int core__compare_turn(const void *a, const void *b); /* of two struct gang *: who is first */
-void core__refresh_levels(struct core *core);
 void core__queue(struct core *core, struct gang *gang); /* it wants a plan */
 void core__unqueue(struct core *core, struct gang *gang); /* not any more */
 void core__plan_ready(struct core *core); /* tries all that want one, in order */
@@ -149,6 +151,8 @@ bool core__place_lost(const struct core *core, const struct slot *slot); /* its 
 
 /* ---- order (core_order.c): head of line, preemption ---------------------------------------------- */
 void core__check_head(struct core *core); /* ends a reservation that has no reason any more */
+/* From when on the gang, as it waits, may become the head; INT64_MAX: it may not, or there is one. */
+int64_t core__head_due_ns(const struct core *core, const struct gang *gang);
 void core__choose_head(struct core *core);
 void core__unreserve(struct core *core);
 bool core__preempt(struct core *core, struct gang *gang); /* true: others are being evicted for it */

@@ -95,26 +95,27 @@ static bool lacks_room(const struct gang *gang)
            (gang->reason.code == REASON_INSUFFICIENT || gang->reason.code == REASON_NO_DOMAIN_FITS);
 }
 
+int64_t core__head_due_ns(const struct core *core, const struct gang *gang)
+{
+    if (core->head || core->epoch_s == 0 || gang->too_large || !lacks_room(gang))
+        return INT64_MAX;
+    return line_since_ns(core, gang) + core->config->head_of_line_ns;
+}
+
 void core__choose_head(struct core *core)
 {
-    if (core->head || core->epoch_s == 0)
-        return;
-    for (size_t i = 0; i < core->ready.n; i++) {
+    for (size_t i = 0; i < core->ready.n && !core->head; i++) {
         struct gang *gang = core->ready.items[i];
-        int64_t due_ns = line_since_ns(core, gang) + core->config->head_of_line_ns;
+        int64_t due_ns = core__head_due_ns(core, gang);
         struct plan plan = {0};
 
-        if (!lacks_room(gang))
-            continue;
         if (due_ns > core->now_ns) {
             core__wake_at(core, gang, due_ns);
             continue;
         }
-        if (plan_emptied(core, gang, &plan) == 0) {
+        gang->too_large = plan_emptied(core, gang, &plan) < 0;
+        if (!gang->too_large)
             reserve(core, gang, &plan);
-            plan_release(&plan);
-            return;
-        }
         plan_release(&plan);
     }
 }
@@ -374,7 +375,9 @@ bool core__preempt(struct core *core, struct gang *gang)
 
     if (!core->config->preemption)
         return false;
-    gang->preempt_owed = core->now_ns < gang->preempt_after_ns;
+    gang->preempt_owed = lacks_room(gang) && core->now_ns < gang->preempt_after_ns;
+    if (!lacks_room(gang))
+        return false; /* whoever went for it would go in vain: it could not start, or not yet */
     if (gang->preempt_owed) {
         core__wake_at(core, gang, gang->preempt_after_ns);
         return false;

@@ -114,7 +114,8 @@ void core__retry_orphans(struct core *core)
 
         if (orphan->write == 0 && orphan->retry_ns <= core->now_ns && placement && !placement->owned)
             send_deletion(core, orphan, placement);
-        else if (orphan->write == 0 && orphan->retry_ns < core->next_wake_ns)
+        else if (orphan->write == 0 && orphan->retry_ns > core->now_ns &&
+                 orphan->retry_ns < core->next_wake_ns)
             core->next_wake_ns = orphan->retry_ns;
     }
 }
@@ -140,7 +141,7 @@ bool core__orphan_done(struct core *core, const struct event *event)
             core->next_wake_ns = orphan->retry_ns;
     }
     placement = hashmap_get(&core->placements, key);
-    if (!placement)
+    if (!placement || placement->owned)
         free(hashmap_remove(&core->orphans, key));
     else if (!is_of(orphan, placement))
         core__delete_orphan(core, placement); /* another one, or newer, came meanwhile */

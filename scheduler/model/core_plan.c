@@ -5,46 +5,11 @@
 #include <string.h>
 
 #include "scheduler/model/core_internal.h"
-#include "scheduler/model/known_levels.h"
 
 #define UNSTEERED_MAX 6
 #define EXCLUSION_NS (60 * NS_PER_S)
 #define REJECTION_FIRST_NS (60 * NS_PER_S) /* a kubelet that refuses once mostly goes on refusing */
 #define REJECTION_MAX_NS (960 * NS_PER_S)
-
-/* ---- levels ---------------------------------------------------------------------------------- */
-
-static bool label_present(void *context, const char *key)
-{
-    const struct cluster *cluster = context;
-
-    for (size_t i = 0; i < cluster->nnodes; i++)
-        if (cluster->nodes[i]->object && labels_get(&cluster->nodes[i]->object->labels, key))
-            return true;
-    return false;
-}
-
-/* Configured levels never change; without them the known sets that the nodes carry are used. */
-void core__refresh_levels(struct core *core)
-{
-    const char *found[PLAN_LEVELS_MAX];
-    uint32_t n;
-
-    if (!core->levels_stale)
-        return;
-    core->levels_stale = false;
-    if (core->config->nlevels > 0) {
-        if (core->cluster.nlevels == 0)
-            cluster_set_levels(&core->cluster, (const char *const *)core->config->levels,
-                               (uint32_t)core->config->nlevels);
-        return;
-    }
-    n = (uint32_t)known_levels(label_present, &core->cluster, found, PLAN_LEVELS_MAX);
-    if (n == core->cluster.nlevels &&
-        (n == 0 || memcmp(found, core->cluster.levels, n * sizeof(*found)) == 0))
-        return;
-    cluster_set_levels(&core->cluster, found, n);
-}
 
 /* ---- the question ---------------------------------------------------------------------------- */
 
@@ -400,13 +365,24 @@ static bool try_plan(struct core *core, struct gang *gang)
 
 /* ---- the queue -------------------------------------------------------------------------------- */
 
-/* Members changed, or a backoff or an exclusion ran out: worth another try though no room appeared. */
+/* Its PodGroup, its Job or the levels say something else than when it was last tried. */
+static bool wish_changed(const struct gang *gang)
+{
+    const struct tried_wish *tried = &gang->tried_wish;
+
+    return gang->min != tried->min || gang->size != tried->size ||
+           gang->required_level != tried->required_level ||
+           gang->preferred_level != tried->preferred_level;
+}
+
+/* Members or wishes changed, or a backoff or an exclusion ran out: worth another try without new room. */
 static bool wait_is_over(const struct core *core, const struct gang *gang)
 {
     for (size_t i = 0; i < gang->nexcluded; i++)
         if (gang->excluded[i].until_ns <= core->now_ns)
             return true;
-    if (gang->changes != gang->tried_changes || (gang->preempt_owed && gang->preempt_after_ns <= core->now_ns))
+    if (gang->changes != gang->tried_changes || wish_changed(gang) ||
+        (gang->preempt_owed && gang->preempt_after_ns <= core->now_ns))
         return true;
     return gang->not_before_ns > 0 && gang->not_before_ns <= core->now_ns;
 }
@@ -420,6 +396,8 @@ static void wake_when_over(struct core *core, struct gang *gang)
         core__wake_at(core, gang, gang->not_before_ns);
     if (gang->preempt_owed)
         core__wake_at(core, gang, gang->preempt_after_ns);
+    if (core__head_due_ns(core, gang) > core->now_ns)
+        core__wake_at(core, gang, core__head_due_ns(core, gang));
 }
 
 void core__queue(struct core *core, struct gang *gang)
@@ -432,6 +410,8 @@ void core__queue(struct core *core, struct gang *gang)
             gang->tried_version = 0;
             core->ready_changed = true;
         }
+        if (core__head_due_ns(core, gang) <= core->now_ns)
+            core->ready_changed = true; /* no try, but what frees up may be kept for it now */
         return;
     }
     if (gang_list_add(&core->ready, gang) == 0) {
@@ -472,6 +452,9 @@ static void try_turn(struct core *core, struct gang *gang)
     }
     gang->tried_version = core->cluster.capacity_version;
     gang->tried_changes = gang->changes;
+    gang->tried_wish = (struct tried_wish){gang->min, gang->size, gang->required_level,
+                                           gang->preferred_level};
+    gang->too_large = false;
     if (try_plan(core, gang)) {
         gang->ready = false;
         return;
@@ -503,7 +486,8 @@ void core__plan_ready(struct core *core)
     if (still_finishing(core) || core__in_doubt(core) ||
         (!core->ready_changed && core->planned_version == core->cluster.capacity_version))
         return;
-    core__refresh_levels(core);
+    if (core__refresh_levels(core))
+        return; /* the next round plans, when all wishes are read by the new levels */
     if (core->ready.n > 1)
         qsort(core->ready.items, core->ready.n, sizeof(struct gang *), core__compare_turn);
     for (size_t i = 0; i < core->ready.n; i++)

@@ -115,6 +115,12 @@ struct excluded {
     int64_t until_ns;
 };
 
+/* What a plan is made for, as the last one in vain found it. */
+struct tried_wish {
+    uint32_t min, size;
+    int required_level, preferred_level;
+};
+
 /* The last search for one more place that found none: what it looked for, and how the cluster was. */
 struct no_place {
     char *shape_key; /* NULL: none was in vain */
@@ -189,7 +195,9 @@ struct gang {
     int64_t answer_by_ns; /* bind calls of bound members are answered then at the latest */
     uint32_t failures;
     uint32_t changes, tried_changes; /* of membership; at the last failed plan */
+    struct tried_wish tried_wish; /* at the last failed plan */
     uint64_t tried_version; /* cluster.capacity_version at the last failed plan */
+    bool too_large; /* as it was tried last: for the emptied cluster too, so it heads no line */
     struct excluded *excluded;
     size_t nexcluded, excluded_size;
     struct no_place no_place;

@@ -131,6 +131,8 @@ void sim_stray(struct sim *sim)
             sim_delete_job(sim, stray.job);
         else if (sim_random(sim, 2))
             sim_orphan(sim, stray.job);
+        if (sim_random(sim, 2)) /* before the gang is in another state */
+            sim_deliver_of(sim, stray.replica, stray.job);
         break;
     case 4:
     case 5:

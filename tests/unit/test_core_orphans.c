@@ -20,15 +20,20 @@ static int close_world(void **state)
     return 0;
 }
 
-static void see(struct world *world, const char *uid, const char *version)
+static void see_it(struct world *world, const char *uid, const char *version, bool owned)
 {
     struct obj_placement *placement = calloc(1, sizeof(*placement));
 
     *placement = (struct obj_placement){.ns = strdup("ns"), .name = strdup("g"), .uid = strdup(uid),
                                         .version = strdup(version), .gang_kind = strdup("Gang"),
                                         .gang_name = strdup("g"), .state = strdup("Waiting"),
-                                        .reason_code = strdup("")};
+                                        .reason_code = strdup(""), .owned = owned};
     world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = placement});
+}
+
+static void see(struct world *world, const char *uid, const char *version)
+{
+    see_it(world, uid, version, false);
 }
 
 static void see_gone(struct world *world)
@@ -93,6 +98,25 @@ static void a_newer_version_is_deleted_at_once(void **state)
     expect_deletion(world, "{\"resourceVersion\":\"3\",\"uid\":\"v\"}", WRITE_OK);
 }
 
+/* An owner takes it along now: nothing is retried, and nothing is due for ever. */
+static void one_that_got_an_owner_is_let_go(void **state)
+{
+    struct world *world = *state;
+
+    see(world, "u", "1");
+    expect_deletion(world, "{\"resourceVersion\":\"1\",\"uid\":\"u\"}", WRITE_SERVER);
+    see_it(world, "u", "2", true); /* before the retry */
+    pass_time(world, 2 * SECOND);
+    assert_true(core_deadline(world->core) > world->now_ns);
+    see(world, "u", "3");
+    assert_int_equal(count_actions(world, ACT_PLACEMENT_DELETE), 1);
+    see_it(world, "u", "4", true); /* while the deletion is under way */
+    expect_deletion(world, "{\"resourceVersion\":\"3\",\"uid\":\"u\"}", WRITE_CONFLICT);
+    pass_time(world, 10 * SECOND);
+    assert_true(core_deadline(world->core) > world->now_ns);
+    assert_int_equal(count_actions(world, ACT_PLACEMENT_DELETE), 0);
+}
+
 static void a_gang_that_comes_again_waits_for_the_deletion(void **state)
 {
     struct world *world = *state;
@@ -137,6 +161,7 @@ int main(void)
         CASE(a_deletion_that_failed_is_tried_again_while_the_object_is_seen),
         CASE(one_that_is_deleted_is_left_to_the_watch),
         CASE(a_newer_version_is_deleted_at_once),
+        CASE(one_that_got_an_owner_is_let_go),
         CASE(a_gang_that_comes_again_waits_for_the_deletion),
         CASE(what_is_wanted_says_in_which_term),
     };

@@ -41,6 +41,17 @@ static void fill_node(struct world *world, int node, int32_t priority)
     }
 }
 
+static void add_member(struct world *world, int index, int64_t gpus, int size)
+{
+    char name[32];
+    struct obj_pod *pod;
+
+    snprintf(name, sizeof(name), "g-%d", index);
+    pod = make_pod(name, gpus, "g", size);
+    pod->priority = 100;
+    put_pod(world, pod);
+}
+
 static void add_preemptor(struct world *world, int size)
 {
     for (int i = 0; i < size; i++) {
@@ -93,11 +104,73 @@ static void no_more_are_taken_than_one_placement_needs(void **state)
     world_close(&world);
 }
 
+/* An early plan that finds no room evicts nobody: its other members may never come. */
+static void nobody_goes_for_a_gang_that_is_not_complete(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_cluster(&world, 2);
+    fill_node(&world, 0, 1);
+    fill_node(&world, 1, 1);
+    sync_world(&world);
+    add_member(&world, 0, 8, 2);
+    assert_int_equal(the_gang(&world, "g")->state, GANG_WAITING);
+    pass_time(&world, 30 * SECOND);
+    assert_int_equal(count_actions(&world, ACT_EVICT), 0);
+    assert_true(core_deadline(world.core) > world.now_ns);
+    add_member(&world, 1, 8, 2);
+    assert_int_equal(the_gang(&world, "g")->reason.code, REASON_PREEMPTING);
+    assert_int_equal(count_actions(&world, ACT_EVICT), 2 * PER_NODE);
+    world_close(&world);
+}
+
+static void nobody_goes_for_members_that_differ(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_cluster(&world, 2);
+    fill_node(&world, 0, 1);
+    fill_node(&world, 1, 1);
+    sync_world(&world);
+    add_member(&world, 0, 8, 2);
+    add_member(&world, 1, 4, 2);
+    pass_time(&world, 30 * SECOND);
+    assert_int_equal(the_gang(&world, "g")->reason.code, REASON_UNSUPPORTED);
+    assert_int_equal(count_actions(&world, ACT_EVICT), 0);
+    world_close(&world);
+}
+
+/* It may not evict again so soon, and when it may it is not complete any more: then nothing is due. */
+static void a_preemptor_that_lost_a_member_is_at_rest(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_cluster(&world, 2);
+    fill_node(&world, 0, 100); /* as high as the gang: nobody may go */
+    fill_node(&world, 1, 100);
+    sync_world(&world);
+    add_member(&world, 0, 8, 2);
+    add_member(&world, 1, 8, 2);
+    drop_pod(&world, "x-0001-0");
+    assert_true(the_gang(&world, "g")->preempt_owed);
+    drop_pod(&world, "g-1");
+    pass_time(&world, 30 * SECOND);
+    assert_int_equal(the_gang(&world, "g")->state, GANG_WAITING);
+    assert_true(core_deadline(world.core) > world.now_ns);
+    world_close(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_lowest_of_very_many_are_taken),
         cmocka_unit_test(no_more_are_taken_than_one_placement_needs),
+        cmocka_unit_test(nobody_goes_for_a_gang_that_is_not_complete),
+        cmocka_unit_test(nobody_goes_for_members_that_differ),
+        cmocka_unit_test(a_preemptor_that_lost_a_member_is_at_rest),
     };
 
     return cmocka_run_group_tests_name("core_preempt", tests, NULL, NULL);
