@@ -207,13 +207,14 @@ static void set_deadline(const struct core *core, struct gang *gang, int64_t wai
 }
 
 /*
- * An early plan waits for the next member as long as for the first, up to half of a hold. All in all no vote
- * is held longer than holdDeadline and earlyPlanDeadline: kube-scheduler's httpTimeout is above that.
+ * An early plan waits for the next member as long as for the first, up to half of a hold if that is more. All
+ * in all no vote is held longer than holdDeadline and earlyPlanDeadline: kube-scheduler's httpTimeout is above that.
  */
 static void wait_for_more(const struct core *core, struct gang *gang)
 {
-    set_deadline(core, gang, core->config->early_plan_deadline_ns,
-                 gang->planned_ns + core->config->hold_deadline_ns / 2);
+    int64_t early_ns = core->config->early_plan_deadline_ns, half_ns = core->config->hold_deadline_ns / 2;
+
+    set_deadline(core, gang, early_ns, gang->planned_ns + (early_ns > half_ns ? early_ns : half_ns));
 }
 
 static void wait_for_votes(const struct core *core, struct gang *gang)

@@ -226,6 +226,23 @@ static void an_early_plan_is_given_up_when_members_stay_away(void **state)
     assert_int_equal(count_actions(world, ACT_NOMINATE), 3);
 }
 
+/* A slow controller's pods: each that comes buys time for the next, up to half of a hold. */
+static void an_early_plan_waits_on_while_members_come(void **state)
+{
+    struct world *world = *state;
+    char name[16];
+
+    for (int i = 0; i < 6; i++) {
+        snprintf(name, sizeof(name), "g-%d", i);
+        put_pod(world, make_pod(name, 8, "g", 8));
+        pass_time(world, 4 * SECOND);
+        assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+    }
+    put_pod(world, make_pod("g-6", 8, "g", 8));
+    pass_time(world, 2 * SECOND);
+    assert_int_equal(the_gang(world, "g")->state, GANG_FORMING);
+}
+
 static void votes_that_wait_too_long_are_sent_back(void **state)
 {
     struct world *world = *state;
@@ -582,6 +599,7 @@ int main(void)
         CASE(on_a_large_cluster_members_are_steered_at_once),
         CASE(two_large_gangs_never_share_the_cluster),
         CASE(an_early_plan_is_given_up_when_members_stay_away),
+        CASE(an_early_plan_waits_on_while_members_come),
         CASE(votes_that_wait_too_long_are_sent_back),
         CASE(a_vote_for_another_node_is_refused_at_once),
         CASE(a_tainted_node_makes_a_new_plan),
