@@ -118,12 +118,7 @@ static int start_servers(struct daemon *daemon, struct err *err)
 static int start_client(const struct kube_config *kube, unsigned parallel,
                         struct http_client **ret, struct err *err)
 {
-    struct http_endpoint endpoint = {.url = kube->url,
-                                     .ca_file = kube->ca_file,
-                                     .cert_file = kube->cert_file,
-                                     .key_file = kube->key_file,
-                                     .token_file = kube->token_file,
-                                     .token = kube->token};
+    struct http_endpoint endpoint = kube_endpoint(kube);
 
     return http_client_start(&endpoint, parallel, ret, err);
 }

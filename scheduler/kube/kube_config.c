@@ -285,3 +285,13 @@ int kube_config_load(const char *path, struct kube_config *ret, struct err *err)
         return err_set(err, r, "cannot read kubeconfig '%s': %s", path, strerror(-r));
     return kube_config_parse(path, text.data, text.len, ret, err);
 }
+
+struct http_endpoint kube_endpoint(const struct kube_config *config)
+{
+    return (struct http_endpoint){.url = config->url,
+                                  .ca_file = config->ca_file,
+                                  .cert_file = config->cert_file,
+                                  .key_file = config->key_file,
+                                  .token_file = config->token_file,
+                                  .token = config->token};
+}

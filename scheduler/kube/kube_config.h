@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "base/http_client.h"
 
 struct kube_config {
     char *url; /* https://host:port */
@@ -20,4 +21,5 @@ struct kube_config {
 int kube_config_load(const char *path, struct kube_config *ret, struct err *err);
 int kube_config_parse(const char *path, const char *text, size_t len, struct kube_config *ret,
                       struct err *err);
+struct http_endpoint kube_endpoint(const struct kube_config *config); /* borrows its texts */
 void kube_config_release(struct kube_config *config); /* removes the private files */

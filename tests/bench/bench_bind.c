@@ -509,12 +509,7 @@ static int fill(struct bench *bench, struct err *err)
 static int connect_to(const struct kube_config *kube, unsigned parallel, struct http_client **ret,
                       struct err *err)
 {
-    struct http_endpoint endpoint = {.url = kube->url,
-                                     .ca_file = kube->ca_file,
-                                     .cert_file = kube->cert_file,
-                                     .key_file = kube->key_file,
-                                     .token_file = kube->token_file,
-                                     .token = kube->token};
+    struct http_endpoint endpoint = kube_endpoint(kube);
 
     return http_client_start(&endpoint, parallel, ret, err);
 }

@@ -173,12 +173,7 @@ static int record(const char *kubeconfig, FILE *out, const sigset_t *signals, st
     int number, r = kube_config_load(kubeconfig, &config, err);
 
     if (r == 0) {
-        struct http_endpoint endpoint = {.url = config.url,
-                                         .ca_file = config.ca_file,
-                                         .cert_file = config.cert_file,
-                                         .key_file = config.key_file,
-                                         .token_file = config.token_file,
-                                         .token = config.token};
+        struct http_endpoint endpoint = kube_endpoint(&config);
 
         r = http_client_start(&endpoint, 3, &client, err);
     }

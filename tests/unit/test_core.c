@@ -2,25 +2,10 @@
 
 static int open_world(void **state)
 {
-    struct world *world = calloc(1, sizeof(*world));
+    struct world *world = new_world(8, 4, 2);
 
-    world_open(world);
-    for (int i = 0; i < 8; i++) {
-        char name[16], rack[16];
-
-        snprintf(name, sizeof(name), "n%d", i);
-        snprintf(rack, sizeof(rack), "r%d", i / 2);
-        add_node(world, name, i < 4 ? "b0" : "b1", rack);
-    }
     sync_world(world);
     *state = world;
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(*state);
-    free(*state);
     return 0;
 }
 

@@ -4,38 +4,11 @@
 
 static int open_world(void **state)
 {
-    struct world *world = calloc(1, sizeof(*world));
+    struct world *world = new_world(4, 4, 4);
 
-    world_open(world);
-    for (int i = 0; i < 4; i++) {
-        char name[16];
-
-        snprintf(name, sizeof(name), "n%d", i);
-        add_node(world, name, "b0", "r");
-    }
     sync_world(world);
     *state = world;
     return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
-static struct obj_pod *member(const char *gang, int index, int size, const char *node)
-{
-    char name[32];
-    struct obj_pod *pod;
-
-    snprintf(name, sizeof(name), "%s-%d", gang, index);
-    pod = make_pod(name, 8, gang, size);
-    pod->index = index;
-    set_text(&pod->node, node);
-    pod->phase = node[0] ? POD_RUNNING : POD_PENDING;
-    return pod;
 }
 
 static uint64_t version(const struct world *world)
@@ -48,16 +21,16 @@ static void a_node_update_without_news_is_no_room_that_appeared(void **state)
 {
     struct world *world = *state;
     uint64_t before = version(world);
-    struct obj_node *node = make_node("n1", "b0", "r");
+    struct obj_node *node = make_node("n1", "b0", "r0");
 
-    add_node(world, "n1", "b0", "r");
+    add_node(world, "n1", "b0", "r0");
     assert_int_equal(version(world), before);
     add_node(world, "n1", "b0", "r2"); /* another rack */
     assert_int_equal(version(world), before + 1);
     node->unschedulable = true;
     world_step(world, (struct event){.kind = EV_NODE, .object.node = node});
     assert_int_equal(version(world), before + 2);
-    add_node(world, "n1", "b0", "r");
+    add_node(world, "n1", "b0", "r0");
     assert_int_equal(version(world), before + 3);
 }
 
@@ -69,7 +42,7 @@ static void a_node_that_went_and_came_back_is_news(void **state)
 
     world_step(world, gone);
     before = version(world);
-    add_node(world, "n1", "b0", "r");
+    add_node(world, "n1", "b0", "r0");
     assert_true(version(world) > before);
 }
 
@@ -79,7 +52,7 @@ static void only_the_last_vote_settles_the_gang(void **state)
     struct world *world = *state;
 
     for (int i = 0; i < 3; i++)
-        put_pod(world, member("g", i, 3, ""));
+        put_pod(world, make_member("g", i, 3, ""));
     answer_writes(world, ACT_PLACEMENT, WRITE_OK);
     for (int i = 0; i < 3; i++) {
         struct event event = {.kind = EV_VOTE, .ticket = (uint64_t)i + 1};
@@ -102,7 +75,7 @@ static void members_without_a_place_get_one_when_room_appears(void **state)
 {
     struct world *world = *state;
 
-    put_pod(world, member("g", 0, 3, "n0"));
+    put_pod(world, make_member("g", 0, 3, "n0"));
     for (int i = 1; i < 4; i++) {
         char node[16], pod[16];
 
@@ -110,8 +83,8 @@ static void members_without_a_place_get_one_when_room_appears(void **state)
         snprintf(pod, sizeof(pod), "x%d", i);
         use_node(world, node, pod, 8);
     }
-    put_pod(world, member("g", 1, 3, ""));
-    put_pod(world, member("g", 2, 3, ""));
+    put_pod(world, make_member("g", 1, 3, ""));
+    put_pod(world, make_member("g", 2, 3, ""));
     assert_non_null(the_gang(world, "g")->no_place.shape_key);
     assert_int_equal(the_gang(world, "g")->no_place.version, version(world));
     pass_time(world, 3 * SECOND);

@@ -4,37 +4,10 @@
 
 static int open_world(void **state)
 {
-    struct world *world = calloc(1, sizeof(*world));
+    struct world *world = new_world(6, 3, 6);
 
-    world_open(world);
-    for (int i = 0; i < 6; i++) {
-        char name[16];
-
-        snprintf(name, sizeof(name), "n%d", i);
-        add_node(world, name, i < 3 ? "b0" : "b1", "r");
-    }
     *state = world;
     return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
-static struct obj_pod *member(const char *gang, int index, int size, const char *node)
-{
-    char name[32];
-    struct obj_pod *pod;
-
-    snprintf(name, sizeof(name), "%s-%d", gang, index);
-    pod = make_pod(name, 8, gang, size);
-    pod->index = index;
-    set_text(&pod->node, node);
-    pod->phase = node[0] ? POD_RUNNING : POD_PENDING;
-    return pod;
 }
 
 /* A GangPlacement of gang g with two ranks, on n1 and n2. */
@@ -60,8 +33,8 @@ static void put_placement(struct world *world, struct obj_placement *placement)
 /* Both members have voted and their bindings are out. */
 static void bind_two(struct world *world)
 {
-    put_pod(world, member("g", 0, 2, ""));
-    put_pod(world, member("g", 1, 2, ""));
+    put_pod(world, make_member("g", 0, 2, ""));
+    put_pod(world, make_member("g", 1, 2, ""));
     answer_writes(world, ACT_PLACEMENT, WRITE_OK);
     vote(world, "g-0", planned(world, "g-0"));
     vote(world, "g-1", planned(world, "g-1"));
@@ -75,13 +48,13 @@ static void a_gang_without_room_for_all_its_missing_members_writes_nothing(void 
     struct world *world = *state;
 
     sync_world(world);
-    put_pod(world, member("g", 0, 3, "n0"));
+    put_pod(world, make_member("g", 0, 3, "n0"));
     use_node(world, "n1", "a", 8);
     use_node(world, "n2", "b", 8);
     use_node(world, "n3", "c", 8);
     use_node(world, "n4", "d", 8); /* one node is free, two are missing */
-    put_pod(world, member("g", 1, 3, ""));
-    put_pod(world, member("g", 2, 3, ""));
+    put_pod(world, make_member("g", 1, 3, ""));
+    put_pod(world, make_member("g", 2, 3, ""));
     assert_int_equal(the_gang(world, "g")->state, GANG_BROKEN);
     for (int i = 0; i < 5; i++)
         pass_time(world, 3 * SECOND);
@@ -96,7 +69,7 @@ static void a_gang_without_room_for_all_its_missing_members_writes_nothing(void 
 static void a_stored_binding_is_not_finished_for_younger_pods(void **state)
 {
     struct world *world = *state;
-    struct obj_pod *pod = member("g", 0, 2, "");
+    struct obj_pod *pod = make_member("g", 0, 2, "");
 
     pod->created_s = 101;
     put_pod(world, pod);
@@ -118,7 +91,7 @@ static void a_state_never_reads_earlier_than_a_pod_created_before(void **state)
     core_set_epoch(world.core, core_epoch_s(1002 * SECOND + SECOND / 5, world.now_ns));
     add_node(&world, "n0", "b0", "r0");
     sync_world(&world);
-    put_pod(&world, member("g", 0, 1, "")); /* created in second 1002 */
+    put_pod(&world, make_member("g", 0, 1, "")); /* created in second 1002 */
     write = find_action(&world, ACT_PLACEMENT, NULL);
     assert_non_null(write);
     assert_non_null(strstr(write->body, "1970-01-01T00:16:42Z"));
@@ -129,10 +102,10 @@ static void a_state_never_reads_earlier_than_a_pod_created_before(void **state)
 static void a_younger_member_of_a_stored_binding_votes(void **state)
 {
     struct world *world = *state;
-    struct obj_pod *pod = member("g", 1, 2, "");
+    struct obj_pod *pod = make_member("g", 1, 2, "");
 
     pod->created_s = 101;
-    put_pod(world, member("g", 0, 2, ""));
+    put_pod(world, make_member("g", 0, 2, ""));
     put_pod(world, pod);
     put_placement(world, stored("Binding"));
     sync_world(world);
@@ -164,7 +137,7 @@ static void a_gang_that_comes_again_keeps_the_name_of_its_placement(void **state
     placement->owned = true;
     put_placement(world, placement);
     sync_world(world);
-    put_pod(world, member("g", 0, 2, ""));
+    put_pod(world, make_member("g", 0, 2, ""));
     assert_non_null(core_gang(world->core, "ns", "g.gang"));
 }
 
@@ -174,7 +147,7 @@ static void a_stranger_amid_the_bindings_changes_the_stored_plan(void **state)
 
     sync_world(world);
     bind_two(world);
-    put_pod(world, member("g", 0, 2, "n5"));
+    put_pod(world, make_member("g", 0, 2, "n5"));
     assert_true(the_gang(world, "g")->drifted);
     assert_non_null(find_action(world, ACT_PLACEMENT, NULL));
     assert_non_null(strstr(find_action(world, ACT_PLACEMENT, NULL)->body, "\"name\":\"n5\""));
@@ -184,7 +157,7 @@ static void a_stranger_amid_the_bindings_changes_the_stored_plan(void **state)
 static void a_member_that_comes_back_bound_elsewhere_gives_back_the_planned_place(void **state)
 {
     struct world *world = *state;
-    struct obj_pod *pod = member("g", 1, 2, "n5");
+    struct obj_pod *pod = make_member("g", 1, 2, "n5");
     struct core_counts counts;
 
     sync_world(world);
@@ -201,8 +174,8 @@ static void every_index_has_its_own_rank_though_members_are_bound_by_others(void
     struct world *world = *state;
 
     sync_world(world);
-    put_pod(world, member("g", 1, 2, "n4"));
-    put_pod(world, member("g", 0, 2, "n3"));
+    put_pod(world, make_member("g", 1, 2, "n4"));
+    put_pod(world, make_member("g", 0, 2, "n3"));
     assert_string_equal(the_gang(world, "g")->slots[0].pod->object->name, "g-0");
     assert_string_equal(the_gang(world, "g")->slots[1].pod->object->name, "g-1");
 }
@@ -213,8 +186,8 @@ static void the_first_by_index_speaks_for_the_gang(void **state)
     struct world *world = *state;
 
     sync_world(world);
-    put_pod(world, member("g", 1, 3, "n1"));
-    put_pod(world, member("g", 0, 2, "n0"));
+    put_pod(world, make_member("g", 1, 3, "n1"));
+    put_pod(world, make_member("g", 0, 2, "n0"));
     assert_int_equal(the_gang(world, "g")->min, 2);
     drop_pod(world, "g-0");
     assert_int_equal(the_gang(world, "g")->min, 3);
@@ -227,8 +200,8 @@ static void a_kubelet_that_refuses_ends_the_plan_on_its_node(void **state)
     char before[16];
 
     sync_world(world);
-    put_pod(world, member("g", 0, 2, ""));
-    put_pod(world, member("g", 1, 2, ""));
+    put_pod(world, make_member("g", 0, 2, ""));
+    put_pod(world, make_member("g", 1, 2, ""));
     snprintf(before, sizeof(before), "%s", planned(world, "g-0"));
     set_text(&refused->node, before);
     refused->phase = POD_FAILED;
@@ -249,7 +222,7 @@ static void room_is_given_away_only_when_a_former_process_is_past(void **state)
     sync_world(world);
     early = vote(world, "plain", "n0");
     assert_string_not_equal(reply_to(world, early), "");
-    put_pod(world, member("g", 0, 1, ""));
+    put_pod(world, make_member("g", 0, 1, ""));
     assert_string_equal(planned(world, "g-0"), "");
     assert_true(core_deadline(world->core) <= world->now_ns + LEASE_WRITE_NS);
     pass_time(world, LEASE_WRITE_NS);
@@ -266,14 +239,14 @@ static void gangs_alone_need_not_wait_for_a_former_process(void **state)
 
     core_set_predecessor(world->core, world->now_ns);
     sync_world(world);
-    put_pod(world, member("g", 0, 1, ""));
+    put_pod(world, make_member("g", 0, 1, ""));
     assert_string_not_equal(planned(world, "g-0"), "");
 }
 
 /* kube-scheduler undoes a nomination: its in-tree filters refuse the node. */
 static void undo_nomination(struct world *world)
 {
-    struct obj_pod *nominated = member("g", 0, 1, ""), *undone = member("g", 0, 1, "");
+    struct obj_pod *nominated = make_member("g", 0, 1, ""), *undone = make_member("g", 0, 1, "");
 
     set_text(&nominated->nominated, planned(world, "g-0"));
     put_pod(world, nominated);
@@ -294,7 +267,7 @@ static void a_gang_whose_only_node_refused_tries_again_after_a_minute(void **sta
         snprintf(pod, sizeof(pod), "x%d", i);
         use_node(world, node, pod, 8);
     }
-    put_pod(world, member("g", 0, 1, ""));
+    put_pod(world, make_member("g", 0, 1, ""));
     for (int i = 0; i < 8 && the_gang(world, "g")->state != GANG_WAITING; i++) {
         world_step(world, refused);
         undo_nomination(world);
@@ -320,7 +293,7 @@ static void a_hold_follows_what_its_pod_asks_for(void **state)
     core_counts(world->core, &counts);
     assert_int_equal(counts.holds, 0);
     use_node(world, "n0", "rest", 4);
-    put_pod(world, member("g", 0, 6, ""));
+    put_pod(world, make_member("g", 0, 6, ""));
     assert_int_equal(the_gang(world, "g")->reason.fit, 5);
 }
 

@@ -20,13 +20,6 @@ static int open_world(void **state)
     return 0;
 }
 
-static int close_world(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 static void see_namespace(struct world *world, bool jobs_are_gangs)
 {
     struct obj_namespace *ns = calloc(1, sizeof(*ns));

@@ -6,27 +6,18 @@
 
 static int open_world(void **state)
 {
-    struct world *world = calloc(1, sizeof(*world));
+    struct world *world = new_world(NODES, NODES, NODES);
 
-    world_open(world);
     core_set_epoch(world->core, EPOCH_S);
     for (int i = 0; i < NODES; i++) {
         char name[16], pod[16];
 
         snprintf(name, sizeof(name), "n%d", i);
         snprintf(pod, sizeof(pod), "x%d", i);
-        add_node(world, name, "b0", "r0");
         use_node(world, name, pod, 8);
     }
     sync_world(world);
     *state = world;
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(*state);
-    free(*state);
     return 0;
 }
 

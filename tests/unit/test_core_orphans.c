@@ -4,19 +4,10 @@
 
 static int open_world(void **state)
 {
-    struct world *world = calloc(1, sizeof(*world));
+    struct world *world = new_world(1, 1, 1);
 
-    world_open(world);
-    add_node(world, "n0", "b0", "r");
     sync_world(world);
     *state = world;
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(*state);
-    free(*state);
     return 0;
 }
 

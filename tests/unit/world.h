@@ -123,6 +123,20 @@ static inline void set_text(char **text, const char *value)
     *text = strdup(value);
 }
 
+/* The gang's member of that index, running on the node unless that is "". */
+static inline struct obj_pod *make_member(const char *gang, int index, int size, const char *node)
+{
+    char name[32];
+    struct obj_pod *pod;
+
+    snprintf(name, sizeof(name), "%s-%d", gang, index);
+    pod = make_pod(name, 8, gang, size);
+    pod->index = index;
+    set_text(&pod->node, node);
+    pod->phase = node[0] ? POD_RUNNING : POD_PENDING;
+    return pod;
+}
+
 static inline void put_pod(struct world *world, struct obj_pod *pod)
 {
     world_step(world, (struct event){.kind = EV_POD, .object.pod = pod});
@@ -150,6 +164,30 @@ static inline void use_node(struct world *world, const char *node, const char *n
 static inline void sync_world(struct world *world)
 {
     world_step(world, (struct event){.kind = EV_SYNCED});
+}
+
+/* A world for a test of its own: nodes n0, n1, ... in blocks b0, b1, ... and racks r0, r1, ... of so many. */
+static inline struct world *new_world(int nodes, int per_block, int per_rack)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    world_open(world);
+    for (int i = 0; i < nodes; i++) {
+        char name[16], block[16], rack[16];
+
+        snprintf(name, sizeof(name), "n%d", i);
+        snprintf(block, sizeof(block), "b%d", i / per_block);
+        snprintf(rack, sizeof(rack), "r%d", i / per_rack);
+        add_node(world, name, block, rack);
+    }
+    return world;
+}
+
+static inline int close_world(void **state)
+{
+    world_close(*state);
+    free(*state);
+    return 0;
 }
 
 /* The node that filter would name, "" when the pod waits. */
