@@ -82,12 +82,16 @@ static void vote_ordinary(struct core *core, struct pod *pod, const char *name, 
         core__reply(core, ticket, "bindings sent before this lockstep began may still arrive");
         return;
     }
-    if (node && node->object && node_room(node, &pod->requests) == 0) {
+    if (!node || !node->object) { /* what it has room for is not known */
+        core__reply(core, ticket, "lockstep has not seen this node yet");
+        return;
+    }
+    if (node_room(node, &pod->requests) == 0) {
         core__reply(core, ticket, "no room on the node beside what is held for gangs");
         return;
     }
-    if (!node || held_add(core, pod) < 0) {
-        core__reply(core, ticket, "unknown node");
+    if (held_add(core, pod) < 0) {
+        core__reply(core, ticket, "out of memory");
         return;
     }
     pod->hold = (struct pod_hold){.node = node_ref(node),

@@ -297,6 +297,24 @@ static void a_hold_follows_what_its_pod_asks_for(void **state)
     assert_int_equal(the_gang(world, "g")->reason.fit, 5);
 }
 
+/* It went, and as kube-scheduler knows it came back: how much room it has we have not read. */
+static void nothing_is_bound_to_a_node_that_is_not_seen(void **state)
+{
+    struct world *world = *state;
+    uint64_t ticket;
+
+    sync_world(world);
+    use_node(world, "n0", "other", 4);
+    world_step(world, (struct event){.kind = EV_NODE_GONE, .name = "n0"});
+    put_pod(world, make_pod("plain", 4, "", 0));
+    ticket = vote(world, "plain", "n0");
+    assert_string_equal(reply_to(world, ticket), "lockstep has not seen this node yet");
+    assert_null(find_action(world, ACT_BIND, "plain"));
+    add_node(world, "n0", "b0", "r0");
+    vote(world, "plain", "n0");
+    assert_non_null(find_action(world, ACT_BIND, "plain"));
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
@@ -316,6 +334,7 @@ int main(void)
         CASE(a_gang_whose_only_node_refused_tries_again_after_a_minute),
         CASE(a_hold_follows_what_its_pod_asks_for),
         CASE(gangs_alone_need_not_wait_for_a_former_process),
+        CASE(nothing_is_bound_to_a_node_that_is_not_seen),
     };
 
     return cmocka_run_group_tests_name("core_faults", tests, NULL, NULL);
