@@ -339,12 +339,23 @@ static void seat_rest(struct core *core, struct gang *gang)
                      gang_bound(gang), gang->nslots, without);
 }
 
+/*
+ * More pods than places, and what a former process sent may still arrive: which of them it was for, the stored
+ * plan does not say. A binding for another one would fill a node twice.
+ */
+static bool seats_in_doubt(struct core *core, const struct gang *gang)
+{
+    return gang->adopted && gang->nmembers > gang->nslots && core__in_doubt(core);
+}
+
 static void settle_binding(struct core *core, struct gang *gang)
 {
     if (!keep_places(core, gang))
         return;
     seat_rest(core, gang);
-    if (gang->persisted || MUTANT(BIND_UNPERSISTED))
+    if (seats_in_doubt(core, gang))
+        core__wake_at(core, gang, core->now_ns + NS_PER_S);
+    else if (gang->persisted || MUTANT(BIND_UNPERSISTED))
         core__post_bindings(core, gang);
     if (gang_bound(gang) == gang->nslots) {
         gang->deadline_ns = INT64_MAX;
