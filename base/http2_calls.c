@@ -187,42 +187,34 @@ static void refuse(struct http2_call *call, int status)
     set_text(&call->reply, status, refusal_text(status));
 }
 
-/*
- * What is too large is answered at once; other refusals wait for the end of the request, as some clients take an
- * answer before it for an error. Until then its body is thrown away.
- */
-bool http2_call_begun(struct http2_call *call)
+void http2_call_begun(struct http2_call *call)
 {
     call->refused = judge(call, call->connection->http2->options.routes, &call->route);
-    if (call->refused == 413)
-        refuse(call, call->refused);
-    return call->refused == 413;
 }
 
-bool http2_call_body(struct http2_call *call, const uint8_t *bytes, size_t len)
+void http2_call_body(struct http2_call *call, const uint8_t *bytes, size_t len)
 {
     struct http2 *http2 = call->connection->http2;
 
     if (call->refused)
-        return false;
-    if (http2->body_bytes + len > BODIES_MAX || strbuf_add(&call->body, bytes, len) < 0) {
-        refuse(call, call->body.failed ? 413 : 503);
-        return true;
+        return;
+    if (http2->body_bytes + len <= BODIES_MAX && strbuf_add(&call->body, bytes, len) == 0) {
+        http2->body_bytes += len;
+        return;
     }
-    http2->body_bytes += len;
-    return false;
+    call->refused = call->body.failed ? 413 : 503;
+    http2->body_bytes -= call->body.len;
+    strbuf_release(&call->body);
 }
 
 bool http2_call_ready(struct http2_call *call)
 {
     struct http2 *http2 = call->connection->http2;
-    bool answered = call->state == CALL_SENDING;
 
     call->whole = true;
     if (call->refused) {
-        if (!answered)
-            refuse(call, call->refused);
-        return !answered;
+        refuse(call, call->refused);
+        return true;
     }
     call->since_ns = 0;
     pthread_mutex_lock(&http2->lock);

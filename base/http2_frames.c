@@ -90,33 +90,23 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
     struct http2_call *call = call_of(session, stream);
 
     (void)flags;
-    return call && http2_call_body(call, bytes, len) ? http2_submit_reply(context, call) : 0;
+    (void)context;
+    if (call)
+        http2_call_body(call, bytes, len);
+    return 0;
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
     struct http2_call *call = call_of(session, frame->hd.stream_id);
-    int r = 0;
 
     if (!call || (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
         return 0;
-    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST &&
-        http2_call_begun(call))
-        r = http2_submit_reply(context, call);
-    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && http2_call_ready(call) && r == 0)
-        r = http2_submit_reply(context, call);
-    return r;
-}
-
-/* An answer that went out before its request was whole: the rest is not wanted. */
-static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *context)
-{
-    struct http2_call *call = call_of(session, frame->hd.stream_id);
-
-    if (!call || call->whole || frame->hd.type != NGHTTP2_DATA ||
-        !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-        return 0;
-    return end_stream(context, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+        http2_call_begun(call);
+    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && http2_call_ready(call))
+        return http2_submit_reply(context, call);
+    return 0;
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t code, void *context)
@@ -140,7 +130,6 @@ int http2_make_callbacks(nghttp2_session_callbacks **ret)
     nghttp2_session_callbacks_set_on_header_callback(*ret, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(*ret, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(*ret, on_frame);
-    nghttp2_session_callbacks_set_on_frame_send_callback(*ret, on_frame_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(*ret, on_stream_close);
     return 0;
 }

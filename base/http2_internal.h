@@ -97,10 +97,11 @@ int http2_submit_reply(struct http2_connection *connection, struct http2_call *c
 struct http2_call *http2_call_new(struct http2_connection *connection, int32_t stream); /* NULL: no room */
 void http2_call_header(struct http2_call *call, const char *name, size_t name_len, const char *value,
                        size_t len);
-/* true: a refusal is to be sent now. */
-bool http2_call_begun(struct http2_call *call); /* all headers are there */
-bool http2_call_body(struct http2_call *call, const uint8_t *bytes, size_t len);
-bool http2_call_ready(struct http2_call *call); /* the request is whole: else a worker gets it */
+/* A refusal waits for the end of the request, as some clients take an earlier answer for an error: till then its
+ * body is thrown away. It has its time, as every request. */
+void http2_call_begun(struct http2_call *call); /* all headers are there */
+void http2_call_body(struct http2_call *call, const uint8_t *bytes, size_t len);
+bool http2_call_ready(struct http2_call *call); /* the request is whole. true: to be answered now, else a worker has it */
 void http2_call_gone(struct http2_call *call); /* its stream is closed: frees it, now or when a worker is done */
 void http2_calls_release(struct http2 *http2); /* threads and connections are gone */
 struct http2_call *http2_take_done(struct http2 *http2); /* a list by next, each SENDING; gone ones are freed */
