@@ -6,18 +6,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/http_routes.h"
 #include "base/parse.h"
 
-#define REPLY_MAX ((size_t)64 << 20)
 #define BODIES_MAX ((size_t)256 << 20) /* all requests together */
-
-static void set_text(struct http_reply *reply, int status, const char *text)
-{
-    reply->status = status;
-    reply->type = "text/plain";
-    strbuf_clear(&reply->body);
-    strbuf_addf(&reply->body, "%s\n", text);
-}
 
 /* ---- lists and the table; http2.lock is held ------------------------------------------------------- */
 
@@ -111,7 +103,7 @@ struct http2_call *http2_call_new(struct http2_connection *connection, int32_t s
     call->stream = stream;
     call->body.max = http2->options.body_max;
     call->reply.status = 200;
-    call->reply.body.max = REPLY_MAX;
+    call->reply.body.max = HTTP_REPLY_MAX;
     return call;
 }
 
@@ -146,50 +138,24 @@ void http2_call_header(struct http2_call *call, const char *name, size_t name_le
         call->refused = 413;
 }
 
-static int judge(const struct http2_call *call, const struct http_route *routes,
-                 const struct http_route **ret_route)
-{
-    bool path_known = false;
-
-    if (!call->connection->allowed)
-        return 403;
-    for (const struct http_route *route = routes; route->path; route++) {
-        if (strcmp(route->path, call->path) != 0)
-            continue;
-        path_known = true;
-        if (strcmp(route->method, call->method) == 0)
-            *ret_route = route;
-    }
-    return *ret_route ? call->refused : path_known ? 405 : 404;
-}
-
-static const char *refusal_text(int status)
-{
-    switch (status) {
-    case 403:
-        return "a client certificate of this listener's CA and an allowed name are needed";
-    case 404:
-        return "no such path";
-    case 405:
-        return "wrong method";
-    case 413:
-        return "the body is too large";
-    default:
-        return "too much at once: try again";
-    }
-}
-
 static void refuse(struct http2_call *call, int status)
 {
     call->refused = status;
     call->state = CALL_SENDING;
     call->since_ns = clock_boot_ns();
-    set_text(&call->reply, status, refusal_text(status));
+    http_set_text(&call->reply, status, NULL);
 }
 
 void http2_call_begun(struct http2_call *call)
 {
-    call->refused = judge(call, call->connection->http2->options.routes, &call->route);
+    int status;
+
+    call->route = http_find_route(call->connection->http2->options.routes, call->method, call->path,
+                                  &status);
+    if (!call->connection->allowed)
+        call->refused = 403;
+    else if (!call->route)
+        call->refused = status; /* before a body that was announced too large */
 }
 
 void http2_call_body(struct http2_call *call, const uint8_t *bytes, size_t len)
@@ -293,7 +259,7 @@ static void run_handler(struct http2 *http2, struct http2_call *call)
         return;
     }
     if (outcome == HTTP_HELD && !call->answered)
-        set_text(&call->reply, 503, "stopping");
+        http_set_text(&call->reply, 503, "stopping");
     finish(http2, call);
     http2_wake(http2);
 }

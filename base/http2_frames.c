@@ -5,11 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int end_stream(struct http2_connection *connection, int32_t stream, uint32_t code)
-{
-    return nghttp2_submit_rst_stream(connection->session, NGHTTP2_FLAG_NONE, stream, code);
-}
-
 static ssize_t give_body(nghttp2_session *session, int32_t stream, uint8_t *buf, size_t size,
                          uint32_t *flags, nghttp2_data_source *source, void *context)
 {
@@ -61,14 +56,14 @@ static struct http2_call *call_of(nghttp2_session *session, int32_t stream)
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
-    struct http2_connection *connection = context;
     struct http2_call *call;
 
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
-    call = http2_call_new(connection, frame->hd.stream_id);
+    call = http2_call_new(context, frame->hd.stream_id);
     if (!call)
-        return end_stream(connection, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+        return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                         NGHTTP2_REFUSED_STREAM);
     return nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call);
 }
 

@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 #include "base/http2.h"
+#include "base/http_routes.h"
 #include "base/parse.h"
 #include "base/tls_files.h"
 #include "base/tls_peers.h"
 
 #define BODY_MAX_DEFAULT ((size_t)8 << 20)
-#define REPLY_MAX ((size_t)64 << 20)
 #define HEADER_MEMORY ((size_t)64 << 10)
 #define IDLE_S 300u /* longer than Go's 90 s, so that the client closes idle connections */
 #define BUCKETS 1024
@@ -206,14 +206,6 @@ unsigned http_server_held(struct http_server *server)
 
 /* ---- calls -------------------------------------------------------------------------------------------- */
 
-static void set_text(struct http_reply *reply, int status, const char *text)
-{
-    reply->status = status;
-    reply->type = "text/plain";
-    strbuf_clear(&reply->body);
-    strbuf_addf(&reply->body, "%s\n", text);
-}
-
 static enum MHD_Result send_reply(struct call *call)
 {
     struct http_reply *reply = &call->reply;
@@ -221,7 +213,7 @@ static enum MHD_Result send_reply(struct call *call)
     enum MHD_Result result;
 
     if (reply->body.failed)
-        set_text(reply, 500, "the answer is too large");
+        http_set_text(reply, 500, "the answer is too large");
     response = MHD_create_response_from_buffer(reply->body.len, reply->body.data,
                                                MHD_RESPMEM_MUST_COPY);
     if (!response)
@@ -235,25 +227,11 @@ static enum MHD_Result send_reply(struct call *call)
     return result;
 }
 
-static enum MHD_Result refuse(struct call *call, int status, const char *text)
+static enum MHD_Result refuse(struct call *call, int status)
 {
     call->refused = true;
-    set_text(&call->reply, status, text);
+    http_set_text(&call->reply, status, NULL);
     return send_reply(call);
-}
-
-static const struct http_route *find_route(const struct http_server *server, const char *method,
-                                           const char *path, bool *ret_path_known)
-{
-    *ret_path_known = false;
-    for (const struct http_route *route = server->options.routes; route->path; route++) {
-        if (strcmp(route->path, path) != 0)
-            continue;
-        *ret_path_known = true;
-        if (strcmp(route->method, method) == 0)
-            return route;
-    }
-    return NULL;
 }
 
 static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *connection,
@@ -262,7 +240,7 @@ static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *
     const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
     struct call *call = calloc(1, sizeof(*call));
     uint64_t announced = 0;
-    bool path_known;
+    int status;
 
     if (!call)
         return MHD_NO;
@@ -274,16 +252,15 @@ static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *
     call->connection = connection;
     call->body.max = server->options.body_max;
     call->reply.status = 200;
-    call->reply.body.max = REPLY_MAX;
-    call->route = find_route(server, method, path, &path_known);
+    call->reply.body.max = HTTP_REPLY_MAX;
+    call->route = http_find_route(server->options.routes, method, path, &status);
     if (!client_allowed(server, connection))
-        return refuse(call, 403, "a client certificate of this listener's CA and an allowed name "
-                                 "are needed");
+        return refuse(call, 403);
     if (!call->route)
-        return refuse(call, path_known ? 405 : 404, path_known ? "wrong method" : "no such path");
+        return refuse(call, status);
     if (length && (parse_u64(length, strlen(length), UINT64_MAX, &announced) < 0 ||
                    announced > server->options.body_max))
-        return refuse(call, 413, "the body is too large");
+        return refuse(call, 413);
     return MHD_YES;
 }
 
@@ -308,7 +285,7 @@ static enum MHD_Result dispatch(struct call *call, const char *method, const cha
         call->suspended = true;
         MHD_suspend_connection(call->connection);
     } else if (table_take(server, request.token) && outcome == HTTP_HELD) {
-        set_text(&call->reply, 503, "stopping");
+        http_set_text(&call->reply, 503, "stopping");
     }
     pthread_mutex_unlock(&server->lock);
     return wait ? MHD_YES : send_reply(call);

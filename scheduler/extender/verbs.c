@@ -182,13 +182,14 @@ static void await_answer(struct verbs *verbs, const char *uid, struct answer *re
     }
 }
 
+/* More than the one node that a nomination leads to? */
 static bool is_scan(struct json_span names)
 {
-    struct json_span first;
-    size_t n;
+    struct name_walk walk;
+    struct json_span name;
 
-    offered(names, "", &first, &n);
-    return n > 1;
+    name_walk_begin(&walk, names);
+    return name_walk_next(&walk, &name) > 0 && name_walk_next(&walk, &name) > 0;
 }
 
 /*

@@ -77,13 +77,14 @@ struct answer {
 };
 void core_answer(const struct core *core, const char *pod_uid, struct answer *ret_answer);
 
-/* Does the ordinary pod fit on the node beside what is held for gangs? Unknown names: true. */
 /*
  * Are the pod's gang mates on their way to nodes of their own, so that kube-scheduler had better wait with
  * its next pod? On large clusters a nomination saves a scan of all nodes. 0: no; else a number
  * that grows while more of them come and are steered.
  */
 uint64_t core_steering(const struct core *core, const char *pod_uid);
+
+/* Does the ordinary pod fit on the node beside what is held for gangs? Unknown names: true. */
 bool core_node_fits(const struct core *core, const char *pod_uid, const char *node, size_t len);
 
 /*

@@ -9,16 +9,6 @@ static int open_world(void **state)
     return 0;
 }
 
-static void add_gang(struct world *world, const char *gang, int members, int size)
-{
-    for (int i = 0; i < members; i++) {
-        char name[64];
-
-        snprintf(name, sizeof(name), "%s-%d", gang, i);
-        put_pod(world, make_pod(name, 8, gang, size));
-    }
-}
-
 static void bound(struct world *world, const char *name, const char *gang, int size,
                   const char *node, enum pod_phase phase)
 {
@@ -27,17 +17,6 @@ static void bound(struct world *world, const char *name, const char *gang, int s
     set_text(&pod->node, node);
     pod->phase = phase;
     put_pod(world, pod);
-}
-
-static void plans_early_and_keeps_to_one_rack(void **state)
-{
-    struct world *world = *state;
-
-    add_gang(world, "g", 1, 2);
-    assert_string_equal(planned(world, "g-0"), "n0");
-    add_gang(world, "g", 2, 2);
-    assert_string_equal(planned(world, "g-1"), "n1");
-    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
 }
 
 static void binds_only_when_all_have_voted_and_the_plan_is_stored(void **state)
@@ -159,24 +138,6 @@ static void wakes_only_members_that_were_refused(void **state)
     assert_non_null(find_action(world, ACT_NOMINATE, "g-1"));
 }
 
-/* A scan of so many nodes costs kube-scheduler more than the write; the first few are scanned anyway. */
-static void on_a_large_cluster_members_are_steered_at_once(void **state)
-{
-    struct world *world = *state;
-    char name[32];
-
-    for (int i = 0; i < 1500; i++) {
-        snprintf(name, sizeof(name), "more-%04d", i);
-        add_node(world, name, "b9", "r9");
-    }
-    add_gang(world, "g", 20, 20);
-    assert_int_equal(count_actions(world, ACT_NOMINATE), 14);
-    pass_time(world, 1000000000);
-    assert_int_equal(count_actions(world, ACT_NOMINATE), 14);
-    world_step(world, (struct event){.kind = EV_REFUSED, .uid = "g-0"}); /* one that was left */
-    assert_int_equal(count_actions(world, ACT_NOMINATE), 15);
-}
-
 static void two_large_gangs_never_share_the_cluster(void **state)
 {
     struct world *world = *state;
@@ -192,40 +153,6 @@ static void two_large_gangs_never_share_the_cluster(void **state)
         drop_pod(world, uid);
     }
     assert_int_equal(the_gang(world, "b")->state, GANG_PLANNED);
-}
-
-static void an_early_plan_is_given_up_when_members_stay_away(void **state)
-{
-    struct world *world = *state;
-    struct core_counts counts;
-
-    add_gang(world, "g", 3, 4);
-    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
-    pass_time(world, 6 * SECOND);
-    assert_int_equal(the_gang(world, "g")->state, GANG_FORMING);
-    assert_string_equal(the_gang(world, "g")->reason.text, "3 of 4 pods exist");
-    core_counts(world->core, &counts);
-    assert_int_equal(counts.holds, 0);
-    put_pod(world, make_pod("g-3", 8, "g", 4));
-    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
-    assert_int_equal(count_actions(world, ACT_NOMINATE), 3);
-}
-
-/* A slow controller's pods: each that comes buys time for the next, up to half of a hold. */
-static void an_early_plan_waits_on_while_members_come(void **state)
-{
-    struct world *world = *state;
-    char name[16];
-
-    for (int i = 0; i < 6; i++) {
-        snprintf(name, sizeof(name), "g-%d", i);
-        put_pod(world, make_pod(name, 8, "g", 8));
-        pass_time(world, 4 * SECOND);
-        assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
-    }
-    put_pod(world, make_pod("g-6", 8, "g", 8));
-    pass_time(world, 2 * SECOND);
-    assert_int_equal(the_gang(world, "g")->state, GANG_FORMING);
 }
 
 static void votes_that_wait_too_long_are_sent_back(void **state)
@@ -574,17 +501,13 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
     const struct CMUnitTest tests[] = {
-        CASE(plans_early_and_keeps_to_one_rack),
         CASE(binds_only_when_all_have_voted_and_the_plan_is_stored),
         CASE(a_running_gang_that_lost_what_said_its_size_is_at_rest),
         CASE(answers_wait_until_no_binding_is_under_way),
         CASE(holds_become_use_when_the_pods_are_seen_bound),
         CASE(says_how_many_fit_when_one_node_is_missing),
         CASE(wakes_only_members_that_were_refused),
-        CASE(on_a_large_cluster_members_are_steered_at_once),
         CASE(two_large_gangs_never_share_the_cluster),
-        CASE(an_early_plan_is_given_up_when_members_stay_away),
-        CASE(an_early_plan_waits_on_while_members_come),
         CASE(votes_that_wait_too_long_are_sent_back),
         CASE(a_vote_for_another_node_is_refused_at_once),
         CASE(a_tainted_node_makes_a_new_plan),

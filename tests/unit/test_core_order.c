@@ -21,8 +21,8 @@ static int open_world(void **state)
     return 0;
 }
 
-/* All its members, of a node each. */
-static void add_gang(struct world *world, const char *gang, int size)
+/* All its members, of a node each, created now. */
+static void create_gang(struct world *world, const char *gang, int size)
 {
     for (int i = 0; i < size; i++) {
         char name[32];
@@ -51,9 +51,9 @@ static void what_frees_up_on_a_quiet_cluster_is_kept_for_who_waited_longest(void
 {
     struct world *world = *state;
 
-    add_gang(world, "big", NODES);
+    create_gang(world, "big", NODES);
     sleep_for(world, 30 * SECOND);
-    add_gang(world, "small", 1);
+    create_gang(world, "small", 1);
     sleep_for(world, world->config.head_of_line_ns);
     drop_pod(world, "x0");
     assert_int_equal(the_gang(world, "big")->state, GANG_WAITING);
@@ -71,8 +71,8 @@ static void before_it_is_due_smaller_ones_pass(void **state)
 {
     struct world *world = *state;
 
-    add_gang(world, "big", NODES);
-    add_gang(world, "small", 1);
+    create_gang(world, "big", NODES);
+    create_gang(world, "small", 1);
     sleep_for(world, world->config.head_of_line_ns / 2);
     drop_pod(world, "x0");
     assert_int_equal(the_gang(world, "small")->state, GANG_PLANNED);
@@ -84,8 +84,8 @@ static void one_that_the_empty_cluster_has_no_room_for_heads_no_line(void **stat
     struct world *world = *state;
     struct event refused = {.kind = EV_REFUSED, .uid = "huge-0"};
 
-    add_gang(world, "huge", NODES + 1);
-    add_gang(world, "small", 1);
+    create_gang(world, "huge", NODES + 1);
+    create_gang(world, "small", 1);
     sleep_for(world, 2 * world->config.head_of_line_ns);
     world_step(world, refused);
     assert_true(the_gang(world, "huge")->too_large);

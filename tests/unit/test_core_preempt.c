@@ -104,16 +104,21 @@ static void no_more_are_taken_than_one_placement_needs(void **state)
     world_close(&world);
 }
 
+static void open_two_full_nodes(struct world *world)
+{
+    open_cluster(world, 2);
+    fill_node(world, 0, 1);
+    fill_node(world, 1, 1);
+    sync_world(world);
+}
+
 /* An early plan that finds no room evicts nobody: its other members may never come. */
 static void nobody_goes_for_a_gang_that_is_not_complete(void **state)
 {
     struct world world;
 
     (void)state;
-    open_cluster(&world, 2);
-    fill_node(&world, 0, 1);
-    fill_node(&world, 1, 1);
-    sync_world(&world);
+    open_two_full_nodes(&world);
     add_member(&world, 0, 8, 2);
     assert_int_equal(the_gang(&world, "g")->state, GANG_WAITING);
     pass_time(&world, 30 * SECOND);
@@ -130,10 +135,7 @@ static void nobody_goes_for_members_that_differ(void **state)
     struct world world;
 
     (void)state;
-    open_cluster(&world, 2);
-    fill_node(&world, 0, 1);
-    fill_node(&world, 1, 1);
-    sync_world(&world);
+    open_two_full_nodes(&world);
     add_member(&world, 0, 8, 2);
     add_member(&world, 1, 4, 2);
     pass_time(&world, 30 * SECOND);

@@ -142,6 +142,17 @@ static inline void put_pod(struct world *world, struct obj_pod *pod)
     world_step(world, (struct event){.kind = EV_POD, .object.pod = pod});
 }
 
+/* `members` of the `size` pods of a gang, of 8 GPUs each. */
+static inline void add_gang(struct world *world, const char *gang, int members, int size)
+{
+    for (int i = 0; i < members; i++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "%s-%d", gang, i);
+        put_pod(world, make_pod(name, 8, gang, size));
+    }
+}
+
 static inline void drop_pod(struct world *world, const char *uid)
 {
     struct event event = {.kind = EV_POD_GONE};
