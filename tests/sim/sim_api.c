@@ -188,17 +188,25 @@ struct sim_record *sim_record_of(struct sim *sim, const char *ns, const char *na
 }
 
 /* By what it is about: its name may have been another gang's when it was made. */
+/*
+ * The one that a restart would take. A gang that came again before the watch had shown its former record,
+ * "g.gang", has the plain name now; the former one is nobody's and goes as soon as it is seen.
+ */
 struct sim_record *sim_gang_record(struct sim *sim, const struct sim_job *job)
 {
+    struct sim_record *first = NULL;
     char gang[96];
 
     snprintf(gang, sizeof(gang), "\"gang\":{\"kind\":\"%s\",\"name\":\"%s\"}",
              job->kind == SIM_GROUP ? "PodGroup.scheduling.k8s.io" : "Gang", job->name);
-    for (int i = 0; i < SIM_JOBS * 4; i++)
-        if (sim->records[i].used && strcmp(sim->records[i].ns, job->ns) == 0 &&
-            strstr(sim->records[i].body, gang))
-            return &sim->records[i];
-    return NULL;
+    for (int i = 0; i < SIM_JOBS * 4; i++) {
+        struct sim_record *record = &sim->records[i];
+
+        if (record->used && strcmp(record->ns, job->ns) == 0 && strstr(record->body, gang) &&
+            (!first || strcmp(record->name, first->name) < 0)) /* "g" is before "g.gang" */
+            first = record;
+    }
+    return first;
 }
 
 static enum write_result apply_bind(struct sim *sim, const struct sim_write *write)
