@@ -80,21 +80,39 @@ static bool waits_for_binding(const struct core *core, const struct pod *pod)
            strcmp(pod->object->scheduler, core->config->scheduler_name) == 0;
 }
 
-/* Only a pod that is unbound and in no stored plan can have a binding on its way that nobody knows. */
-static void begin_doubt(struct core *core)
+/* A plan that is being bound, and a place of it is taken: one of two stored plans had been given up already. */
+static bool plans_collide(const struct core *core)
+{
+    for (size_t i = 0; i < core->all.n; i++) {
+        const struct gang *gang = core->all.items[i];
+
+        for (size_t k = 0; k < gang->nmembers && gang->state == GANG_BINDING; k++)
+            if (gang->members[k]->slot < 0)
+                return true;
+    }
+    return false;
+}
+
+/*
+ * Only a pod that is unbound and in no stored plan can have a binding on its way that nobody knows; but where
+ * plans collide, it is not known which of them that binding was for.
+ */
+static bool may_doubt(const struct core *core)
 {
     struct hashmap_iter iter = {0};
     const char *key;
     void *value;
 
-    core->doubt_until_ns = 0;
-    while (core->sent_until_ns > 0 &&
-           hashmap_next(&core->cluster.pods_by_uid, &iter, &key, &value)) {
-        if (!waits_for_binding(core, value))
-            continue;
-        core->doubt_until_ns = core->sent_until_ns + LEASE_WRITE_NS;
-        return;
-    }
+    while (hashmap_next(&core->cluster.pods_by_uid, &iter, &key, &value))
+        if (waits_for_binding(core, value))
+            return true;
+    return plans_collide(core);
+}
+
+static void begin_doubt(struct core *core)
+{
+    core->doubt_until_ns = core->sent_until_ns > 0 && may_doubt(core) ? core->sent_until_ns + LEASE_WRITE_NS
+                                                                      : 0;
 }
 
 bool core__in_doubt(struct core *core)

@@ -340,12 +340,13 @@ static void seat_rest(struct core *core, struct gang *gang)
 }
 
 /*
- * More pods than places, and what a former process sent may still arrive: which of them it was for, the stored
- * plan does not say. A binding for another one would fill a node twice.
+ * What is stored may be a plan that the former process had given up already, its room given to somebody else
+ * whose binding is still on its way; or the plan has fewer places than pods, and which of those a
+ * binding was for it does not say. Either would fill a node twice.
  */
-static bool seats_in_doubt(struct core *core, const struct gang *gang)
+static bool stored_in_doubt(struct core *core, const struct gang *gang)
 {
-    return gang->adopted && gang->nmembers > gang->nslots && core__in_doubt(core);
+    return gang->adopted && core__in_doubt(core);
 }
 
 static void settle_binding(struct core *core, struct gang *gang)
@@ -353,7 +354,7 @@ static void settle_binding(struct core *core, struct gang *gang)
     if (!keep_places(core, gang))
         return;
     seat_rest(core, gang);
-    if (seats_in_doubt(core, gang))
+    if (stored_in_doubt(core, gang))
         core__wake_at(core, gang, core->now_ns + NS_PER_S);
     else if (gang->persisted || MUTANT(BIND_UNPERSISTED))
         core__post_bindings(core, gang);

@@ -243,6 +243,54 @@ static void gangs_alone_need_not_wait_for_a_former_process(void **state)
     assert_string_not_equal(planned(world, "g-0"), "");
 }
 
+/*
+ * The former process had stored the plan, given it up, given its room to an ordinary pod and died before it could
+ * store that: the binding of that pod may still arrive.
+ */
+static void a_stored_plan_waits_for_what_a_former_process_sent(void **state)
+{
+    struct world *world = *state;
+    struct obj_pod *late = make_pod("plain", 8, "", 0);
+
+    core_set_predecessor(world->core, world->now_ns);
+    put_pod(world, make_pod("plain", 8, "", 0));
+    put_pod(world, make_member("g", 0, 2, ""));
+    put_pod(world, make_member("g", 1, 2, ""));
+    put_placement(world, stored("Binding"));
+    sync_world(world);
+    assert_int_equal(the_gang(world, "g")->state, GANG_BINDING);
+    assert_int_equal(count_actions(world, ACT_BIND), 0);
+    set_text(&late->node, "n1");
+    put_pod(world, late);
+    pass_time(world, LEASE_WRITE_NS);
+    assert_string_not_equal(planned(world, "g-0"), "n1");
+    assert_string_not_equal(planned(world, "g-1"), "n1");
+}
+
+/* The same, and the room had gone to another gang, whose plan is stored too. */
+static void stored_plans_that_collide_wait_for_what_a_former_process_sent(void **state)
+{
+    struct world *world = *state;
+    struct obj_placement *other = stored("Binding");
+
+    set_text(&other->name, "h");
+    set_text(&other->gang_name, "h");
+    core_set_predecessor(world->core, world->now_ns);
+    for (unsigned i = 0; i < 2; i++) {
+        put_pod(world, make_member("g", i, 2, ""));
+        put_pod(world, make_member("h", i, 2, ""));
+    }
+    put_placement(world, stored("Binding"));
+    put_placement(world, other);
+    sync_world(world);
+    assert_int_equal(count_actions(world, ACT_BIND), 0);
+    put_pod(world, make_member("h", 0, 2, "n1")); /* it was h's room */
+    pass_time(world, LEASE_WRITE_NS);
+    assert_string_not_equal(planned(world, "h-1"), "");
+    assert_string_not_equal(planned(world, "g-0"), "n1");
+    assert_string_not_equal(planned(world, "g-1"), "n1");
+}
+
 /* kube-scheduler undoes a nomination: its in-tree filters refuse the node. */
 static void undo_nomination(struct world *world)
 {
@@ -335,6 +383,8 @@ int main(void)
         CASE(a_hold_follows_what_its_pod_asks_for),
         CASE(gangs_alone_need_not_wait_for_a_former_process),
         CASE(nothing_is_bound_to_a_node_that_is_not_seen),
+        CASE(a_stored_plan_waits_for_what_a_former_process_sent),
+        CASE(stored_plans_that_collide_wait_for_what_a_former_process_sent),
     };
 
     return cmocka_run_group_tests_name("core_faults", tests, NULL, NULL);
