@@ -196,6 +196,12 @@ static int check_gang(const struct core *core, const struct gang *gang, struct e
     return 0;
 }
 
+/* Sent by a former process: the stored plan stands as it is until that has arrived. */
+static bool may_be_on_its_way(const struct core *core, const struct gang *gang)
+{
+    return gang->adopted && gang->state == GANG_BINDING && core->now_ns < core->doubt_until_ns;
+}
+
 /* A binding to the node is, or may be, with the API server: its room cannot be given back. */
 static bool is_committed(const struct core *core, const struct node *node)
 {
@@ -207,7 +213,7 @@ static bool is_committed(const struct core *core, const struct node *node)
 
         for (uint32_t k = 0; k < gang->nslots; k++)
             if (gang->slots[k].node == node && gang->slots[k].held &&
-                (gang->slots[k].write || gang->slots[k].unsure ||
+                (gang->slots[k].write || gang->slots[k].unsure || may_be_on_its_way(core, gang) ||
                  gang->slots[k].state >= SLOT_POSTED))
                 return true;
     }

@@ -341,23 +341,32 @@ static void seat_rest(struct core *core, struct gang *gang)
 
 /*
  * What is stored may be a plan that the former process had given up already, its room given to somebody else
- * whose binding is still on its way; or the plan has fewer places than pods, and which of those a
- * binding was for it does not say. Either would fill a node twice.
+ * whose binding is still on its way; or one of two that collide; or the plan has fewer places than pods, and
+ * which of those a binding was for it does not say. Finishing it could fill a node twice, and a pod that
+ * gets another place may be bound to the stored one yet: nothing changes until all has arrived.
  */
 static bool stored_in_doubt(struct core *core, const struct gang *gang)
 {
     return gang->adopted && core__in_doubt(core);
 }
 
-static void settle_binding(struct core *core, struct gang *gang)
+/* false: the plan was given up. */
+static bool go_on_binding(struct core *core, struct gang *gang)
 {
     if (!keep_places(core, gang))
-        return;
+        return false;
     seat_rest(core, gang);
+    if (gang->persisted || MUTANT(BIND_UNPERSISTED))
+        core__post_bindings(core, gang);
+    return true;
+}
+
+static void settle_binding(struct core *core, struct gang *gang)
+{
     if (stored_in_doubt(core, gang))
         core__wake_at(core, gang, core->now_ns + NS_PER_S);
-    else if (gang->persisted || MUTANT(BIND_UNPERSISTED))
-        core__post_bindings(core, gang);
+    else if (!go_on_binding(core, gang))
+        return;
     if (gang_bound(gang) == gang->nslots) {
         gang->deadline_ns = INT64_MAX;
         gang->failures = 0;
