@@ -364,7 +364,7 @@ static bool go_on_binding(struct core *core, struct gang *gang)
 static void settle_binding(struct core *core, struct gang *gang)
 {
     if (stored_in_doubt(core, gang))
-        core__wake_at(core, gang, core->now_ns + NS_PER_S);
+        core__wake_at(core, gang, core->doubt_until_ns);
     else if (!go_on_binding(core, gang))
         return;
     if (gang_bound(gang) == gang->nslots) {
