@@ -120,6 +120,17 @@ static void check_nomination(struct sim *sim, int replica, const struct action *
         sim_fail(sim, "I18: %s is nominated again while %u nominations are under way", action->name, n);
 }
 
+/* Asked when it is sent: till it is applied, the record may be deleted by hand and made anew. */
+static void check_eviction(struct sim *sim, const struct action *action)
+{
+    const struct sim_pod *pod = pod_named(sim, action->ns, action->name);
+    const struct sim_record *record = pod && pod->job >= 0 ? sim_gang_record(sim, &sim->jobs[pod->job]) : NULL;
+
+    if (record && !record->stale && strcmp(pod->uid, action->uid) == 0 && pod->phase < POD_SUCCEEDED &&
+        !strstr(record->body, "\"state\":\"Replacing\""))
+        sim_fail(sim, "I1: %s is evicted and its gang is not Replacing", pod->name);
+}
+
 static void send_write(struct sim *sim, int replica, struct action *action)
 {
     struct sim_write *write = sim->writes;
@@ -132,6 +143,8 @@ static void send_write(struct sim *sim, int replica, struct action *action)
         check_placement(sim, replica, action);
     if (action->kind == ACT_NOMINATE && !sim->lazy)
         check_nomination(sim, replica, action);
+    if (action->kind == ACT_EVICT)
+        check_eviction(sim, action);
     *write = (struct sim_write){.used = true, .replica = replica, .sent_ns = sim->now_ns,
                                 .process = sim->replicas[replica].process, .body = action->body};
     action->body = NULL;
@@ -187,9 +200,9 @@ struct sim_record *sim_record_of(struct sim *sim, const char *ns, const char *na
     return NULL;
 }
 
-/* By what it is about: its name may have been another gang's when it was made. */
 /*
- * The one that a restart would take. A gang that came again before the watch had shown its former record,
+ * By what it is about, as its name may have been another gang's when it was made; and of two the one
+ * that a restart would take. A gang that came again before the watch had shown its former record,
  * "g.gang", has the plain name now; the former one is nobody's and goes as soon as it is seen.
  */
 struct sim_record *sim_gang_record(struct sim *sim, const struct sim_job *job)
@@ -296,7 +309,6 @@ static enum write_result apply_nominate(struct sim *sim, const struct sim_write 
 static enum write_result apply_evict(struct sim *sim, const struct sim_write *write)
 {
     struct sim_pod *pod = pod_named(sim, write->outcome.ns_name, write->name);
-    const struct sim_record *record;
 
     if (!pod || strcmp(pod->uid, write->uid) != 0)
         return WRITE_GONE;
@@ -304,9 +316,6 @@ static enum write_result apply_evict(struct sim *sim, const struct sim_write *wr
         sim_fail(sim, "I1: %s is evicted in a namespace that does not allow it", pod->name);
     if (!sim->calm && sim_random(sim, 3) == 0)
         return WRITE_BUSY; /* a PodDisruptionBudget */
-    record = pod->job >= 0 ? sim_gang_record(sim, &sim->jobs[pod->job]) : NULL;
-    if (record && pod->phase < POD_SUCCEEDED && !strstr(record->body, "\"state\":\"Replacing\""))
-        sim_fail(sim, "I1: %s is evicted and its gang is not Replacing", pod->name);
     sim->evicted++;
     sim_delete_pod(sim, pod);
     return WRITE_OK;
