@@ -65,7 +65,7 @@ static uint32_t evict_members(struct core *core, struct gang *gang)
         if (!pod->object->node[0] || pod->object->phase == POD_SUCCEEDED)
             continue;
         left++;
-        if (gang->persisted || MUTANT(EVICT_UNPERSISTED))
+        if (gang->persisted)
             core__evict(core, pod);
         if (pod->evict_retry_ns > core->now_ns)
             core__wake_at(core, gang, pod->evict_retry_ns);

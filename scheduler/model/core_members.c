@@ -220,6 +220,7 @@ static void seat_where_bound(struct core *core, struct gang *gang, struct slot *
     struct node *node = cluster_node(&core->cluster, pod->object->node);
 
     slot_unhold(&core->cluster, slot);
+    gang->drifted |= gang->state == GANG_PLANNED; /* in Planned we bind nobody */
     if (slot->node == node)
         return;
     gang->drifted |= slot->node != NULL;

@@ -9,7 +9,6 @@
 
 #define SIM_MUTANTS(X)                                                                                           \
     X(I1, BIND_UNPERSISTED, "", "bindings are posted before the plan is stored as Binding")                      \
-    X(I1, EVICT_UNPERSISTED, "", "members are evicted before the gang is stored as Replacing")                   \
     X(I1, BIND_EARLY, "", "the gang binds when one member has not voted")                                        \
     X(I2, HOLD_IGNORED, "", "what is held for others counts as free")                                            \
     X(I3, OVERFULL_KEPT, "stranger", "a place that others filled is kept")                                       \

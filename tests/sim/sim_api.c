@@ -407,7 +407,8 @@ static void tell(struct sim *sim, struct sim_write *write)
     if (to->paused)
         return; /* later */
     if (heard && core_active(to->core) && outcome.action == ACT_PLACEMENT &&
-        outcome.result == WRITE_OK && record && is_awaited(to->core, record, outcome.ticket))
+        outcome.result == WRITE_OK && record && is_awaited(to->core, record, outcome.ticket) &&
+        strcmp(record->body, write->body) == 0) /* a former process may have written since */
         record->acknowledged_by = to->process * REPLICAS + (uint64_t)replica;
     if (outcome.action == ACT_PLACEMENT && outcome.result == WRITE_UNKNOWN && record)
         record->acknowledged_by = 0; /* what is stored is unknown to it */

@@ -96,6 +96,17 @@ static enum sim_fault lateness(const struct sim *sim, const struct sim_seen *see
 
 /* ---- objects ---------------------------------------------------------------------------------------- */
 
+/* One that went and came again is another one to whom its former life was told last. */
+static bool knows_node(const struct sim *sim, int replica, int number)
+{
+    const struct node *node;
+    char name[16];
+
+    snprintf(name, sizeof(name), "n%d", number);
+    node = cluster_node(core_cluster(sim->replicas[replica].core), name);
+    return node && node->object;
+}
+
 static void deliver_pod(struct sim *sim, int replica, struct sim_pod *pod)
 {
     enum sim_fault fault = lateness(sim, &pod->seen, replica);
@@ -106,7 +117,7 @@ static void deliver_pod(struct sim *sim, int replica, struct sim_pod *pod)
         if (pod->node >= 0 && !pod->seen_ns[replica])
             pod->seen_ns[replica] = sim->now_ns;
         if (pod->rejected && pod->job >= 0 && fault != FAULT_REPEATED &&
-            pod->node == sim->jobs[pod->job].rejected_node)
+            pod->node == sim->jobs[pod->job].rejected_node && knows_node(sim, replica, pod->node))
             sim->jobs[pod->job].rejected_ns[replica] = sim->now_ns;
     } else {
         snprintf(event.uid, sizeof(event.uid), "%s", pod->uid);
