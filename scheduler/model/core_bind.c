@@ -103,16 +103,38 @@ static void vote_ordinary(struct core *core, struct pod *pod, const char *name, 
     post_binding(core, pod, node->name, &pod->hold.write, NULL);
 }
 
+/* Its binding was answered, or the answer was lost, and the watch has not shown it yet: is it bound? */
+static void ask_about_hold(struct core *core, struct pod *pod)
+{
+    struct action *action = core__act(core, ACT_READ_POD);
+
+    pod->hold.deadline_ns = core->now_ns + core->config->hold_deadline_ns;
+    if (!action)
+        return;
+    core__act_on_pod(action, pod->object, "");
+    action->ticket = pod->hold.write = ++core->next_ticket;
+}
+
 void core__expire_holds(struct core *core)
 {
     for (size_t i = core->nheld; i-- > 0;) {
         struct pod *pod = core->held[i];
 
-        if (pod->hold.deadline_ns <= core->now_ns)
+        if (pod->hold.deadline_ns <= core->now_ns && pod->hold.write == 0)
+            ask_about_hold(core, pod);
+        else if (pod->hold.deadline_ns <= core->now_ns)
             core__release_hold(core, pod, "the binding took too long");
-        else if (pod->hold.deadline_ns < core->next_wake_ns)
+        if (pod->hold.node && pod->hold.deadline_ns < core->next_wake_ns)
             core->next_wake_ns = pod->hold.deadline_ns;
     }
+}
+
+/* It is not bound, and no binding of ours is on its way any more; else the watch will show it. */
+static void hold_answered(struct core *core, struct pod *pod, const struct event *event)
+{
+    pod->hold.write = 0;
+    if (event->result == WRITE_GONE || (event->result == WRITE_OK && !event->text[0]))
+        core__release_hold(core, pod, "");
 }
 
 static void ordinary_bind_done(struct core *core, struct pod *pod, const struct event *event)
@@ -359,7 +381,9 @@ void core__bind_done(struct core *core, const struct event *event)
 
     if (!pod)
         return;
-    if (pod->hold.node && pod->hold.write == event->ticket)
+    if (pod->hold.node && pod->hold.write == event->ticket && event->action == ACT_READ_POD)
+        hold_answered(core, pod, event);
+    else if (pod->hold.node && pod->hold.write == event->ticket)
         ordinary_bind_done(core, pod, event);
     else if (pod->gang && pod->slot >= 0 && pod->gang->slots[pod->slot].write == event->ticket)
         slot_write_done(core, pod, &pod->gang->slots[pod->slot], event);

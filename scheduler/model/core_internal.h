@@ -108,6 +108,7 @@ struct room_count {
 };
 int core__build_nodes(struct core *core, const struct gang *gang, const struct pod_shape *shape,
                       bool emptied, struct room_count *ret_count);
+bool core__keeps_required(const struct core *core, const struct gang *gang, const struct node *node);
 bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
                    const struct pod_shape *shape); /* room apart */
 struct plan_request core__request(const struct core *core, const struct gang *gang, uint32_t pods);

@@ -31,6 +31,11 @@ static bool keeps_required(const struct core *core, const struct gang *gang, con
     return same_domain(core, node, anchor ? anchor : node, (uint32_t)gang->required_level);
 }
 
+bool core__keeps_required(const struct core *core, const struct gang *gang, const struct node *node)
+{
+    return keeps_required(core, gang, node, anchor_of(gang));
+}
+
 static void keep_to(struct core *core, const struct gang *gang, const struct node *anchor, uint32_t level)
 {
     for (size_t i = 0; i < core->cluster.nnodes; i++) {
@@ -158,7 +163,7 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
     gang->requests = pod->requests;
     node = slot->node;
     may = node && core__may_use(core, gang, node, &pod->object->shape) &&
-          keeps_required(core, gang, node, anchor_of(gang));
+          core__keeps_required(core, gang, node);
     if (slot->held && (!may || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0))
         slot_unhold(&core->cluster, slot); /* its predecessor asked for something else, or failed there */
     if (!slot->held && (!may || node_room(node, &gang->requests) == 0))

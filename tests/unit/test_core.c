@@ -318,8 +318,29 @@ static void a_lost_answer_for_an_ordinary_pod_keeps_its_room(void **state)
     add_gang(world, "g", 8, 8);
     assert_int_equal(the_gang(world, "g")->state, GANG_WAITING);
     pass_time(world, 51 * SECOND);
-    core_counts(world->core, &counts);
+    assert_int_equal(the_gang(world, "g")->state, GANG_WAITING); /* the API server is asked first */
+    answer_writes(world, ACT_READ_POD, WRITE_OK); /* it has no node */
     assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+}
+
+static void an_ordinary_pod_keeps_its_room_however_late_the_watch_is(void **state)
+{
+    struct world *world = *state;
+    struct event read = {.kind = EV_WRITE_DONE, .action = ACT_READ_POD, .result = WRITE_OK,
+                         .uid = "plain", .text = "n0"};
+    struct core_counts counts;
+
+    put_pod(world, make_pod("plain", 8, "", 0));
+    vote(world, "plain", "n0");
+    answer_writes(world, ACT_BIND, WRITE_OK);
+    for (int i = 0; i < 3; i++) {
+        pass_time(world, 51 * SECOND);
+        read.ticket = find_action(world, ACT_READ_POD, "plain")->ticket;
+        world_step(world, read);
+        actions_clear(&world->actions);
+        core_counts(world->core, &counts);
+        assert_int_equal(counts.holds, 1);
+    }
 }
 
 static void members_that_ask_for_something_else_get_a_new_plan(void **state)
@@ -517,6 +538,7 @@ int main(void)
         CASE(a_lost_bind_answer_is_settled_by_the_watch),
         CASE(a_recreated_member_takes_its_old_place),
         CASE(a_lost_answer_for_an_ordinary_pod_keeps_its_room),
+        CASE(an_ordinary_pod_keeps_its_room_however_late_the_watch_is),
         CASE(members_that_ask_for_something_else_get_a_new_plan),
         CASE(a_replacement_during_binding_needs_room_of_its_own),
         CASE(a_foreign_pod_on_a_planned_node_makes_a_new_plan_at_once),
