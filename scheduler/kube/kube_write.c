@@ -24,6 +24,7 @@ struct write {
     char *method, *path, *type, *body;
     char *create_path, *create_body; /* placements: what to do on 404 */
     char *read_uid; /* a GET: of the pod that is expected */
+    bool wants_version; /* done() gets the object's resourceVersion */
     bool urgent, waited, created;
     kube_done_fn *done;
     void *context;
@@ -92,8 +93,10 @@ static int submit(struct write *write, const char *method, const char *path, con
 
 static void end_write(struct write *write, int status, const char *body, size_t len)
 {
-    json_t *root = status < 200 || status >= 300 ? json_loadb(body, len, 0, NULL) : NULL;
-    const char *message = json_string_value(json_object_get(root, "message"));
+    bool good = status >= 200 && status < 300;
+    json_t *root = good && !write->wants_version ? NULL : json_loadb(body, len, 0, NULL);
+    const char *message = json_string_value(
+        good ? json_object_get(json_object_get(root, "metadata"), "resourceVersion") : json_object_get(root, "message"));
 
     if (write->done)
         write->done(write->context, kube_classify(status), message ? message : "");
@@ -302,6 +305,7 @@ int kube_put_placement(const struct kube_writer *by, const char *ns, const char 
     write->create_path = path_of(PLACEMENTS "%.0s", ns, name);
     write->create_body = copy(body);
     write->created = fresh;
+    write->wants_version = true;
     json_decref(patch);
     json_decref(object);
     return go(write);

@@ -35,7 +35,8 @@ int kube_nominate(const struct kube_writer *by, const struct kube_target *pod, c
                   kube_done_fn *done, void *context);
 /*
  * Patches the status; where the object does not exist it is created first. body: the whole object.
- * fresh: it is not there as far as we know, so creating it is tried first; a write saved.
+ * fresh: it is not there as far as we know, so creating it is tried first; a write saved. done() gets the
+ * object's resourceVersion as the message of a write that was made.
  */
 int kube_put_placement(const struct kube_writer *by, const char *ns, const char *name, const char *body,
                        bool fresh, kube_done_fn *done, void *context);

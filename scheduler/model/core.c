@@ -226,7 +226,7 @@ static void on_placement(struct core *core, struct obj_placement *placement)
     put_object(&core->placements, key, placement, free_placement);
     gang = hashmap_get(&core->records, key);
     if (gang)
-        gang->record.exists = true;
+        core__record_seen(core, gang, placement);
     else if (core->active && hashmap_get(&core->placements, key) == placement)
         core__delete_orphan(core, placement); /* its gang went while it was being written */
 }
@@ -245,8 +245,7 @@ static void on_placement_gone(struct core *core, const struct event *event)
     gang->record.exists = false;
     gang->record.dirty = true;
     gang->persisted = false; /* no binding without a stored plan */
-    free(gang->record.written);
-    gang->record.written = NULL;
+    core__forget_written(gang);
     core__touch(core, gang);
 }
 

@@ -192,6 +192,8 @@ void core__write_record(struct core *core, struct gang *gang);
 void core__keep_former_write(struct core *core, const struct gang *gang, const char *key);
 void core__take_former_write(struct core *core, struct gang *gang, const char *key);
 void core__record_done(struct core *core, const struct event *event);
+void core__record_seen(struct core *core, struct gang *gang, const struct obj_placement *placement);
+void core__forget_written(struct gang *gang); /* what is stored is not known any more */
 void core__tell_reason(struct core *core, struct gang *gang);
 void core__adopt(struct core *core);
 

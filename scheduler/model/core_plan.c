@@ -327,6 +327,7 @@ static void start_planned(struct core *core, struct gang *gang)
     if (MUTANT(NO_DEADLINE))
         gang->deadline_ns = INT64_MAX;
     gang->planned_ns = core->now_ns;
+    gang->before_head = core->head && core__compare_turn(&gang, &core->head) <= 0;
     gang->unsteered = 0;
     seat_members(core, gang);
     core__set_reason(core, gang, REASON_NONE, "%s", "");

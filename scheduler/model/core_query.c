@@ -177,8 +177,7 @@ static int check_gang(const struct core *core, const struct gang *gang, struct e
             return r;
         if (core->head && core->head != gang && gang->state == GANG_PLANNED &&
             gang->planned_ns > core->head_since_ns && gang->slots[i].held &&
-            gang->slots[i].node->reserved_for == core->head &&
-            core__compare_turn(&core->head, &gang) < 0)
+            gang->slots[i].node->reserved_for == core->head && !gang->before_head)
             return err_set(err, -EINVAL, "I11: gang %s took %s, which is kept for %s", gang->key,
                            gang->slots[i].node->name, core->head->key);
     }

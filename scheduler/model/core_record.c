@@ -216,6 +216,48 @@ void core__take_former_write(struct core *core, struct gang *gang, const char *k
     gang->record.former = gang->record.write != 0;
 }
 
+void core__forget_written(struct gang *gang)
+{
+    free(gang->record.written);
+    free(gang->record.version);
+    gang->record.written = gang->record.version = NULL;
+}
+
+static bool shows_own_write(const struct gang_record *record, const struct obj_placement *placement)
+{
+    return record->version && placement && placement->version &&
+           strcmp(placement->version, record->version) == 0;
+}
+
+/* Somebody wrote it by hand, or a write of a former process came late: what is stored must be true again. */
+void core__record_seen(struct core *core, struct gang *gang, const struct obj_placement *placement)
+{
+    struct gang_record *record = &gang->record;
+
+    record->exists = true;
+    if (shows_own_write(record, placement)) {
+        record->version_seen = true;
+    } else if (record->version && record->version_seen && record->write == 0) {
+        core__forget_written(gang);
+        gang->persisted = false;
+        record->dirty = true;
+        core__touch(core, gang);
+    }
+}
+
+static void note_written(struct core *core, struct gang *gang, const struct event *event, const char *key)
+{
+    struct gang_record *record = &gang->record;
+
+    core__forget_written(gang);
+    record->written = TAKE(record->writing);
+    record->version = event->text[0] ? strdup(event->text) : NULL;
+    record->version_seen = shows_own_write(record, hashmap_get(&core->placements, key));
+    record->exists = true;
+    record->failures = 0;
+    record->written_version = record->writing_version;
+}
+
 void core__record_done(struct core *core, const struct event *event)
 {
     char key[KEY_TEXT];
@@ -240,17 +282,12 @@ void core__record_done(struct core *core, const struct event *event)
         return;
     }
     if (event->result == WRITE_OK) {
-        free(gang->record.written);
-        gang->record.written = TAKE(gang->record.writing);
-        gang->record.exists = true;
-        gang->record.failures = 0;
-        gang->record.written_version = gang->record.writing_version;
+        note_written(core, gang, event, key);
         note_persisted(core, gang);
         return;
     }
     if (event->result == WRITE_UNKNOWN) { /* it may have been applied: what is stored is unknown */
-        free(gang->record.written);
-        gang->record.written = NULL;
+        core__forget_written(gang);
         gang->persisted = false;
     }
     gang->record.dirty = true;

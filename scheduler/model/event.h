@@ -81,7 +81,8 @@ struct event {
     int64_t wall_ns; /* EV_LEASE: since 1970, when it was seen */
     enum action_kind action; /* EV_WRITE_DONE: which kind of action ended */
     enum write_result result; /* EV_WRITE_DONE */
-    char text[NAME_TEXT]; /* EV_WRITE_DONE: the API server's message, may be cut */
+    char text[NAME_TEXT]; /* EV_WRITE_DONE: the API server's message, may be cut; of a GangPlacement that
+                           * was written, its resourceVersion */
 };
 
 bool event_has_object(enum event_kind kind); /* EV_NODE, EV_POD, ..., EV_LEASE */

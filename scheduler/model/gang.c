@@ -94,6 +94,7 @@ void gang_free(struct cluster *cluster, struct gang *gang)
     free(gang->no_place.shape_key);
     free(gang->record.name);
     free(gang->record.written);
+    free(gang->record.version);
     free(gang->record.writing);
     free(gang);
 }

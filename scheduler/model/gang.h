@@ -135,6 +135,8 @@ struct no_place {
 struct gang_record {
     char *name; /* of the object; the gang's name unless another kind has taken it */
     char *written; /* last status text that was acknowledged or read, NULL: none */
+    char *version; /* the object's resourceVersion with it, NULL: not known */
+    bool version_seen; /* the watch has shown that one: another one is somebody else's */
     bool exists, dirty;
     uint64_t write; /* ticket of the write in flight, 0: none */
     bool former; /* that write tells of what is no more: its end is awaited, or it might come after ours */
@@ -186,6 +188,7 @@ struct gang {
     uint32_t gave_up_changes;
     int64_t newest_s; /* wall clock: when its youngest member was created */
     int64_t planned_ns; /* when the plan was made */
+    bool before_head; /* it came before the head of the line then: what is kept for that one was free to it */
     int64_t preempt_after_ns; /* not again before */
     bool preempt_owed; /* it wanted to before that: it tries again then */
     int64_t deadline_ns; /* of the state */

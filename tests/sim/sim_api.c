@@ -250,10 +250,15 @@ static enum write_result apply_record(struct sim *sim, struct sim_write *write)
             record = &sim->records[i];
     if (!record)
         return WRITE_SERVER;
+    if (record->used && strcmp(record->body, write->body) == 0) {
+        snprintf(write->outcome.text, sizeof(write->outcome.text), "%llu", (unsigned long long)record->version);
+        return WRITE_OK; /* a patch that changes nothing is no event */
+    }
     free(record->body);
     if (!record->used)
         record->uid = ++sim->next_id;
     record->version = ++sim->next_id;
+    snprintf(write->outcome.text, sizeof(write->outcome.text), "%llu", (unsigned long long)record->version);
     record->used = true;
     record->acknowledged_by = 0;
     record->stale = write->process != sim->replicas[write->replica].process;

@@ -291,6 +291,35 @@ static void stored_plans_that_collide_wait_for_what_a_former_process_sent(void *
     assert_string_not_equal(planned(world, "g-1"), "n1");
 }
 
+static void see_version(struct world *world, const char *version)
+{
+    struct obj_placement *placement = stored("Replacing");
+
+    set_text(&placement->version, version);
+    put_placement(world, placement);
+}
+
+/* By hand, or by a write of a former process that came late: a restart would believe it. */
+static void a_placement_that_somebody_wrote_over_is_written_again(void **state)
+{
+    struct world *world = *state;
+    struct event done = {.kind = EV_WRITE_DONE, .action = ACT_PLACEMENT, .result = WRITE_OK,
+                         .ns_name = "ns", .name = "g", .text = "7"};
+
+    sync_world(world);
+    put_pod(world, make_member("g", 0, 2, ""));
+    see_version(world, "6"); /* what was there before */
+    done.ticket = find_action(world, ACT_PLACEMENT, "g")->ticket;
+    world_step(world, done);
+    actions_clear(&world->actions);
+    see_version(world, "6");
+    see_version(world, "7"); /* our own */
+    assert_int_equal(count_actions(world, ACT_PLACEMENT), 0);
+    see_version(world, "8");
+    assert_int_equal(count_actions(world, ACT_PLACEMENT), 1);
+    assert_non_null(strstr(find_action(world, ACT_PLACEMENT, "g")->body, "\"state\":\"Planned\""));
+}
+
 /* kube-scheduler undoes a nomination: its in-tree filters refuse the node. */
 static void undo_nomination(struct world *world)
 {
@@ -384,6 +413,7 @@ int main(void)
         CASE(gangs_alone_need_not_wait_for_a_former_process),
         CASE(nothing_is_bound_to_a_node_that_is_not_seen),
         CASE(a_stored_plan_waits_for_what_a_former_process_sent),
+        CASE(a_placement_that_somebody_wrote_over_is_written_again),
         CASE(stored_plans_that_collide_wait_for_what_a_former_process_sent),
     };
 
