@@ -80,6 +80,7 @@ static void seat_all_bound(struct core *core, struct gang *gang)
 /* Younger ones come to their bind call first: they have not voted. */
 static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod, int64_t since_s)
 {
+    struct required_domain domain = core__required_domain(core, gang);
     int32_t index = pod->object->index;
 
     for (uint32_t i = 0; i < gang->nslots; i++) {
@@ -87,7 +88,7 @@ static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod, 
 
         if (slot->pod || !slot->node || (index >= 0 && (uint32_t)index != i) ||
             !core__may_use(core, gang, slot->node, &pod->object->shape) ||
-            !core__keeps_required(core, gang, slot->node) || /* a former member was bound there by others */
+            !core__keeps_required(core, gang, &domain, slot->node) || /* a former member was bound there by others */
             node_room(slot->node, &pod->requests) == 0)
             continue; /* where it cannot be any more the gang looks for another place */
         slot_hold(slot, &pod->requests);

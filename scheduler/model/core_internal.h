@@ -108,7 +108,14 @@ struct room_count {
 };
 int core__build_nodes(struct core *core, const struct gang *gang, const struct pod_shape *shape,
                       bool emptied, struct room_count *ret_count);
-bool core__keeps_required(const struct core *core, const struct gang *gang, const struct node *node);
+/* The domain that a gang is required to stay in: that of its members. */
+struct required_domain {
+    const struct node *anchor; /* NULL: nobody has a place, or nothing is required */
+    bool split; /* others have bound members in several */
+};
+struct required_domain core__required_domain(const struct core *core, const struct gang *gang);
+bool core__keeps_required(const struct core *core, const struct gang *gang,
+                          const struct required_domain *domain, const struct node *node);
 bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
                    const struct pod_shape *shape); /* room apart */
 struct plan_request core__request(const struct core *core, const struct gang *gang, uint32_t pods);

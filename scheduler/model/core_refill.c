@@ -4,9 +4,12 @@
 
 #include "scheduler/model/core_internal.h"
 
-/* Where its members are or are about to be; NULL: nobody is left. */
+/* Where its members are or are about to be, and first where others have bound one; NULL: nobody is left. */
 static struct node *anchor_of(const struct gang *gang)
 {
+    for (uint32_t i = 0; i < gang->nslots && gang->drifted; i++)
+        if (gang->slots[i].node && gang->slots[i].state == SLOT_BOUND)
+            return gang->slots[i].node;
     for (uint32_t i = 0; i < gang->nslots; i++)
         if (gang->slots[i].node && gang->slots[i].state != SLOT_EMPTY &&
             gang->slots[i].state != SLOT_DONE)
@@ -31,9 +34,27 @@ static bool keeps_required(const struct core *core, const struct gang *gang, con
     return same_domain(core, node, anchor ? anchor : node, (uint32_t)gang->required_level);
 }
 
-bool core__keeps_required(const struct core *core, const struct gang *gang, const struct node *node)
+/* Members that others have bound may be in several: then no place keeps to it. */
+static bool is_split(const struct core *core, const struct gang *gang, const struct node *anchor)
 {
-    return keeps_required(core, gang, node, anchor_of(gang));
+    for (uint32_t i = 0; i < gang->nslots && anchor; i++)
+        if (gang->slots[i].state == SLOT_BOUND && gang->slots[i].node &&
+            !same_domain(core, gang->slots[i].node, anchor, (uint32_t)gang->required_level))
+            return true;
+    return false;
+}
+
+struct required_domain core__required_domain(const struct core *core, const struct gang *gang)
+{
+    struct node *anchor = gang->required_level >= 0 ? anchor_of(gang) : NULL;
+
+    return (struct required_domain){anchor, gang->drifted && anchor && is_split(core, gang, anchor)};
+}
+
+bool core__keeps_required(const struct core *core, const struct gang *gang,
+                          const struct required_domain *domain, const struct node *node)
+{
+    return keeps_required(core, gang, node, domain->anchor) && !domain->split;
 }
 
 static void keep_to(struct core *core, const struct gang *gang, const struct node *anchor, uint32_t level)
@@ -147,6 +168,7 @@ static uint32_t rank_for(const struct gang *gang, int32_t index)
 bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
 {
     uint32_t rank = rank_for(gang, pod->object->index);
+    struct required_domain domain;
     struct slot *slot;
     struct node *node;
     bool may;
@@ -162,12 +184,13 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
     }
     gang->requests = pod->requests;
     node = slot->node;
+    domain = core__required_domain(core, gang);
     may = node && core__may_use(core, gang, node, &pod->object->shape) &&
-          core__keeps_required(core, gang, node);
+          core__keeps_required(core, gang, &domain, node);
     if (slot->held && (!may || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0))
         slot_unhold(&core->cluster, slot); /* its predecessor asked for something else, or failed there */
     if (!slot->held && (!may || node_room(node, &gang->requests) == 0))
-        node = find_node(core, gang, &pod->object->shape, node);
+        node = domain.split ? NULL : find_node(core, gang, &pod->object->shape, node);
     if (!node)
         return false;
     if (node != slot->node)

@@ -137,6 +137,11 @@ static bool fill_slots(struct core *core, struct gang *gang)
     return filled;
 }
 
+static bool is_placed(const struct slot *slot)
+{
+    return slot->state == SLOT_BOUND || slot->state == SLOT_DONE;
+}
+
 bool core__place_lost(const struct core *core, const struct slot *slot)
 {
     const struct node *node = slot->node;
@@ -152,9 +157,19 @@ bool core__place_lost(const struct core *core, const struct slot *slot)
            (slot->state != SLOT_BOUND && node->rejected_until_ns > core->now_ns);
 }
 
+/* A member was bound by others outside of the domain that the plan is in: the rest cannot go there. */
+static bool is_cut_off(const struct core *core, const struct gang *gang,
+                       const struct required_domain *domain, const struct slot *slot)
+{
+    return gang->drifted && slot->node && !is_placed(slot) &&
+           !core__keeps_required(core, gang, domain, slot->node);
+}
+
 /* false: the plan was given up. */
 static bool check_nodes(struct core *core, struct gang *gang)
 {
+    struct required_domain domain = core__required_domain(core, gang);
+
     for (uint32_t i = 0; i < gang->nslots; i++) {
         struct slot *slot = &gang->slots[i];
 
@@ -164,7 +179,8 @@ static bool check_nodes(struct core *core, struct gang *gang)
             return false;
         }
         /* Without a hold: a stranger bound its pod elsewhere, and that pod is gone. */
-        if (core__place_lost(core, slot) || (slot->state == SLOT_EMPTY && !slot->held)) {
+        if (core__place_lost(core, slot) || is_cut_off(core, gang, &domain, slot) ||
+            (slot->state == SLOT_EMPTY && !slot->held)) {
             core__release_plan(core, gang, "the planned node changed");
             return false;
         }
@@ -299,14 +315,16 @@ static void binding_too_late(struct core *core, struct gang *gang)
 /* A place that was lost before its pod was bound; false: nothing is bound yet, so all start over. */
 static bool keep_places(struct core *core, struct gang *gang)
 {
+    struct required_domain domain = core__required_domain(core, gang);
+
     for (uint32_t i = 0; i < gang->nslots; i++) {
         struct slot *slot = &gang->slots[i];
 
-        if (slot->state == SLOT_BOUND || slot->state == SLOT_DONE || still_open(core, slot))
+        if (is_placed(slot) || still_open(core, slot))
             continue;
         if (slot->cleared >= CLEARED_LIMIT)
             core__exclude(core, gang, slot->node);
-        else if (!core__place_lost(core, slot))
+        else if (!core__place_lost(core, slot) && !is_cut_off(core, gang, &domain, slot))
             continue;
         if (gang_bound(gang) == 0 && !gang_is_open(gang)) {
             core__release_plan(core, gang, "the planned node changed");

@@ -64,6 +64,7 @@ struct sim_pod { /* as the API server has it */
     int phase; /* enum pod_phase */
     bool admitted, rejected, by_us;
     int64_t created_ns, seen_ns[REPLICAS]; /* when its binding was seen */
+    bool told_rejected[REPLICAS]; /* it has read that the kubelet refused it */
     /* the leading kube-scheduler's side */
     bool asleep, voting;
     int voted_node;

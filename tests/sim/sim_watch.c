@@ -116,9 +116,10 @@ static void deliver_pod(struct sim *sim, int replica, struct sim_pod *pod)
         event.object.pod = sim_pod_object(sim, pod);
         if (pod->node >= 0 && !pod->seen_ns[replica])
             pod->seen_ns[replica] = sim->now_ns;
-        if (pod->rejected && pod->job >= 0 && fault != FAULT_REPEATED &&
+        if (pod->rejected && pod->job >= 0 && !pod->told_rejected[replica] &&
             pod->node == sim->jobs[pod->job].rejected_node && knows_node(sim, replica, pod->node))
             sim->jobs[pod->job].rejected_ns[replica] = sim->now_ns;
+        pod->told_rejected[replica] = pod->rejected;
     } else {
         snprintf(event.uid, sizeof(event.uid), "%s", pod->uid);
     }
@@ -357,6 +358,7 @@ static void all_late(struct sim *sim, int replica)
         sim->pods[i].seen.late[replica] = sim->pods[i].used;
         sim->pods[i].seen.gone[replica] = false;
         sim->pods[i].seen_ns[replica] = 0;
+        sim->pods[i].told_rejected[replica] = false;
     }
     for (int i = 0; i < SIM_JOBS; i++) {
         sim->jobs[i].seen.late[replica] = sim->jobs[i].used && !sim->jobs[i].orphaned;
