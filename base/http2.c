@@ -22,9 +22,9 @@
 #define CONNECTION_WINDOW (8 << 20)
 #define HEADERS_MAX 16384
 #define HANDSHAKE_NS INT64_C(10000000000)
-#define SILENCE_NS INT64_C(30000000000) /* of a client in the middle of something */
 #define ROUND_MS 1000
-#define CHECK_NS INT64_C(1000000000) /* between looks at who is too late */
+#define NS_PER_S INT64_C(1000000000)
+#define CHECK_NS NS_PER_S /* between looks at who is too late */
 #define STOP_MS 2000 /* for answers to leave when the server stops */
 
 void http2_wake(struct http2 *http2)
@@ -226,24 +226,24 @@ static void serve(struct http2_connection *connection, bool readable)
 /* ---- the loop ---------------------------------------------------------------------------------------- */
 
 /* A call that is coming in, or whose answer the client does not take. */
-static bool has_late_call(const struct http2_connection *connection, int64_t now_ns)
+static bool has_late_call(const struct http2_connection *connection, int64_t now_ns, int64_t patience_ns)
 {
     for (const struct http2_call *call = connection->calls; call; call = call->sibling)
-        if (call->since_ns && now_ns - call->since_ns > SILENCE_NS)
+        if (call->since_ns && now_ns - call->since_ns > patience_ns)
             return true;
     return false;
 }
 
 static bool too_long(const struct http2_connection *connection, int64_t now_ns)
 {
-    int64_t silent_ns = now_ns - connection->heard_ns;
+    const struct http_server_options *options = &connection->http2->options;
+    int64_t silent_ns = now_ns - connection->heard_ns, patience_ns = (int64_t)options->patience_s * NS_PER_S;
 
     if (!connection->session || !connection->allowed)
         return now_ns - connection->began_ns > HANDSHAKE_NS;
-    if ((connection->stalled && silent_ns > SILENCE_NS) || has_late_call(connection, now_ns))
+    if ((connection->stalled && silent_ns > patience_ns) || has_late_call(connection, now_ns, patience_ns))
         return true;
-    return !connection->calls &&
-           silent_ns > (int64_t)connection->http2->options.idle_s * INT64_C(1000000000);
+    return !connection->calls && silent_ns > (int64_t)options->idle_s * NS_PER_S;
 }
 
 static void drop_dead(struct http2 *http2)

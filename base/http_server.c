@@ -19,6 +19,7 @@
 #define BODY_MAX_DEFAULT ((size_t)8 << 20)
 #define HEADER_MEMORY ((size_t)64 << 10)
 #define IDLE_S 300u /* longer than Go's 90 s, so that the client closes idle connections */
+#define PATIENCE_S 30
 #define BUCKETS 1024
 #define STOP_MS 2000u /* for answers to leave when the server stops */
 #define CLIENT_OK ((void *)1)
@@ -446,6 +447,7 @@ int http_server_start(const struct http_server_options *options, struct http_ser
     server->options.connections_max = options->connections_max ? options->connections_max : 4096;
     server->options.threads = options->threads > 1 ? options->threads : 2;
     server->options.idle_s = options->idle_s ? options->idle_s : IDLE_S;
+    server->options.patience_s = options->patience_s ? options->patience_s : PATIENCE_S;
     pthread_mutex_init(&server->lock, NULL);
     r = parse_listen(options->listen, &address, err);
     if (r == 0 && !set(options->cert_file) && ntohl(address.sin_addr.s_addr) >> 24 != 127)

@@ -56,6 +56,7 @@ struct http_server_options {
     unsigned connections_max; /* with HTTP/2: calls at once; 0: 4096 */
     unsigned threads; /* 0: 2 */
     unsigned idle_s; /* a silent connection is closed after it; 0: 300 */
+    unsigned patience_s; /* with HTTP/2: for a request to come whole, and for its answer to be taken; 0: 30 */
 };
 
 int http_server_start(const struct http_server_options *options, struct http_server **ret_server,

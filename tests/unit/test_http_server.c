@@ -7,18 +7,17 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
-#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/http_client.h"
 #include "base/http_server.h"
+#include "tests/unit/certificates.h"
 
 #ifdef __SANITIZE_THREAD__
 #define HELD 50 /* handshakes at once: there each takes ten times as long, and a connect may take 5 s */
@@ -26,7 +25,6 @@
 #define HELD 200
 #endif
 
-static char directory[64];
 static bool http2; /* which server this run is about */
 
 struct fixture {
@@ -58,35 +56,6 @@ static enum http_outcome hold(void *context, const struct http_request *request,
 }
 
 static const struct http_route routes[] = {{"POST", "/echo", echo}, {"POST", "/hold", hold}, {0}};
-
-static const char *file(const char *name)
-{
-    static char paths[8][128];
-    static int next;
-    char *path = paths[next++ % 8];
-
-    snprintf(path, 128, "%s/%s", directory, name);
-    return path;
-}
-
-/* Runs a program without a shell; its exit status. */
-static int run(const char *program, const char *first, const char *second, const char *third)
-{
-    char *argv[] = {(char *)(uintptr_t)program, (char *)(uintptr_t)first, (char *)(uintptr_t)second,
-                    (char *)(uintptr_t)third, NULL};
-    pid_t child;
-    int status = -1;
-
-    if (posix_spawnp(&child, program, NULL, NULL, argv, environ) != 0 ||
-        waitpid(child, &status, 0) < 0)
-        return -1;
-    return status;
-}
-
-static void make_certificates(const char *where)
-{
-    assert_int_equal(run("bash", SOURCE_DIR "/deploy/certs.sh", where, NULL), 0);
-}
 
 static void start(struct fixture *fixture, const char *const *clients)
 {
@@ -351,22 +320,6 @@ static void plaintext_stays_on_loopback(void **state)
     (void)state;
     assert_int_equal(http_server_start(&options, &server, &err), -EPERM);
     assert_non_null(strstr(err.text, "loopback only"));
-}
-
-static int make_directory(void **state)
-{
-    (void)state;
-    snprintf(directory, sizeof(directory), "/tmp/lockstep-test-XXXXXX");
-    if (!mkdtemp(directory))
-        return -1;
-    make_certificates(directory);
-    return 0;
-}
-
-static int remove_directory(void **state)
-{
-    (void)state;
-    return run("rm", "-r", directory, NULL);
 }
 
 static int make_directory_http2(void **state)
