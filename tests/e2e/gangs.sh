@@ -160,7 +160,7 @@ kind: PersistentVolumeClaim
 metadata: {name: data}
 spec: {accessModes: [ReadWriteMany], storageClassName: local, volumeName: data, resources: {requests: {storage: 1Gi}}}
 YAML
-    within 20 "claim bound" claim_bound
+    within 45 "claim bound" claim_bound # the controller looks again every 15 s
     job volume 4 8 '.spec.template.spec.volumes = [{name: "d", persistentVolumeClaim: {claimName: "data"}}]'
     local start=$SECONDS
     within 60 "4 pods bound" all_bound volume 4
