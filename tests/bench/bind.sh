@@ -11,7 +11,8 @@
 # Each contender of each round gets an API server, etcd and nodes of its own, and the order turns from
 # round to round. The pods are the same, so are the 32 connections. The figure is pods per second from the first
 # create to the last pod that a watch shows with its node; medians are compared. Further parts: 100 pods
-# required in one block of 128 nodes; a gang of 501 pods on 500 nodes: from the last pod seen to its reason
+# required in one block of 128 nodes, beside 100 single pods by stock kube-scheduler; a gang of 501 pods on
+# 500 nodes: from the last pod seen to its reason
 # (0: it stood before, as the size is known from the first pod on), and that nothing is written afterwards;
 # memory of the extender with 15,000 nodes and 15,000 bound pods.
 #

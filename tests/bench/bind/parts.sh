@@ -44,7 +44,8 @@ lockstep_phases() {
     printf 'memory\t%s\t%s\n' "$nodes" "$(memory extender | tr ' ' '\t')" >>"$RESULTS"
 }
 
-# 100 pods, required in one block of 128 of 500 nodes, three times.
+# 100 pods, required in one block of 128 of 500 nodes, three times; and single pods by stock kube-scheduler,
+# as many and anywhere: what this machine needs for them at all.
 part_block() {
     local i blocks
     bench_up lockstep 500
@@ -54,6 +55,12 @@ part_block() {
             / 128 | floor] | unique | length')
         [ "$blocks" = 1 ] || die "block: the pods are in $blocks blocks, expected 1"
         printf 'block\t%s\n' "$(of_load "block-$i" bound)" >>"$RESULTS"
+        clean
+    done
+    bench_up stock 500
+    for i in 1 2 3; do
+        load "block-stock-$i" --for stock --pods 100
+        printf 'block-stock\t%s\n' "$(of_load "block-stock-$i" bound)" >>"$RESULTS"
         clean
     done
     bench_down

@@ -3,7 +3,7 @@
 #
 #   run      CONTENDER NODES created-ms bound-ms attempts seconds   (of scheduling; - for the null binder)
 #   phases   NODES voted-ms last201-ms writes-per-member            (lockstep)
-#   memory   NODES VmRSS VmHWM    MiB    block  bound-ms    verdict  seen-ms reason-ms writes quiet-writes
+#   memory   NODES VmRSS VmHWM    MiB    block  bound-ms    block-stock  bound-ms    verdict  seen-ms reason-ms writes quiet-writes
 #   rss      HOW VmRSS VmHWM      MiB
 BEGIN { FS = "\t"; pods = 500 }
 function add(key, value) { n[key]++; values[key, n[key]] = value + 0 }
@@ -31,7 +31,7 @@ $1 == "run" {
 }
 $1 == "phases" { add("voted " $2, $3); add("last201 " $2, $4); add("writes " $2, $5) }
 $1 == "memory" { add("rss " $2, $3); add("hwm " $2, $4) }
-$1 == "block" { add("block", $2) }
+$1 == "block" || $1 == "block-stock" { add($1, $2) }
 $1 == "verdict" {
     add("verdict", $3 > $2 ? $3 - $2 : 0)
     add("reason", $3); add("seen", $2); add("told", $4); add("quiet", $5)
@@ -52,6 +52,7 @@ function print_figures() {
         printf "bind.writes_per_member: %.3f writes\n", w
     }
     if ("block" in n) printf "bind.block_100_s: %.3f s\n", median("block") / 1000
+    if ("block-stock" in n) printf "bind.block_100_stock_s: %.3f s\n", median("block-stock") / 1000
     if ("verdict" in n) printf "bind.verdict_501_ms: %.1f ms\n", median("verdict")
 }
 function row(who, nodes,    key) {
@@ -76,6 +77,8 @@ function print_table() {
     rows(500); rows(5000)
     if ("block" in n) printf "100 pods required in one block of 128: bound after %.0f ms (%.0f - %.0f)\n",
         median("block"), least("block"), most("block")
+    if ("block-stock" in n) printf "100 single pods anywhere by stock kube-scheduler: bound after %.0f ms (%.0f - %.0f)\n",
+        median("block-stock"), least("block-stock"), most("block-stock")
     if ("verdict" in n) printf "501 pods on 500 nodes: last pod seen after %.0f ms, reason after %.0f ms, which is %.1f ms later; " \
         "the extender had made %d writes by then and 4 s more, and %d in 10 s afterwards\n", median("seen"), median("reason"),
         median("verdict"), median("told"), most("quiet")
