@@ -112,7 +112,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)flags;
     (void)len;
     if (name_len == 7 && memcmp(name, ":status", 7) == 0)
-        client->status = atoi((const char *)value);
+        client->status = (int)strtol((const char *)value, NULL, 10);
     return 0;
 }
 
