@@ -93,7 +93,7 @@ YAML
     spawn hog curl -s --noproxy '*' --cacert "$PKI/ca.crt" --limit-rate 1k -o /dev/null \
         -H "Authorization: Bearer $(cat "$RUN/hog.token")" \
         "https://$API_ADDRESS:$API_PORT/api/v1/namespaces/kube-public/configmaps"
-    within 40 "lockstep gets nothing but 429" ten_times_429
+    within 90 "lockstep gets nothing but 429" ten_times_429
     mark "brownout begins"
 }
 hog_exists() { [ -f "$RUN/hog.token" ]; }
