@@ -171,7 +171,7 @@ static void vote_member(struct core *core, struct pod *pod, const struct event *
         core__touch(core, gang);
         return;
     }
-    if (slot->state == SLOT_BOUND || slot->state == SLOT_DONE) {
+    if (slot_is_bound(slot)) {
         core__reply(core, event->ticket, "");
         return;
     }
@@ -261,14 +261,9 @@ void core__post_bindings(struct core *core, struct gang *gang)
     free(hosts);
 }
 
-static bool is_bound(const struct slot *slot)
-{
-    return slot->state == SLOT_BOUND || slot->state == SLOT_DONE;
-}
-
 void core__slot_reply(struct core *core, struct slot *slot, const char *why)
 {
-    core__reply(core, slot->ticket, is_bound(slot) ? "" : why);
+    core__reply(core, slot->ticket, slot_is_bound(slot) ? "" : why);
     slot->ticket = 0;
 }
 
@@ -280,7 +275,7 @@ static bool still_spreading(const struct core *core, const struct gang *gang)
 
         if (slot->write)
             return true;
-        if (is_bound(slot) && slot->ticket && slot->pod && !slot->pod->object->node[0] &&
+        if (slot_is_bound(slot) && slot->ticket && slot->pod && !slot->pod->object->node[0] &&
             core->now_ns < gang->answer_by_ns)
             return true;
     }
@@ -295,7 +290,7 @@ void core__answer_bound(struct core *core, struct gang *gang)
         return;
     }
     for (uint32_t i = 0; i < gang->nslots; i++)
-        if (is_bound(&gang->slots[i]))
+        if (slot_is_bound(&gang->slots[i]))
             core__slot_reply(core, &gang->slots[i], "");
 }
 
@@ -400,7 +395,7 @@ void core__saw_bound(struct core *core, struct pod *pod)
         return;
     slot = &gang->slots[pod->slot];
     slot_unhold(&core->cluster, slot);
-    if (slot->state != SLOT_BOUND && slot->state != SLOT_DONE) {
+    if (!slot_is_bound(slot)) {
         bool ours = slot->node && strcmp(slot->node->name, pod->object->node) == 0;
 
         if (!ours)

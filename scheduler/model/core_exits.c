@@ -48,7 +48,7 @@ void core__replace(struct core *core, struct gang *gang)
 {
     core__unqueue(core, gang);
     for (uint32_t i = 0; i < gang->nslots; i++)
-        if (gang->slots[i].state != SLOT_BOUND && gang->slots[i].state != SLOT_DONE)
+        if (!slot_is_bound(&gang->slots[i]))
             core__vacate(core, gang, &gang->slots[i], "the gang starts over");
     gang->persisted = false;
     gang->deadline_ns = core->now_ns + EVICT_DEADLINE_NS;
@@ -110,7 +110,7 @@ void core__tear(struct core *core, struct gang *gang)
     for (uint32_t i = 0; i < gang->nslots; i++) {
         struct slot *slot = &gang->slots[i];
 
-        if (slot->state != SLOT_BOUND && slot->state != SLOT_DONE)
+        if (!slot_is_bound(slot))
             core__vacate(core, gang, slot, "the gang could not be bound whole");
     }
     gang->torn = true;

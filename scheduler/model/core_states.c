@@ -137,11 +137,6 @@ static bool fill_slots(struct core *core, struct gang *gang)
     return filled;
 }
 
-static bool is_placed(const struct slot *slot)
-{
-    return slot->state == SLOT_BOUND || slot->state == SLOT_DONE;
-}
-
 bool core__place_lost(const struct core *core, const struct slot *slot)
 {
     const struct node *node = slot->node;
@@ -161,7 +156,7 @@ bool core__place_lost(const struct core *core, const struct slot *slot)
 static bool is_cut_off(const struct core *core, const struct gang *gang,
                        const struct required_domain *domain, const struct slot *slot)
 {
-    return gang->drifted && slot->node && !is_placed(slot) &&
+    return gang->drifted && slot->node && !slot_is_bound(slot) &&
            !core__keeps_required(core, gang, domain, slot->node);
 }
 
@@ -320,7 +315,7 @@ static bool keep_places(struct core *core, struct gang *gang)
     for (uint32_t i = 0; i < gang->nslots; i++) {
         struct slot *slot = &gang->slots[i];
 
-        if (is_placed(slot) || still_open(core, slot))
+        if (slot_is_bound(slot) || still_open(core, slot))
             continue;
         if (slot->cleared >= CLEARED_LIMIT)
             core__exclude(core, gang, slot->node);

@@ -230,6 +230,11 @@ void slot_unhold(struct cluster *cluster, struct slot *slot)
     slot->held = false;
 }
 
+bool slot_is_bound(const struct slot *slot)
+{
+    return slot->state == SLOT_BOUND || slot->state == SLOT_DONE;
+}
+
 bool slot_is_open(const struct slot *slot)
 {
     return slot->write != 0 || slot->unsure || slot->state == SLOT_POSTED;

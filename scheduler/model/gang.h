@@ -233,6 +233,7 @@ void slot_unhold(struct cluster *cluster, struct slot *slot);
 
 /* May a binding of this slot (of any slot) have been applied, or is one under way? */
 bool slot_is_open(const struct slot *slot);
+bool slot_is_bound(const struct slot *slot); /* or was, and its pod has done its work */
 bool gang_is_open(const struct gang *gang);
 
 uint32_t gang_count(const struct gang *gang, enum slot_state state); /* of its slots: no walk */
