@@ -66,6 +66,14 @@ static int held_add(struct core *core, struct pod *pod)
     return 0;
 }
 
+/* However short holds are to be: the write has its time, and one whose answer was lost the same once more. */
+static int64_t hold_ns(const struct core *core)
+{
+    int64_t least_ns = 2 * LEASE_WRITE_NS, wanted_ns = core->config->hold_deadline_ns;
+
+    return wanted_ns > least_ns ? wanted_ns : least_ns;
+}
+
 static void vote_ordinary(struct core *core, struct pod *pod, const char *name, uint64_t ticket)
 {
     struct node *node = cluster_node(&core->cluster, name);
@@ -96,7 +104,7 @@ static void vote_ordinary(struct core *core, struct pod *pod, const char *name, 
     }
     pod->hold = (struct pod_hold){.node = node_ref(node),
                                   .ticket = ticket,
-                                  .deadline_ns = core->now_ns + core->config->hold_deadline_ns};
+                                  .deadline_ns = core->now_ns + hold_ns(core)};
     if (pod->hold.deadline_ns < core->next_wake_ns)
         core->next_wake_ns = pod->hold.deadline_ns;
     node_hold(node, &pod->requests);
@@ -108,7 +116,7 @@ static void ask_about_hold(struct core *core, struct pod *pod)
 {
     struct action *action = core__act(core, ACT_READ_POD);
 
-    pod->hold.deadline_ns = core->now_ns + core->config->hold_deadline_ns;
+    pod->hold.deadline_ns = core->now_ns + hold_ns(core);
     if (!action)
         return;
     core__act_on_pod(action, pod->object, "");

@@ -343,6 +343,24 @@ static void an_ordinary_pod_keeps_its_room_however_late_the_watch_is(void **stat
     }
 }
 
+static void a_short_hold_deadline_does_not_end_a_hold_whose_write_is_under_way(void **state)
+{
+    struct world *world = *state;
+    struct core_counts counts;
+
+    world->config.hold_deadline_ns = SECOND;
+    put_pod(world, make_pod("plain", 8, "", 0));
+    vote(world, "plain", "n0");
+    pass_time(world, 8 * SECOND);
+    answer_writes(world, ACT_BIND, WRITE_UNKNOWN); /* the API server may apply it for as long again */
+    pass_time(world, 7 * SECOND);
+    assert_int_equal(count_actions(world, ACT_READ_POD), 0);
+    core_counts(world->core, &counts);
+    assert_int_equal(counts.holds, 1);
+    pass_time(world, SECOND);
+    assert_int_equal(count_actions(world, ACT_READ_POD), 1);
+}
+
 static void members_that_ask_for_something_else_get_a_new_plan(void **state)
 {
     struct world *world = *state;
@@ -539,6 +557,7 @@ int main(void)
         CASE(a_recreated_member_takes_its_old_place),
         CASE(a_lost_answer_for_an_ordinary_pod_keeps_its_room),
         CASE(an_ordinary_pod_keeps_its_room_however_late_the_watch_is),
+        CASE(a_short_hold_deadline_does_not_end_a_hold_whose_write_is_under_way),
         CASE(members_that_ask_for_something_else_get_a_new_plan),
         CASE(a_replacement_during_binding_needs_room_of_its_own),
         CASE(a_foreign_pod_on_a_planned_node_makes_a_new_plan_at_once),
