@@ -133,16 +133,23 @@ static bool starts(enum gang_state state)
     return state == GANG_FORMING || state == GANG_WAITING;
 }
 
-static int check_slot(const struct gang *gang, uint32_t i, struct err *err)
+/* The next settling looks at it: what has just ended is put right there, and only then it must be. */
+static bool is_due(const struct core *core, const struct gang *gang)
+{
+    return gang->dirty || gang->wake_ns <= core->now_ns;
+}
+
+static int check_slot(const struct core *core, const struct gang *gang, uint32_t i, struct err *err)
 {
     const struct slot *slot = &gang->slots[i];
     const struct obj_pod *pod = slot->pod ? slot->pod->object : NULL;
 
     if (slot->pod && (slot->pod->gang != gang || slot->pod->slot != (int32_t)i))
         return err_set(err, -EINVAL, "gang %s: slot %u and its pod disagree", gang->key, i);
-    /* A bound one's hold ends when the watch brings the pod; the others need a deadline. */
+    /* A bound one's hold ends when the watch brings the pod, that of a member that has left when the gang
+     * is looked at; the others need a deadline. */
     if (slot->held && slot->state != SLOT_BOUND && gang->deadline_ns == INT64_MAX &&
-        slot->deadline_ns == 0)
+        slot->deadline_ns == 0 && (slot->pod || !is_due(core, gang)))
         return err_set(err, -EINVAL, "I4: gang %s (%s): slot %u holds without a deadline", gang->key,
                        gang_state_name(gang->state), i);
     if (gang->state == GANG_BINDING && slot->state == SLOT_TAKEN && !gang->adopted &&
@@ -171,7 +178,7 @@ static int check_gang(const struct core *core, const struct gang *gang, struct e
     if (check_slot_counts(gang, err) < 0)
         return -EINVAL;
     for (uint32_t i = 0; i < gang->nslots; i++) {
-        int r = check_slot(gang, i, err);
+        int r = check_slot(core, gang, i, err);
 
         if (r < 0)
             return r;
@@ -213,7 +220,7 @@ static bool is_committed(const struct core *core, const struct node *node)
         for (uint32_t k = 0; k < gang->nslots; k++)
             if (gang->slots[k].node == node && gang->slots[k].held &&
                 (gang->slots[k].write || gang->slots[k].unsure || may_be_on_its_way(core, gang) ||
-                 gang->slots[k].state >= SLOT_POSTED))
+                 gang->slots[k].state >= SLOT_POSTED || is_due(core, gang)))
                 return true;
     }
     return false;

@@ -2,7 +2,8 @@
 # The control plane fails while a gang is placed: kube-scheduler killed, API server and etcd killed, an
 # API server that answers lockstep nothing but 429 for a minute.
 source tests/faults/lib.sh
-faults_up control --nodes 40 --racks 8
+API_FLAGS='--request-timeout 3m' # a brownout ends when it is told to, not when its slow reader has had a minute
+faults_up control --nodes 40 --racks 8 --apiserver-flags "$API_FLAGS"
 
 votes_held() { [ "$(metric lockstep_held_votes)" -ge "$1" ]; }
 
@@ -90,8 +91,9 @@ spec:
     nonResourceRules: [{verbs: ["*"], nonResourceURLs: ["*"]}]
 YAML
     within 20 "the FlowSchema is used" flow_schema_used
+    # The seat may be taken by a request of lockstep at that moment: then the reader tries again.
     spawn hog curl -s --noproxy '*' --cacert "$PKI/ca.crt" --limit-rate 1k -o /dev/null \
-        -H "Authorization: Bearer $(cat "$RUN/hog.token")" \
+        --retry 1000 --retry-delay 1 --retry-max-time 80 -H "Authorization: Bearer $(cat "$RUN/hog.token")" \
         "https://$API_ADDRESS:$API_PORT/api/v1/namespaces/kube-public/configmaps"
     within 90 "lockstep gets nothing but 429" ten_times_429
     mark "brownout begins"
@@ -155,7 +157,7 @@ brownout_of_a_minute() {
     start=$SECONDS
     early_member 3
     gang_job amid 32 8
-    while [ $((SECONDS - start)) -lt 55 ]; do # the API server ends any request after 60 s
+    while [ $((SECONDS - start)) -lt 60 ]; do
         sleep 5
         [ "$(bound early)$(bound amid)" = 00 ] || fail "bound during the brownout: $(bound early) of 4, $(bound amid) of 32"
     done

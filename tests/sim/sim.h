@@ -107,6 +107,7 @@ struct sim_replica { /* one pod: kube-scheduler and extender */
     uint64_t process; /* counts lives */
     uint64_t relist_term; /* a list is to be read, then EV_SYNCED; 0: none */
     bool lease_late, was_active;
+    bool members_changed; /* since it settled */
     int64_t up_at_ns; /* when the extender is started again */
 };
 

@@ -65,6 +65,25 @@ static void a_gang_without_room_for_all_its_missing_members_writes_nothing(void 
     assert_string_not_equal(planned(world, "g-2"), "");
 }
 
+/* Between events and the settling that follows all of them, a place whose member has left waits for that one. */
+static void a_refill_that_leaves_amid_a_batch_is_put_right_by_the_settling(void **state)
+{
+    struct event gone = {.kind = EV_POD_GONE, .uid = "g-1"};
+    struct world *world = *state;
+
+    sync_world(world);
+    put_pod(world, make_member("g", 0, 2, "n0"));
+    put_pod(world, make_member("g", 1, 2, ""));
+    assert_int_equal(the_gang(world, "g")->state, GANG_BROKEN);
+    assert_true(the_gang(world, "g")->slots[1].held);
+    core_step(world->core, &gone, world->now_ns, &world->actions);
+    assert_true(the_gang(world, "g")->slots[1].held);
+    world_check(world);
+    core_settle(world->core, world->now_ns, &world->actions);
+    assert_false(the_gang(world, "g")->slots[1].held);
+    world_check(world);
+}
+
 /* Its pods went while nobody led, and others came under the same name: the plan is not theirs. */
 static void a_stored_binding_is_not_finished_for_younger_pods(void **state)
 {
@@ -398,6 +417,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
     const struct CMUnitTest tests[] = {
         CASE(a_gang_without_room_for_all_its_missing_members_writes_nothing),
+        CASE(a_refill_that_leaves_amid_a_batch_is_put_right_by_the_settling),
         CASE(a_stored_binding_is_not_finished_for_younger_pods),
         CASE(a_state_never_reads_earlier_than_a_pod_created_before),
         CASE(a_younger_member_of_a_stored_binding_votes),
