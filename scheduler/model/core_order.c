@@ -116,7 +116,6 @@ void core__choose_head(struct core *core)
         gang->too_large = plan_emptied(core, gang, &plan) < 0;
         if (!gang->too_large)
             reserve(core, gang, &plan);
-        plan_release(&plan);
     }
 }
 
@@ -240,10 +239,8 @@ static int plan_now(struct core *core, struct gang *gang, struct plan *ret_plan)
 static bool fits_now(struct core *core, struct gang *gang)
 {
     struct plan plan = {0};
-    bool fits = plan_now(core, gang, &plan) == 0;
 
-    plan_release(&plan);
-    return fits;
+    return plan_now(core, gang, &plan) == 0;
 }
 
 /* Spares all of [from, to) if the gang fits without them going, else halves: v victims of n cost
@@ -364,7 +361,6 @@ static bool preempt_for(struct core *core, struct victims *victims)
         core->head_until_ns = core->now_ns + PREEMPT_WAIT_NS;
         evict_victims(core, victims);
     }
-    plan_release(&plan);
     return found;
 }
 

@@ -174,7 +174,6 @@ int core__build_nodes(struct core *core, const struct gang *gang, const struct p
         for (uint32_t l = 0; MUTANT(UNKNOWN_GUESSED) && l < cluster->nlevels; l++)
             entry->domain[l] = node->domain[l] == PLAN_UNKNOWN ? 0 : node->domain[l];
         entry->capacity = matches ? room_on(node, &gang->requests, emptied) : 0;
-        entry->total_units = clamp_units(total);
         entry->free_units = clamp_units(total - accelerators(core, &node->used) -
                                         accelerators(core, &node->held));
         ret_count->nodes += node->object != NULL;
@@ -191,7 +190,6 @@ struct plan_request core__request(const struct core *core, const struct gang *ga
         .nnodes = (uint32_t)core->cluster.nnodes,
         .nodes = core->plan_nodes,
         .pods = pods,
-        .units_per_pod = clamp_units(accelerators(core, &gang->requests)),
         .required_level = gang->required_level,
         .preferred_level = gang->preferred_level,
     };
@@ -357,7 +355,6 @@ static bool try_plan(struct core *core, struct gang *gang)
         r = take_plan(core, gang, &plan);
     else if (r == -ENOSPC)
         set_shortage(core, gang, &shortage, &count);
-    plan_release(&plan);
     if (r < 0)
         return false;
     start_planned(core, gang);

@@ -84,7 +84,6 @@ static struct node *node_near(struct core *core, struct gang *gang, const struct
     request.required_level = request.preferred_level = -1;
     if (plan_gang(&request, core->scratch, &plan, &shortage) == 0 && plan.nshares > 0)
         node = core->cluster.nodes[plan.shares[0].node];
-    plan_release(&plan);
     return node;
 }
 

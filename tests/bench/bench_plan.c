@@ -24,7 +24,6 @@ static struct plan_node *make_nodes(uint32_t n)
         nodes[i].domain[0] = i / 512;
         nodes[i].domain[1] = 100000 + i / 32;
         nodes[i].capacity = i * 2654435761u >> 31;
-        nodes[i].total_units = 8;
         nodes[i].free_units = nodes[i].capacity * 8;
     }
     return nodes;
@@ -46,7 +45,7 @@ static void bench(const char *name, uint32_t n, uint32_t pods)
     struct plan_scratch *scratch = plan_scratch_new();
     struct plan_node *nodes = make_nodes(n);
     struct plan_request request = {.nlevels = 2, .nnodes = n, .nodes = nodes, .pods = pods,
-                                   .units_per_pod = 8, .required_level = -1, .preferred_level = -1};
+                                   .required_level = -1, .preferred_level = -1};
     double best = 1e18, scan = 1e18;
 
     for (int i = 0; i < RUNS; i++) {
@@ -61,7 +60,6 @@ static void bench(const char *name, uint32_t n, uint32_t pods)
         scan = took < scan ? took : scan;
         if (r < 0)
             fprintf(stderr, "%s: does not fit\n", name);
-        plan_release(&plan);
     }
     fprintf(stderr, "%-16s %8.0f us, %8.0f times a scan of the nodes\n", name, best, best / scan);
     printf("plan.%s_us: %.0f us\n", name, best);
