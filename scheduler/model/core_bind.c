@@ -107,7 +107,7 @@ static void vote_ordinary(struct core *core, struct pod *pod, const char *name, 
                                   .deadline_ns = core->now_ns + hold_ns(core)};
     if (pod->hold.deadline_ns < core->next_wake_ns)
         core->next_wake_ns = pod->hold.deadline_ns;
-    node_hold(node, &pod->requests);
+    node_hold(&core->cluster, node, &pod->requests);
     post_binding(core, pod, node->name, &pod->hold.write, NULL);
 }
 

@@ -44,8 +44,7 @@ struct core {
     struct pod **held; /* ordinary pods with a binding under way */
     size_t nheld, held_size;
     struct plan_scratch *scratch;
-    struct plan_node *plan_nodes; /* reused by every plan */
-    size_t plan_nodes_size;
+    struct room *room; /* core_room.c's own */
     char host[NAME_TEXT]; /* whom kube-scheduler's Lease names when it is ours */
     bool follows_lease;
     struct lease_view lease;
@@ -102,12 +101,25 @@ const struct obj_job *core__job_of(const struct core *core, const struct obj_pod
 /* ---- levels (core_levels.c) --------------------------------------------------------------------- */
 bool core__refresh_levels(struct core *core); /* true: they changed, and who waits is looked at again */
 
-/* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
+/* ---- room (core_room.c): the planner's question ------------------------------------------------- */
 struct room_count {
     uint32_t nodes, matching, with_room;
 };
-int core__build_nodes(struct core *core, const struct gang *gang, const struct pod_shape *shape,
-                      bool emptied, struct room_count *ret_count);
+struct room *core__room_new(void);
+void core__room_free(struct room *room);
+bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
+                   const struct pod_shape *shape); /* room apart */
+struct plan_request core__request(const struct gang *gang, uint32_t pods);
+/* Pods like `like`, on the cluster as it is; as plan_gang(). The plan lives until the next one. */
+int core__plan(struct core *core, const struct gang *gang, const struct pod *like,
+               struct plan_request *request, struct plan *ret_plan,
+               struct plan_shortage *ret_shortage, struct room_count *ret_count);
+/* On the cluster as if nothing ran or was held there. */
+int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_request *request,
+                       struct plan *ret_plan);
+int core__check_room(const struct core *core, struct err *err); /* what is kept is what is (I12) */
+
+/* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
 /* The domain that a gang is required to stay in: that of its members. */
 struct required_domain {
     const struct node *anchor; /* NULL: nobody has a place, or nothing is required */
@@ -116,9 +128,6 @@ struct required_domain {
 struct required_domain core__required_domain(const struct core *core, const struct gang *gang);
 bool core__keeps_required(const struct core *core, const struct gang *gang,
                           const struct required_domain *domain, const struct node *node);
-bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
-                   const struct pod_shape *shape); /* room apart */
-struct plan_request core__request(const struct core *core, const struct gang *gang, uint32_t pods);
 int core__compare_turn(const void *a, const void *b); /* of two struct gang *: who is first */
 void core__queue(struct core *core, struct gang *gang); /* it wants a plan */
 void core__unqueue(struct core *core, struct gang *gang); /* not any more */

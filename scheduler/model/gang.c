@@ -213,12 +213,12 @@ void slot_set_node(struct cluster *cluster, struct slot *slot, struct node *node
     node_unref(cluster, old);
 }
 
-void slot_hold(struct slot *slot, const struct resources *requests)
+void slot_hold(struct cluster *cluster, struct slot *slot, const struct resources *requests)
 {
     if (slot->held || !slot->node)
         return;
     slot->hold = *requests;
-    node_hold(slot->node, &slot->hold);
+    node_hold(cluster, slot->node, &slot->hold);
     slot->held = true;
 }
 

@@ -228,7 +228,7 @@ void gang_drop_slots(struct gang *gang); /* none are left; they must have been r
 void slot_set_state(struct gang *gang, struct slot *slot, enum slot_state state);
 void slot_set_node(struct cluster *cluster, struct slot *slot, struct node *node);
 /* A slot remembers what it holds, as a replacement may ask for something else. */
-void slot_hold(struct slot *slot, const struct resources *requests);
+void slot_hold(struct cluster *cluster, struct slot *slot, const struct resources *requests);
 void slot_unhold(struct cluster *cluster, struct slot *slot);
 
 /* May a binding of this slot (of any slot) have been applied, or is one under way? */
