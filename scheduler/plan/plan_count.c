@@ -178,8 +178,16 @@ struct table {
     bool loose;
 };
 
+/* What of a row of the top table can still lead to room for all: nothing when from > to. */
+struct window {
+    uint32_t from, to;
+};
+
 struct counting {
     struct plan_solver *solver;
+    struct table *top; /* of which only the last value is wanted */
+    uint16_t **rest; /* [child][k]: pods in the k largest of the last level's domains from this child on */
+    struct window *windows; /* by row of the top table, of the merge under way */
     uint32_t stage; /* dimensions 0 .. stage are counted */
     uint32_t bound[PLAN_LEVELS_MAX]; /* no table counts beyond */
     uint64_t work;
@@ -228,25 +236,43 @@ static void raise_row(uint16_t *restrict to, const uint16_t *restrict from, size
     }
 }
 
-/* All x of the table from dimension `dim` on, moved by `off`. */
-static void raise(const struct table *table, uint32_t dim, const uint32_t *off, uint16_t *to,
-                  const uint16_t *from, uint16_t pods, uint16_t limit)
+/* One merge: the child's entry, moved over the table. */
+struct move {
+    const struct table *table;
+    const uint16_t *before;
+    const struct window *windows; /* NULL: all of each row */
+    uint32_t off[PLAN_LEVELS_MAX];
+    uint16_t pods, limit;
+};
+
+/* All x from dimension `dim` on; `from` and `to`: where they stand before and after it. */
+static void raise(const struct move *move, uint32_t dim, size_t from, size_t to)
 {
+    const struct table *table = move->table;
+    uint32_t last = table->size[dim] - 1, first = 0, off = move->off[dim];
     size_t stride = 1;
 
+    if (off > last)
+        return;
     for (uint32_t d = dim + 1; d < table->ndims; d++)
         stride *= table->size[d];
-    if (off[dim] >= table->size[dim])
+    for (uint32_t i = 0; dim + 1 < table->ndims && i + off <= last; i++)
+        raise(move, dim + 1, from + i * stride, to + (i + off) * stride);
+    if (dim + 1 < table->ndims)
         return;
-    if (dim + 1 == table->ndims) {
-        raise_row(to + off[dim], from, table->size[dim] - off[dim], pods, limit);
-        return;
+    last -= off;
+    if (move->windows) {
+        const struct window *window = &move->windows[from / table->size[dim]];
+
+        first = window->from;
+        last = window->to < last ? window->to : last;
     }
-    for (uint32_t i = 0; i + off[dim] < table->size[dim]; i++)
-        raise(table, dim + 1, off, to + (i + off[dim]) * stride, from + i * stride, pods, limit);
+    if (first <= last)
+        raise_row(table->value + to + first + off, move->before + from + first, last - first + 1,
+                  move->pods, move->limit);
 }
 
-/* What the child's entry costs in the parent's dimensions; false: it is the same as the entry before. */
+/* What the child's entry costs in the parent's dimensions; false: an entry that costs less is as good. */
 static bool offsets(const struct table *parent, const struct table *child, size_t entry, uint32_t *off)
 {
     size_t rest = entry;
@@ -260,14 +286,35 @@ static bool offsets(const struct table *parent, const struct table *child, size_
     off[0] = 1;
     for (uint32_t d = child->ndims; d-- > 0; rest /= child->size[d])
         off[d + 1] = (uint32_t)(rest % child->size[d]);
-    return off[child->ndims] == 0 || child->value[entry - 1] < child->value[entry];
+    for (size_t d = child->ndims, stride = 1; d-- > 0; stride *= child->size[d])
+        if (off[d + 1] > 0 && child->value[entry - stride] == child->value[entry])
+            return false;
+    return true;
+}
+
+/* Where in each row enough may be left to come for what is missing. */
+static void find_windows(struct counting *counting, const uint16_t *before, const uint16_t *rest)
+{
+    const struct table *table = counting->top;
+    uint32_t size = table->size[table->ndims - 1], pods = counting->solver->pods;
+
+    for (size_t row = 0; row < table->n / size; row++) {
+        struct window *window = &counting->windows[row];
+        const uint16_t *x = before + row * size;
+
+        *window = (struct window){0, size - 1};
+        while (window->from < size && (uint32_t)x[window->from] + rest[size - 1 - window->from] < pods)
+            window->from++;
+        while (window->to > window->from && (uint32_t)x[window->to] + rest[size - 1 - window->to] < pods)
+            window->to--;
+    }
 }
 
 static void merge(struct counting *counting, struct table *table, uint32_t c)
 {
     const struct table *child = &table->children[c];
     uint16_t *before = plan__alloc(counting->solver->scratch, table->n, sizeof(*before));
-    uint32_t off[PLAN_LEVELS_MAX] = {0};
+    struct move move = {.table = table, .before = before, .limit = (uint16_t)counting->solver->pods};
 
     table->before[c] = before;
     counting->work += (uint64_t)table->n * child->n;
@@ -276,10 +323,15 @@ static void merge(struct counting *counting, struct table *table, uint32_t c)
     if (stopped(counting))
         return;
     memcpy(before, table->value, table->n * sizeof(*before));
-    for (size_t entry = 1; entry < child->n; entry++)
-        if (offsets(table, child, entry, off))
-            raise(table, 0, off, table->value, before, child->value[entry],
-                  (uint16_t)counting->solver->pods);
+    if (table == counting->top) {
+        find_windows(counting, before, counting->rest[c]);
+        move.windows = counting->windows;
+    }
+    for (size_t entry = 1; entry < child->n; entry++) {
+        move.pods = child->value[entry];
+        if (offsets(table, child, entry, move.off))
+            raise(&move, 0, 0, 0);
+    }
 }
 
 static void make_table(struct counting *counting, uint32_t domain, uint32_t dim, struct table *table);
@@ -293,6 +345,49 @@ static void make_children(struct counting *counting, uint32_t dim, struct table 
     table->before = table_alloc(counting, here->nchildren, sizeof(uint16_t *));
     for (uint32_t c = 0; !stopped(counting) && c < here->nchildren; c++)
         make_table(counting, here->first_child + c, dim + 1, &table->children[c]);
+}
+
+/* Two lists with the largest first become one. */
+static uint32_t join(uint64_t *to, const struct plan_items *a, const struct plan_items *b)
+{
+    uint32_t i = 0, k = 0;
+
+    while (i < a->n || k < b->n) {
+        bool first = k == b->n || (i < a->n && a->keys[i] < b->keys[k]);
+
+        to[i + k] = first ? a->keys[i] : b->keys[k];
+        i += first;
+        k += !first;
+    }
+    return i + k;
+}
+
+/* From the last child to the first: what is left to come if all that follows were free to choose from. */
+static void make_rest(struct counting *counting, struct table *top)
+{
+    const struct plan_domain *here = &counting->solver->index->domains[top->domain];
+    uint32_t size = top->size[top->ndims - 1];
+    struct plan_items all = {.keys = table_alloc(counting, here->with_room, sizeof(uint64_t))};
+    uint64_t *joined = table_alloc(counting, here->with_room, sizeof(uint64_t));
+
+    counting->rest = table_alloc(counting, top->nchildren, sizeof(*counting->rest));
+    counting->windows = table_alloc(counting, top->n / size, sizeof(struct window));
+    for (uint32_t c = top->nchildren; !stopped(counting) && c-- > 0;) {
+        struct plan_items items = plan__items(counting->solver, here->first_child + c, counting->stage);
+        struct table sums = {.items = all};
+        uint64_t *was = all.keys;
+
+        if (stopped(counting))
+            return;
+        sums.items.n = all.n = join(joined, &all, &items);
+        sums.items.keys = all.keys = joined;
+        joined = was;
+        make_sums(counting, size - 1, &sums);
+        counting->rest[c] = table_alloc(counting, size, sizeof(uint16_t));
+        for (uint32_t k = 0; !stopped(counting) && k < size; k++)
+            counting->rest[c][k] = sums.value[k < sums.size[0] ? k : sums.size[0] - 1];
+    }
+    counting->top = top;
 }
 
 /* As many in each dimension as there are below, but not beyond the bounds. */
@@ -336,6 +431,8 @@ static void make_table(struct counting *counting, uint32_t domain, uint32_t dim,
     if (stopped(counting))
         return;
     table->value = table_alloc(counting, table->n, sizeof(uint16_t));
+    if (dim == 0 && !stopped(counting))
+        make_rest(counting, table);
     for (uint32_t c = 0; !stopped(counting) && c < table->nchildren; c++)
         merge(counting, table, c);
 }
