@@ -109,6 +109,7 @@ struct room *core__room_new(void);
 void core__room_free(struct room *room);
 bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
                    const struct pod_shape *shape); /* room apart */
+/* So many of its pods, or as many as there is room for, but no fewer than must start together. */
 struct plan_request core__request(const struct gang *gang, uint32_t pods);
 /* Pods like `like`, on the cluster as it is; as plan_gang(). The plan lives until the next one. */
 int core__plan(struct core *core, const struct gang *gang, const struct pod *like,

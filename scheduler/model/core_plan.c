@@ -113,7 +113,7 @@ static void set_shortage(struct core *core, struct gang *gang, const struct plan
     char size[96];
 
     pod_size_text(core, gang, size, sizeof(size));
-    if (gang->required_level >= 0 && shortage->fits_anywhere >= gang->size) {
+    if (gang->required_level >= 0 && shortage->fits_anywhere >= gang->min) {
         const char *level = level_name(core, gang->required_level);
         const char *best = (uint32_t)gang->required_level < core->cluster.nlevels
                                ? cluster_domain_name(&core->cluster, shortage->best_domain)
@@ -122,16 +122,16 @@ static void set_shortage(struct core *core, struct gang *gang, const struct plan
         core__set_reason(core, gang, REASON_NO_DOMAIN_FITS,
                          "no %s has room for all %u pods%s: the best (%s) fits %u; without "
                          "the required level %u fit",
-                         level, gang->size, size, best, shortage->fits, shortage->fits_anywhere);
+                         level, gang->min, size, best, shortage->fits, shortage->fits_anywhere);
     } else {
         core__set_reason(core, gang, REASON_INSUFFICIENT,
                          "%u of %u pods%s fit: %u of %u nodes have room, %u are full, %u do not "
                          "match",
-                         shortage->fits_anywhere, gang->size, size, count->with_room, count->nodes,
+                         shortage->fits_anywhere, gang->min, size, count->with_room, count->nodes,
                          count->matching - count->with_room, count->nodes - count->matching);
     }
-    gang->reason.pods = gang->size;
-    gang->reason.fit = MUTANT(WRONG_REASON) ? gang->size : shortage->fits;
+    gang->reason.pods = gang->min;
+    gang->reason.fit = MUTANT(WRONG_REASON) ? gang->min : shortage->fits;
 }
 
 static bool shapes_agree(struct core *core, struct gang *gang)
@@ -174,12 +174,15 @@ static void seat_members(struct core *core, struct gang *gang)
     }
 }
 
-/* Slots are made only for a gang of which nothing is bound, so each takes a hold. */
+/*
+ * Slots are made only for a gang of which nothing is bound, so each takes a hold. Fewer than members: the
+ * others get their places one by one when there is room for them.
+ */
 static int take_plan(struct core *core, struct gang *gang, const struct plan *plan)
 {
     char *key = strdup(gang->members[0]->object->shape.key);
 
-    if (!key || gang_make_slots(gang, gang->size) < 0) {
+    if (!key || gang_make_slots(gang, plan->pods) < 0) {
         free(key);
         return -ENOMEM;
     }

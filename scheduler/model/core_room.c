@@ -305,6 +305,7 @@ struct plan_request core__request(const struct gang *gang, uint32_t pods)
 {
     return (struct plan_request){
         .pods = pods,
+        .min_pods = gang->min < pods ? gang->min : pods,
         .required_level = gang->required_level,
         .preferred_level = gang->preferred_level,
     };

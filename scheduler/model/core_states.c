@@ -333,7 +333,7 @@ static bool keep_places(struct core *core, struct gang *gang)
 /* Members without a place: one that was deleted meanwhile and came back, or lost its node. */
 static void seat_rest(struct core *core, struct gang *gang)
 {
-    uint32_t without = 0;
+    uint32_t without = 0, surplus = gang->nmembers > gang->nslots ? (uint32_t)gang->nmembers - gang->nslots : 0;
 
     for (size_t i = 0; i < gang->nmembers; i++) {
         struct pod *pod = gang->members[i];
@@ -343,8 +343,9 @@ static void seat_rest(struct core *core, struct gang *gang)
         else
             core__nominate(core, gang, (uint32_t)pod->slot);
     }
-    if (without == 0)
+    if (without <= surplus) /* those are more than the plan is for: they get theirs when it is bound */
         return;
+    without -= surplus;
     core__wake_at(core, gang, core->now_ns + REFILL_AGAIN_NS);
     core__set_reason(core, gang, REASON_PARTLY_BOUND,
                      "%u of %u pods are bound; %u lost their place and no node has room for them: "
