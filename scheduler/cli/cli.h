@@ -14,6 +14,13 @@ enum exit_code { EXIT_OK, EXIT_INTERNAL, EXIT_BAD_INPUT, EXIT_NO };
 
 int cmd_plan(int argc, char **argv);
 
+/*
+ * A what-if needs no leader, evicts nobody, and gives no room to a gang of which pods are missing: in the cluster
+ * the time for which early plans wait for them is over, or soon will be.
+ */
+struct config;
+void config_what_if(struct config *config);
+
 /* ---- load.c, load_gang.c: objects from files into a core ------------------------------------------- */
 
 struct loader {

@@ -53,38 +53,49 @@ static const struct {
     {"no pods", "", "---\n{kind: Namespace, metadata: {name: a}}", 0, "no pods in it"},
 };
 
-/* Loads both texts; the gang's members, or 0 with err. */
-static size_t load(const char *cluster, const char *manifest, struct err *err)
-{
-    struct loader loader = {0};
-    struct wanted_gang wanted;
+struct what_if {
     struct config config;
-    size_t members = 0;
+    struct loader loader;
+    const struct gang *gang; /* NULL: the manifest was refused, err says why */
+    struct err err;
+};
 
-    assert_int_equal(config_init(&config), 0);
-    loader.core = core_new(&config);
-    assert_non_null(loader.core);
-    assert_int_equal(load_cluster_text(&loader, "cluster", cluster, strlen(cluster), err), 0);
-    if (load_gang_text(&loader, "gang", manifest, strlen(manifest), "lockstep", &wanted, err) == 0) {
-        assert_non_null(core_gang_of(loader.core, wanted.uid));
-        members = core_gang_of(loader.core, wanted.uid)->nmembers;
+static void open_what_if(struct what_if *it, const char *cluster, const char *manifest)
+{
+    struct wanted_gang wanted;
+
+    *it = (struct what_if){.err = ERR_INIT};
+    assert_int_equal(config_init(&it->config), 0);
+    config_what_if(&it->config);
+    it->loader.core = core_new(&it->config);
+    assert_non_null(it->loader.core);
+    assert_int_equal(load_cluster_text(&it->loader, "cluster", cluster, strlen(cluster), &it->err), 0);
+    if (load_gang_text(&it->loader, "gang", manifest, strlen(manifest), "lockstep", &wanted, &it->err) == 0) {
+        it->gang = core_gang_of(it->loader.core, wanted.uid);
+        assert_non_null(it->gang);
     }
-    core_free(loader.core);
-    actions_release(&loader.actions);
-    config_release(&config);
-    return members;
+}
+
+static void close_what_if(struct what_if *it)
+{
+    core_free(it->loader.core);
+    actions_release(&it->loader.actions);
+    config_release(&it->config);
 }
 
 static void counts_each_pod_of_the_gang_once(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct err err = ERR_INIT;
-        size_t members = load(cases[i].cluster, cases[i].gang, &err);
+        struct what_if it;
+        size_t members;
 
-        if (members != cases[i].members || !strstr(err.text, cases[i].message))
+        open_what_if(&it, cases[i].cluster, cases[i].gang);
+        members = it.gang ? it.gang->nmembers : 0;
+        if (members != cases[i].members || !strstr(it.err.text, cases[i].message))
             fail_msg("%s: found %zu members '%s', expected %zu '%s'", cases[i].what, members,
-                     err.text, cases[i].members, cases[i].message);
+                     it.err.text, cases[i].members, cases[i].message);
+        close_what_if(&it);
     }
 }
 
@@ -92,7 +103,7 @@ static void counts_each_pod_of_the_gang_once(void **state)
 static void tells_pods_with_long_names_apart(void **state)
 {
     struct strbuf text = STRBUF_INIT(4096);
-    struct err err = ERR_INIT;
+    struct what_if it;
     char name[191];
 
     (void)state;
@@ -100,8 +111,52 @@ static void tells_pods_with_long_names_apart(void **state)
     name[sizeof(name) - 1] = '\0';
     assert_int_equal(strbuf_addf(&text, "---\n{kind: Job, metadata: {name: %s}, spec: {parallelism: 3, "
                                         "template: {spec: {containers: [{}]}}}}", name), 0);
-    assert_int_equal(load("", text.data, &err), 3);
+    open_what_if(&it, "", text.data);
+    assert_non_null(it.gang);
+    assert_int_equal(it.gang->nmembers, 3);
+    close_what_if(&it);
     strbuf_release(&text);
+}
+
+#define MEMBER_OF_2(name, gang)                                                                     \
+    "---\n{kind: Pod, metadata: {name: " name ", labels: {lockstep.dev/gang: " gang                \
+    "}, annotations: {lockstep.dev/gang-size: '2'}}, spec: {schedulerName: lockstep, containers: [" \
+    "{resources: {limits: {nvidia.com/gpu: 4}}}]}}\n"
+#define NODE_OF_8                                                                                   \
+    "---\n{kind: Node, metadata: {name: n}, status: {allocatable: {pods: 10, nvidia.com/gpu: 8}}}\n"
+
+static void settle(struct what_if *it)
+{
+    struct event synced = {.kind = EV_SYNCED};
+
+    core_step(it->loader.core, &synced, 1, &it->loader.actions);
+    core_settle(it->loader.core, 1, &it->loader.actions);
+}
+
+static void a_gang_that_lacks_pods_says_so(void **state)
+{
+    struct what_if it;
+
+    (void)state;
+    open_what_if(&it, NODE_OF_8, MEMBER_OF_2("some", "some"));
+    settle(&it);
+    assert_non_null(it.gang);
+    assert_false(gang_is_placed(it.gang));
+    assert_int_equal(it.gang->reason.code, REASON_MEMBERS_MISSING);
+    close_what_if(&it);
+}
+
+static void a_gang_that_lacks_pods_takes_no_room(void **state)
+{
+    struct what_if it;
+
+    (void)state;
+    open_what_if(&it, NODE_OF_8 MEMBER_OF_2("some", "some"),
+                 MEMBER_OF_2("a", "train") MEMBER_OF_2("b", "train"));
+    settle(&it);
+    assert_non_null(it.gang);
+    assert_true(gang_is_placed(it.gang));
+    close_what_if(&it);
 }
 
 int main(void)
@@ -109,6 +164,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_each_pod_of_the_gang_once),
         cmocka_unit_test(tells_pods_with_long_names_apart),
+        cmocka_unit_test(a_gang_that_lacks_pods_says_so),
+        cmocka_unit_test(a_gang_that_lacks_pods_takes_no_room),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
