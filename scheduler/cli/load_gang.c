@@ -9,12 +9,13 @@
 #include "scheduler/cli/load_internal.h"
 #include "scheduler/kube/read.h"
 #include "scheduler/model/cluster.h"
+#include "scheduler/model/gang.h"
 
 #define KEY_TEXT 640 /* a letter, and three names */
 
 /* The pods that CLUSTER has: some of the gang's may be among them, and each counts once. */
 struct known_pods {
-    struct hashmap by_key; /* pod_key(), index_key() and owner_key() -> struct obj_pod of the core */
+    struct hashmap by_key; /* pod_key(), index_key() and owner_key() -> struct pod of the core */
     struct hashmap of_job; /* owner_key() -> how many live ones */
 };
 
@@ -46,23 +47,24 @@ static size_t count_of(const struct known_pods *known, const char *key)
     return (uintptr_t)hashmap_get(&known->of_job, key);
 }
 
-static int know(struct known_pods *known, struct obj_pod *pod)
+static int know(struct known_pods *known, struct pod *pod)
 {
+    const struct obj_pod *object = pod->object;
     char key[KEY_TEXT];
     int r;
 
-    pod_key(key, pod->ns, pod->name);
+    pod_key(key, object->ns, object->name);
     r = hashmap_set(&known->by_key, key, pod);
-    if (r < 0 || pod->owner.kind == OWNER_NONE)
+    if (r < 0 || object->owner.kind == OWNER_NONE)
         return r;
-    owner_key(key, pod->ns, pod->owner.name);
+    owner_key(key, object->ns, object->owner.name);
     r = hashmap_set(&known->by_key, key, pod);
-    if (r < 0 || pod->owner.kind != OWNER_JOB)
+    if (r < 0 || object->owner.kind != OWNER_JOB)
         return r;
     r = hashmap_set(&known->of_job, key, (void *)(uintptr_t)(count_of(known, key) + 1));
-    if (r < 0 || pod->index < 0)
+    if (r < 0 || object->index < 0)
         return r;
-    index_key(key, pod);
+    index_key(key, object);
     return hashmap_set(&known->by_key, key, pod);
 }
 
@@ -75,9 +77,9 @@ static int know_cluster(struct gang_loading *loading)
     void *value;
 
     while (hashmap_next(&cluster->pods_by_uid, &iter, &uid, &value)) {
-        struct obj_pod *pod = ((struct pod *)value)->object;
+        const struct obj_pod *object = ((struct pod *)value)->object;
 
-        if (!pod->terminating && pod->phase != POD_FAILED && know(&loading->known, pod) < 0)
+        if (!object->terminating && object->phase != POD_FAILED && know(&loading->known, value) < 0)
             return -ENOMEM;
     }
     return 0;
@@ -101,34 +103,46 @@ static void note_uid(struct gang_loading *loading, const char *uid)
     snprintf(loading->wanted->uid, sizeof(loading->wanted->uid), "%s", uid);
 }
 
+static int check_limits(struct gang_loading *loading, const struct obj_pod *pod, struct err *err)
+{
+    size_t max = loading->loader->gang_pods_max ? loading->loader->gang_pods_max : OBJ_GANG_PODS_MAX;
+
+    if (++loading->pods > max)
+        return err_set(err, -EINVAL, "found more than %zu pods, expected those of one gang", max);
+    if (strlen(pod->uid) >= UID_TEXT)
+        return err_set(err, -EINVAL, "Pod %s: metadata.uid: found %zu bytes, expected less than %d",
+                       pod->name, strlen(pod->uid), UID_TEXT);
+    return 0;
+}
+
 /* Takes the pod over. */
 static int add_pod(struct gang_loading *loading, struct obj_pod *pod, struct err *err)
 {
     struct event event = {.kind = EV_POD, .object.pod = pod};
-    size_t max = loading->loader->gang_pods_max ? loading->loader->gang_pods_max : OBJ_GANG_PODS_MAX;
-    int r = 0;
+    struct pod *taken;
+    int r;
 
     if (is_there(loading, pod)) {
         obj_pod_free(pod);
         return 0;
     }
-    if (++loading->pods > max)
-        r = err_set(err, -EINVAL, "found more than %zu pods, expected those of one gang", max);
     pod->created_s = INT64_MAX; /* newest: the gangs that wait in CLUSTER come first */
-    if (r == 0 && (give_uid(pod) < 0 || set_text(&pod->scheduler, loading->scheduler_name) < 0 ||
-                   know(&loading->known, pod) < 0))
+    r = check_limits(loading, pod, err);
+    if (r == 0 && (give_uid(pod) < 0 || set_text(&pod->scheduler, loading->scheduler_name) < 0))
         r = -ENOMEM;
     if (r < 0) {
         obj_pod_free(pod);
         return r;
     }
     note_uid(loading, pod->uid);
-    return give_object(loading->loader, event, 0);
+    give_object(loading->loader, event, 0);
+    taken = cluster_pod(core_cluster(loading->loader->core), loading->wanted->uid);
+    return taken ? know(&loading->known, taken) : -ENOMEM;
 }
 
-/* Named as the Job controller names them, but for the random end. */
-static int make_pod(const struct obj_job *job, const json_t *object, int32_t i, struct obj_pod **ret,
-                    struct err *err)
+/* Named as the Job controller names them, but for the random end; gang: "" or the label that makes it one. */
+static int make_pod(const struct obj_job *job, const json_t *object, int32_t i, const char *gang,
+                    struct obj_pod **ret, struct err *err)
 {
     struct obj_job *one;
     char name[NAME_TEXT];
@@ -143,7 +157,7 @@ static int make_pod(const struct obj_job *job, const json_t *object, int32_t i, 
     (*ret)->index = job->indexed ? i : -1;
     r = set_text(&(*ret)->name, name);
     if (r == 0 && !(*ret)->wish.name[0])
-        r = set_text(&(*ret)->wish.name, job->name); /* asked about as a gang, so it is one */
+        r = set_text(&(*ret)->wish.name, gang);
     if (r < 0)
         obj_pod_free(*ret);
     return r;
@@ -160,14 +174,27 @@ static int32_t first_missing(const struct gang_loading *loading, const struct ob
     return job->indexed ? 0 : n < OBJ_GANG_PODS_MAX ? (int32_t)n : OBJ_GANG_PODS_MAX;
 }
 
+/* Asked about as a gang, so it is one; by its namespace, when those of its pods that are there are one so. */
+static const char *gang_label(const struct gang_loading *loading, const struct obj_job *job)
+{
+    const struct pod *pod;
+    char key[KEY_TEXT];
+
+    owner_key(key, job->ns, job->name);
+    pod = hashmap_get(&loading->known.by_key, key);
+    return pod && pod->gang && pod->gang->kind == GANG_JOB ? "" : job->name;
+}
+
 static int expand_job(struct gang_loading *loading, const json_t *object, struct err *err)
 {
     struct obj_job *job;
+    const char *label;
     int32_t pods;
     int r = read_job(object, &job, err);
 
     if (r < 0)
         return r;
+    label = gang_label(loading, job);
     pods = job->completions >= 0 && job->completions < job->parallelism ? job->completions
                                                                         : job->parallelism;
     if (pods < 1 || pods > OBJ_GANG_PODS_MAX)
@@ -176,7 +203,7 @@ static int expand_job(struct gang_loading *loading, const json_t *object, struct
     for (int32_t i = r == 0 ? first_missing(loading, job) : pods; r == 0 && i < pods; i++) {
         struct obj_pod *pod;
 
-        r = make_pod(job, object, i, &pod, err);
+        r = make_pod(job, object, i, label, &pod, err);
         if (r == 0)
             r = add_pod(loading, pod, err);
     }
@@ -212,7 +239,7 @@ static int find_in_cluster(void *context, const char *kind, json_t *object, stru
     const json_t *meta = json_object_get(object, "metadata");
     const char *name = json_string_value(json_object_get(meta, "name"));
     const char *ns = json_string_value(json_object_get(meta, "namespace"));
-    const struct obj_pod *pod;
+    const struct pod *pod;
     char key[KEY_TEXT];
 
     (void)err;
@@ -221,7 +248,7 @@ static int find_in_cluster(void *context, const char *kind, json_t *object, stru
     (strcmp(kind, "Pod") == 0 ? pod_key : owner_key)(key, ns && *ns ? ns : "default", name);
     pod = hashmap_get(&loading->known.by_key, key);
     if (pod)
-        note_uid(loading, pod->uid);
+        note_uid(loading, pod->object->uid);
     return 0;
 }
 

@@ -18,7 +18,7 @@
     "lockstep.dev/gang: train}}, spec: {containers: [{}]}}}}\n"
 #define OF_JOB(name, index, ns, more, spec)                                                         \
     "---\n{kind: Pod, metadata: {name: " name ", namespace: " ns ", uid: " ns name                  \
-    ", labels: {lockstep.dev/gang: train" index "}, ownerReferences: [{controller: true, kind: Job" \
+    ", labels: {lockstep.dev/gang: train}, annotations: {x: y" index "}, ownerReferences: [{controller: true, kind: Job" \
     ", name: train}]" more "}, spec: {schedulerName: lockstep, containers: [{}]" spec "}}\n"
 #define INDEX(i) ", batch.kubernetes.io/job-completion-index: '" i "'"
 
@@ -41,6 +41,12 @@ static const struct {
     {"one that is going is made again",
      OF_JOB("train-0-x", INDEX("0"), "a", ", deletionTimestamp: '2026-01-01T00:00:00Z'", ""),
      JOB("train", "a", "Indexed", "2"), 2, ""},
+    {"a gang by its namespace stays one gang",
+     "---\n{kind: Namespace, metadata: {name: a, labels: {lockstep.dev/jobs: gang}}}\n"
+     "---\n{kind: Pod, metadata: {name: plain-0-x, namespace: a, uid: u, ownerReferences: [{controller: true, "
+     "kind: Job, name: plain}]" ", annotations: {x: y" INDEX("0") "}}, spec: {schedulerName: lockstep, containers: [{}]}}\n",
+     "---\n{kind: Job, metadata: {name: plain, namespace: a}, spec: {completionMode: Indexed, parallelism: 3, "
+     "completions: 3, template: {spec: {containers: [{}]}}}}", 3, ""},
     {"a Job of the same name elsewhere is another one", OF_JOB("train-0-x", INDEX("0"), "b", "", ""),
      JOB("train", "a", "Indexed", "2"), 2, ""},
     {"all pods stand in the cluster", OF_JOB("t-0", "", "a", "", "") OF_JOB("t-1", "", "a", "", ""),
