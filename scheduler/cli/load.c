@@ -17,14 +17,32 @@ int load_text(const char *path, struct strbuf *ret_text, const char **ret_name, 
     return r < 0 ? err_set(err, r, "cannot read '%s': %s", *ret_name, strerror(-r)) : 0;
 }
 
-static int each_item(const json_t *items, object_fn *fn, void *context, struct err *err)
+/* Items of a typed list, such as a PodList of kubectl get --raw, leave it to the list what they are. */
+static void name_item(const json_t *list, json_t *item)
 {
+    const char *kind = json_string_value(json_object_get(list, "kind"));
+    size_t len = strlen(kind), end = strlen("List");
+
+    if (json_object_get(item, "kind") || len <= end || strcmp(kind + len - end, "List") != 0)
+        return;
+    json_object_set_new(item, "kind", json_stringn(kind, len - end));
+    if (!json_object_get(item, "apiVersion"))
+        json_object_set(item, "apiVersion", json_object_get(list, "apiVersion"));
+}
+
+static int each_item(const json_t *list, object_fn *fn, void *context, struct err *err)
+{
+    const json_t *items = json_object_get(list, "items");
+
     for (size_t i = 0; i < json_array_size(items); i++) {
         json_t *item = json_array_get(items, i);
-        const char *kind = json_string_value(json_object_get(item, "kind"));
-        int r = kind ? fn(context, kind, item, err)
-                     : err_set(err, -EINVAL, "items[%zu].kind: missing", i);
+        const char *kind;
+        int r;
 
+        name_item(list, item);
+        kind = json_string_value(json_object_get(item, "kind"));
+        r = kind ? fn(context, kind, item, err)
+                 : err_set(err, -EINVAL, "items[%zu].kind: missing", i);
         if (r < 0)
             return r;
     }
@@ -43,7 +61,7 @@ int each_object(const char *name, const struct yaml_docs *docs, object_fn *fn, v
         if (!kind)
             return err_set(err, -EINVAL, "%s: document %zu: kind: missing, expected a Kubernetes "
                                          "object", name, i + 1);
-        r = json_is_array(items) ? each_item(items, fn, context, err)
+        r = json_is_array(items) ? each_item(docs->items[i], fn, context, err)
                                  : fn(context, kind, docs->items[i], err);
     }
     return r < 0 ? err_prefix(err, r, "%s", name) : 0;

@@ -13,7 +13,7 @@ up offline --nodes $CLUSTER_NODES --racks 9
 
 declare -A pods=() percent=() waits=() # of the gangs that exist: pods, GPUs of 100 that they use, "yes"
 plain=0 expected=0          # ordinary pods; all pods of the namespace
-used=0                      # GPUs of 100 in the last snapshot
+used=0 high=90              # GPUs of 100 in the last snapshot; from how many on gangs go
 answer=
 
 # pick N: REPLY is a number below N. In this shell, not in $(...), which would draw the same one again.
@@ -80,16 +80,24 @@ known() {
             END {print pods, gangs, holds}'
 }
 
+# api PATH [CURL-OPTION...]: what kubectl would do, without its start.
+api() {
+    local path=$1
+    shift
+    bash deploy/local/in.sh "$NAME" curl -sf --noproxy '*' --cacert "$PKI/ca.crt" --cert "$PKI/admin.crt" \
+        --key "$PKI/admin.key" "https://$API_ADDRESS:$API_PORT$path" "$@"
+}
+
 # Of a snapshot: is all at rest, GPUs used of 100, and what GangPlacement $gang says. At rest nothing is going,
 # each gang is bound or waits for room, and only pods of those that wait have no node.
 READ_SNAPSHOT='
-    def of(kind): [.items[] | select(.kind == kind)];
+    def of(kind): [.[] | select(.kind == "\(kind)List") | .items[]];
     def gpus: [.spec.containers[].resources.limits["nvidia.com/gpu"] // "0" | tonumber] | add;
     def answer: if . == null then "" elif .state == "Waiting" then "\(.reason.code): \(.reason.message)"
         else "hash \(.hash)" end;
     of("Pod") as $pods
     | (of("GangPlacement") | map({key: .metadata.name, value: .status}) | from_entries) as $status
-    | (all(.items[]; .metadata.deletionTimestamp == null) and ($pods | length) == $expected
+    | (all(.[].items[]; .metadata.deletionTimestamp == null) and ($pods | length) == $expected
         and all(of("Job")[]; $status[.metadata.name] | (.state | IN("Bound", "Running")) or
             (.state == "Waiting" and (.reason.code | IN("InsufficientRoom", "NoDomainFits"))))
         and all($pods[]; .spec.nodeName != null or
@@ -100,8 +108,9 @@ READ_SNAPSHOT='
 at_rest() {
     local rest
     [ "$(known)" = "$expected ${#pods[@]} 0" ] || return 1
-    k get nodes,pods,jobs,namespaces,gangplacements -A -o json >"$RUN/snapshot.json" || return 1
-    read -r rest used answer < <(jq -r --arg gang "$1" --argjson expected $expected \
+    api "/api/v1/{nodes,pods,namespaces}" >"$RUN/snapshot.json" &&
+        api "/apis/{batch/v1/jobs,lockstep.dev/v1alpha1/gangplacements}" >>"$RUN/snapshot.json" || return 1
+    read -r rest used answer < <(jq -sr --arg gang "$1" --argjson expected $expected \
         --argjson total $((CLUSTER_NODES * 8)) "$READ_SNAPSHOT" "$RUN/snapshot.json")
     [ "$rest" = true ]
 }
@@ -137,13 +146,16 @@ make_room() {
     [ ${#doomed[@]} -eq 0 ] || k delete jobs "${doomed[@]}" --wait=false >/dev/null || fail "cannot delete ${doomed[*]}"
 }
 
-# Now and then the cluster changes between two gangs, and then it is frozen anew.
+# Between two gangs the cluster may change, and then it is frozen anew: when it is as full as this time it was to
+# become, and now and then before, gangs go; or an ordinary pod comes.
 stir() {
     local i=$1
-    pick 5
-    if [ "$used" -gt 80 ] || [ "$REPLY" = 0 ]; then
-        pick 70
-        make_room $((REPLY + 10))
+    pick 12
+    if [ "$used" -ge $high ] || [ "$REPLY" = 0 ]; then
+        pick 34
+        high=$((REPLY + 62))
+        pick 60
+        make_room $((REPLY + 5))
     elif [ "$used" -lt 60 ] && [ $((i % 10)) = 9 ]; then
         ordinary
     else
@@ -173,7 +185,7 @@ one() {
     random_gang "$name"
     offline=$(ask_offline "$name") || fail "$offline"
     mv "$RUN/snapshot.json" "$RUN/before.json"
-    k create -f "$RUN/gang.json" >/dev/null || fail "cannot create gang $name"
+    api /apis/batch/v1/namespaces/default/jobs --json @"$RUN/gang.json" >/dev/null || fail "cannot create gang $name"
     expected=$((expected + pods[$name]))
     freeze "$name"
     case $answer in

@@ -55,6 +55,9 @@ static const struct {
     {"too many pods in all", "",
      JOB("train", "a", "Indexed", "15000") JOB("more", "a", "Indexed", "15000"), 0,
      "more than 20000 pods"},
+    {"items of a typed list are of its kind", "",
+     "---\n{kind: PodList, items: [{metadata: {name: a, labels: {lockstep.dev/gang: a}}, spec: {containers: "
+     "[{}]}}]}", 1, ""},
     {"an item without a kind", "", "---\n{kind: List, items: [{}]}", 0, "gang: items[0].kind: missing"},
     {"no pods", "", "---\n{kind: Namespace, metadata: {name: a}}", 0, "no pods in it"},
 };
