@@ -1,6 +1,6 @@
 /*
  * Any bytes as GANG of lockstep plan, beside a small cluster with use on it: refused with a word, or a gang
- * about which there is an answer.
+ * about which there is an answer: placed, or the reason why not.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -14,24 +14,21 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define NODE(name, block, rack)                                                                     \
-    "{\"kind\":\"Node\",\"metadata\":{\"name\":\"" name "\",\"labels\":{\"b\":\"" block             \
-    "\",\"r\":\"" rack "\"}},\"status\":{\"allocatable\":{\"cpu\":\"96\",\"memory\":\"1Ti\","       \
-    "\"pods\":\"110\",\"nvidia.com/gpu\":\"8\"}}}"
-#define POD(name, owner, index, node)                                                               \
-    "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"" name "\",\"uid\":\"" name "\",\"labels\":{"       \
-    "\"lockstep.dev/gang\":\"" owner "\"},\"annotations\":{"                                        \
-    "\"batch.kubernetes.io/job-completion-index\":\"" index "\"},\"ownerReferences\":[{"            \
-    "\"controller\":true,\"kind\":\"Job\",\"name\":\"" owner "\"}]},\"spec\":{\"schedulerName\":"   \
-    "\"lockstep\",\"nodeName\":\"" node "\",\"containers\":[{\"resources\":{\"limits\":{"           \
-    "\"nvidia.com/gpu\":\"4\"}}}]}}"
+    "---\n{kind: Node, metadata: {name: " name ", labels: {b: " block ", r: " rack "}}, status: {"   \
+    "allocatable: {cpu: 96, memory: 1Ti, pods: 110, nvidia.com/gpu: 8}}}\n"
+#define POD(name, index, node)                                                                      \
+    "---\n{kind: Pod, metadata: {name: " name ", uid: " name ", labels: {lockstep.dev/gang: train}, " \
+    "annotations: {batch.kubernetes.io/job-completion-index: '" index "'}, ownerReferences: [{"     \
+    "controller: true, kind: Job, name: train}]}, spec: {schedulerName: lockstep, nodeName: " node  \
+    ", containers: [{resources: {limits: {nvidia.com/gpu: 4}}}]}}\n"
 static const char cluster[] = NODE("n0", "b0", "r0") NODE("n1", "b0", "r0") NODE("n2", "b0", "r1")
-    NODE("n3", "b1", "r2") POD("train-0-x", "train", "0", "n0") POD("train-1-y", "train", "1", "n1")
-        "{\"kind\":\"Namespace\",\"metadata\":{\"name\":\"gangs\",\"labels\":{\"lockstep.dev/jobs\":"
-        "\"gang\"}}}";
+    NODE("n3", "b1", "r2") POD("train-0-x", "0", "n0") POD("train-1-y", "1", "n1")
+        "---\n{kind: Namespace, metadata: {name: gangs, labels: {lockstep.dev/jobs: gang}}}\n";
 
 static void plan(struct loader *loader, const struct wanted_gang *wanted)
 {
     const struct gang *gang;
+    const char *code;
     json_t *answer;
 
     if (!may_settle(loader->core))
@@ -43,6 +40,9 @@ static void plan(struct loader *loader, const struct wanted_gang *wanted)
     answer = show_json(loader->core, gang);
     if (!answer || json_is_true(json_object_get(answer, "feasible")) != gang_is_placed(gang))
         abort();
+    code = json_string_value(json_object_get(json_object_get(answer, "reason"), "code"));
+    if (!gang_is_placed(gang) && (!code || !*code))
+        abort(); /* "no" without a reason */
     json_decref(answer);
 }
 

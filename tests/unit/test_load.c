@@ -18,8 +18,8 @@
     "lockstep.dev/gang: train}}, spec: {containers: [{}]}}}}\n"
 #define OF_JOB(name, index, ns, more, spec)                                                         \
     "---\n{kind: Pod, metadata: {name: " name ", namespace: " ns ", uid: " ns name                  \
-    ", labels: {lockstep.dev/gang: train}, annotations: {x: y" index "}, ownerReferences: [{controller: true, kind: Job" \
-    ", name: train}]" more "}, spec: {schedulerName: lockstep, containers: [{}]" spec "}}\n"
+    ", labels: {lockstep.dev/gang: train}, annotations: {x: y" index "}, ownerReferences: [{"        \
+    "controller: true, kind: Job, name: train}]" more "}, spec: {schedulerName: lockstep, containers: [{}]" spec "}}\n"
 #define INDEX(i) ", batch.kubernetes.io/job-completion-index: '" i "'"
 
 static const struct {
@@ -43,8 +43,9 @@ static const struct {
      JOB("train", "a", "Indexed", "2"), 2, ""},
     {"a gang by its namespace stays one gang",
      "---\n{kind: Namespace, metadata: {name: a, labels: {lockstep.dev/jobs: gang}}}\n"
-     "---\n{kind: Pod, metadata: {name: plain-0-x, namespace: a, uid: u, ownerReferences: [{controller: true, "
-     "kind: Job, name: plain}]" ", annotations: {x: y" INDEX("0") "}}, spec: {schedulerName: lockstep, containers: [{}]}}\n",
+     "---\n{kind: Pod, metadata: {name: plain-0-x, namespace: a, uid: u, annotations: {x: y" INDEX("0") "}, "
+     "ownerReferences: [{controller: true, kind: Job, name: plain}]}, "
+     "spec: {schedulerName: lockstep, containers: [{}]}}\n",
      "---\n{kind: Job, metadata: {name: plain, namespace: a}, spec: {completionMode: Indexed, parallelism: 3, "
      "completions: 3, template: {spec: {containers: [{}]}}}}", 3, ""},
     {"a Job of the same name elsewhere is another one", OF_JOB("train-0-x", INDEX("0"), "b", "", ""),
@@ -168,6 +169,29 @@ static void a_gang_that_lacks_pods_takes_no_room(void **state)
     close_what_if(&it);
 }
 
+/* The gang runs, so it has no reason of its own. */
+static void one_more_pod_of_a_running_gang_that_finds_no_room_gets_a_reason(void **state)
+{
+    struct what_if it;
+    json_t *answer;
+    const char *code;
+
+    (void)state;
+    open_what_if(&it,
+                 NODE_OF_8 "---\n{kind: Pod, metadata: {name: a, labels: {lockstep.dev/gang: train}, annotations: "
+                           "{lockstep.dev/gang-size: '1'}}, spec: {schedulerName: lockstep, nodeName: n, "
+                           "containers: [{resources: {limits: {nvidia.com/gpu: 6}}}]}}",
+                 MEMBER_OF_2("b", "train"));
+    settle(&it);
+    assert_non_null(it.gang);
+    answer = show_json(it.loader.core, it.gang);
+    assert_true(json_is_false(json_object_get(answer, "feasible")));
+    code = json_string_value(json_object_get(json_object_get(answer, "reason"), "code"));
+    assert_string_equal(code, "InsufficientRoom");
+    json_decref(answer);
+    close_what_if(&it);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +199,7 @@ int main(void)
         cmocka_unit_test(tells_pods_with_long_names_apart),
         cmocka_unit_test(a_gang_that_lacks_pods_says_so),
         cmocka_unit_test(a_gang_that_lacks_pods_takes_no_room),
+        cmocka_unit_test(one_more_pod_of_a_running_gang_that_finds_no_room_gets_a_reason),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
