@@ -172,7 +172,8 @@ ask_offline() {
 }
 
 keep() {
-    local name=$1 kept=build/test-logs/offline-$1
+    local kept=build/test-logs/offline-$1
+    mkdir -p build/test-logs
     mv "$RUN/before.json" "$kept.snapshot.json"
     cp "$RUN/gang.json" "$kept.gang.json"
     cp "$RUN/offline.json" "$kept.plan.json"
