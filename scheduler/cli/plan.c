@@ -67,6 +67,13 @@ static const struct argp parser = {
     "Exit: 0 it fits, 3 it does not, 2 bad input.\n",
     NULL, NULL, NULL};
 
+void config_what_if(struct config *config)
+{
+    config->lease[0] = '\0';
+    config->preemption = false;
+    config->early_plan_deadline_ns = 0;
+}
+
 /* --levels in the place of what lockstep.yaml says. */
 static int set_levels(struct config *config, const char *text, struct err *err)
 {
@@ -151,10 +158,8 @@ int cmd_plan(int argc, char **argv)
 
     argp_parse(&parser, argc, argv, 0, NULL, &arguments);
     r = arguments.config ? config_load(arguments.config, &config, &err) : config_init(&config);
-    if (r == 0) {
-        config.lease[0] = '\0'; /* a what-if needs no leader */
-        config.preemption = false;
-    }
+    if (r == 0)
+        config_what_if(&config);
     if (r == 0 && arguments.levels)
         r = set_levels(&config, arguments.levels, &err);
     if (r == 0)

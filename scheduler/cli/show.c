@@ -63,33 +63,59 @@ static json_t *placed_json(const struct core *core, const struct gang *gang)
 }
 
 /* Counterfactuals that follow from the planner's own numbers. */
-static json_t *would_fit_json(const struct gang *gang)
+static json_t *would_fit_json(const struct reason *why)
 {
     json_t *list = json_array();
     char text[80];
 
-    if (gang->reason.fit > 0 && gang->reason.fit < gang->reason.pods) {
-        snprintf(text, sizeof(text), "fits with %u pods", gang->reason.fit);
+    if (why->fit > 0 && why->fit < why->pods) {
+        snprintf(text, sizeof(text), "fits with %u pods", why->fit);
         json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "change", "pods", "pods",
-                                              (int)gang->reason.fit, "text", text));
+                                              (int)why->fit, "text", text));
     }
-    if (gang->reason.code == REASON_NO_DOMAIN_FITS)
+    if (why->code == REASON_NO_DOMAIN_FITS)
         json_array_append_new(list, json_pack("{s:s, s:s}", "change", "preferred", "text",
                                               "fits with preferred instead of required level"));
     return list;
 }
 
+/*
+ * The gang's reason. One that runs has none, even when more pods of it have come than there are places for: what
+ * keeps those out is told here.
+ */
+static struct reason why_not(const struct gang *gang)
+{
+    struct reason why = {.code = REASON_INSUFFICIENT, .pods = (uint32_t)gang->nmembers};
+
+    if (gang->reason.code != REASON_NONE)
+        return gang->reason;
+    for (size_t i = 0; i < gang->nmembers; i++) {
+        const struct obj_pod *pod = gang->members[i]->object;
+        const char *unsupported = pod->unsupported[0] ? pod->unsupported : pod->wish.unsupported;
+
+        why.fit += gang->members[i]->slot >= 0;
+        if (gang->members[i]->slot >= 0 || !unsupported[0])
+            continue;
+        why.code = REASON_UNSUPPORTED;
+        snprintf(why.text, sizeof(why.text), "not supported yet: %s", unsupported);
+        return why;
+    }
+    snprintf(why.text, sizeof(why.text), "%u of %u pods have a place in the gang, which is %s already", why.fit,
+             why.pods, gang_state_name(gang->state));
+    return why;
+}
+
 json_t *show_json(const struct core *core, const struct gang *gang)
 {
     json_t *root, *name = json_sprintf("%s/%s", gang->ns, gang->name);
+    struct reason why = why_not(gang);
 
     if (gang_is_placed(gang))
         root = placed_json(core, gang);
     else
         root = json_pack("{s:b, s:{s:s, s:s, s:i, s:i}, s:o}", "feasible", 0, "reason", "code",
-                         reason_code_name(gang->reason.code), "message", gang->reason.text, "pods",
-                         (int)gang->reason.pods, "fit", (int)gang->reason.fit, "would_fit",
-                         would_fit_json(gang));
+                         reason_code_name(why.code), "message", why.text, "pods", (int)why.pods,
+                         "fit", (int)why.fit, "would_fit", would_fit_json(&why));
     json_object_set_new(root, "gang", name);
     return root;
 }
@@ -129,12 +155,14 @@ static void show_nodes(const struct core *core, const struct gang *gang)
 
 void show_text(const struct core *core, const struct gang *gang)
 {
+    struct reason why = why_not(gang);
+
     if (!gang_is_placed(gang)) {
         printf("%s%s/%s does not fit%s: %s: %s\n", paint("\033[31m"), gang->ns, gang->name,
-               paint("\033[0m"), reason_code_name(gang->reason.code), gang->reason.text);
-        if (gang->reason.fit > 0 && gang->reason.fit < gang->reason.pods)
-            printf("  it would fit with %u pods\n", gang->reason.fit);
-        if (gang->reason.code == REASON_NO_DOMAIN_FITS)
+               paint("\033[0m"), reason_code_name(why.code), why.text);
+        if (why.fit > 0 && why.fit < why.pods)
+            printf("  it would fit with %u pods\n", why.fit);
+        if (why.code == REASON_NO_DOMAIN_FITS)
             printf("  it would fit with the level preferred instead of required\n");
         return;
     }
