@@ -53,10 +53,16 @@ static int64_t backoff(uint32_t failures)
 
 /* ---- Forming, Waiting -------------------------------------------------------------------------- */
 
+/* A pod that has succeeded without a node (a status written by hand) has done its work all the same. */
+static bool needs_no_plan(const struct pod *pod)
+{
+    return pod->object->node[0] || pod->object->phase == POD_SUCCEEDED;
+}
+
 static bool bound_already(const struct gang *gang)
 {
     for (size_t i = 0; i < gang->nmembers; i++)
-        if (gang->members[i]->object->node[0])
+        if (needs_no_plan(gang->members[i]))
             return true;
     return false;
 }
@@ -72,7 +78,7 @@ static void take_over_bound(struct core *core, struct gang *gang)
     if (gang_more_slots(gang, gang->size) < 0) /* all ranks, so that each index finds its own */
         return;
     for (size_t i = 0; i < gang->nmembers; i++)
-        if (gang->members[i]->object->node[0])
+        if (needs_no_plan(gang->members[i]))
             core__refill(core, gang, gang->members[i]);
     gang->adopted = true;
     gang_count_use(&core->cluster, gang);

@@ -25,10 +25,7 @@ static inline void settle_at(struct loader *loader, enum event_kind kind, int64_
 #define INPUT_MAX 4096 /* bytes: 300 gangs of 20,000 fit into 64 KiB, and a minute of this build */
 #define ASKED_MAX 100000 /* members that gangs say they have; a plan has a slot for each */
 
-/*
- * Not when it takes long, and not with a pod that has succeeded and never had a node. Only a status written by hand
- * says so: the core seats it as done in a plan that is not voted yet, which core_check() calls I1.
- */
+/* Not when it takes long. */
 static inline bool may_settle(const struct core *core)
 {
     struct hashmap_iter iter = {0};
@@ -37,10 +34,8 @@ static inline bool may_settle(const struct core *core)
     void *value;
 
     while (hashmap_next(&core_cluster(core)->pods_by_uid, &iter, &uid, &value)) {
-        const struct obj_pod *pod = ((struct pod *)value)->object;
-
-        asked += pod->wish.size;
-        if (asked > ASKED_MAX || (pod->phase == POD_SUCCEEDED && !pod->node[0]))
+        asked += ((struct pod *)value)->object->wish.size;
+        if (asked > ASKED_MAX)
             return false;
     }
     return true;
