@@ -34,7 +34,7 @@ static json_t *placement_json(const struct gang *gang)
     for (uint32_t i = 0; i < gang->nslots; i++)
         json_array_append_new(
             list, json_pack("{s:s, s:s, s:i, s:s, s:[], s:[], s:[]}", "pod",
-                            pod_name(&gang->slots[i]), "role", gang->role, "rank", (int)i, "node",
+                            pod_name(&gang->slots[i]), "role", gang_role(gang, i), "rank", (int)i, "node",
                             gang->slots[i].node->name, "gpus", "numa", "nics"));
     return list;
 }

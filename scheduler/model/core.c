@@ -77,6 +77,7 @@ void core_free(struct core *core)
     free(core->unsaved.items);
     free(core->held);
     core__room_free(core->room);
+    core__parts_free(core->parts);
     plan_scratch_free(core->scratch);
     free(core);
 }

@@ -224,7 +224,7 @@ static char *stamp(const struct gang *gang, uint32_t rank, const char *hosts)
 
     snprintf(number, sizeof(number), "%u", rank);
     json_object_set_new(annotations, "lockstep.dev/rank", json_string(number));
-    json_object_set_new(annotations, "lockstep.dev/role", json_string(gang->role));
+    json_object_set_new(annotations, "lockstep.dev/role", json_string(gang_role(gang, rank)));
     if (hosts)
         json_object_set_new(annotations, "lockstep.dev/placement", json_string(hosts));
     text = json_dumps(annotations, JSON_COMPACT | JSON_SORT_KEYS);

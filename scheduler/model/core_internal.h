@@ -45,6 +45,7 @@ struct core {
     size_t nheld, held_size;
     struct plan_scratch *scratch;
     struct room *room; /* core_room.c's own */
+    struct parts_room *parts; /* core_parts.c's own; NULL: not needed yet */
     char host[NAME_TEXT]; /* whom kube-scheduler's Lease names when it is ours */
     bool follows_lease;
     struct lease_view lease;
@@ -119,6 +120,12 @@ int core__plan(struct core *core, const struct gang *gang, const struct pod *lik
 int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_request *request,
                        struct plan *ret_plan);
 int core__check_room(const struct core *core, struct err *err); /* what is kept is what is (I12) */
+
+/* ---- members that are not alike (core_parts.c) ---------------------------------------------------- */
+bool core__is_mixed(const struct gang *gang);
+bool core__try_parts(struct core *core, struct gang *gang); /* true: its slots are made and its members seated */
+int core__parts_emptied(struct core *core, const struct gang *gang, struct plan *ret_plan);
+void core__parts_free(struct parts_room *room);
 
 /* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
 /* The domain that a gang is required to stay in: that of its members. */

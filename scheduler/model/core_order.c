@@ -363,7 +363,7 @@ bool core__preempt(struct core *core, struct gang *gang)
     struct victims victims = {.preemptor = gang, .plans_left = SPARE_PLANS};
     bool found = false;
 
-    if (!core->config->preemption)
+    if (!core->config->preemption || core__is_mixed(gang)) /* whom those would need gone is not told */
         return false;
     gang->preempt_owed = lacks_room(gang) && core->now_ns < gang->preempt_after_ns;
     if (!lacks_room(gang))

@@ -134,22 +134,6 @@ static void set_shortage(struct core *core, struct gang *gang, const struct plan
     gang->reason.fit = MUTANT(WRONG_REASON) ? gang->min : shortage->fits;
 }
 
-static bool shapes_agree(struct core *core, struct gang *gang)
-{
-    const char *key = gang->members[0]->object->shape.key;
-
-    for (size_t i = 1; i < gang->nmembers; i++) {
-        if (strcmp(gang->members[i]->object->shape.key, key) == 0)
-            continue;
-        core__set_reason(core, gang, REASON_UNSUPPORTED,
-                         "not supported yet: members differ (pods %.100s and %.100s ask for "
-                         "different resources or nodes)",
-                         gang->members[0]->object->name, gang->members[i]->object->name);
-        return false;
-    }
-    return true;
-}
-
 /* Members with an index get the slot of that rank; the others take free slots by name. */
 static void seat_members(struct core *core, struct gang *gang)
 {
@@ -239,8 +223,12 @@ static bool try_plan(struct core *core, struct gang *gang)
 
     forget_exclusions(core, gang);
     gang->requests = gang->members[0]->requests;
-    if (!shapes_agree(core, gang))
-        return false;
+    if (core__is_mixed(gang)) {
+        if (!core__try_parts(core, gang))
+            return false;
+        start_planned(core, gang);
+        return true;
+    }
     request = core__request(gang, gang->size);
     r = core__plan(core, gang, gang->members[0], &request, &plan, &shortage, &count);
     if (r == 0)

@@ -141,13 +141,19 @@ static struct node *find_node(struct core *core, struct gang *gang, const struct
     return node;
 }
 
-/* The rank of the pod's index, else any that is free, else one more (nslots or beyond). */
-static uint32_t rank_for(const struct gang *gang, int32_t index)
+/* The rank of the pod's index, else one that was a pod's like it, else any that is free, else one more. */
+static uint32_t rank_for(const struct gang *gang, const struct pod *pod)
 {
+    int32_t index = pod->object->index;
+
     if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod)
         return (uint32_t)index;
     if (index >= 0 && (uint32_t)index >= gang->nslots && (uint32_t)index < gang->size)
         return (uint32_t)index; /* it grew: nobody takes the rank of a member that may come back */
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (!gang->slots[i].pod && gang->slots[i].state == SLOT_EMPTY && gang->slots[i].held &&
+            memcmp(&gang->slots[i].hold, &pod->requests, sizeof(pod->requests)) == 0)
+            return i;
     for (uint32_t i = 0; i < gang->nslots; i++)
         if (!gang->slots[i].pod && gang->slots[i].state == SLOT_EMPTY)
             return i;
@@ -156,7 +162,7 @@ static uint32_t rank_for(const struct gang *gang, int32_t index)
 
 bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
 {
-    uint32_t rank = rank_for(gang, pod->object->index);
+    uint32_t rank = rank_for(gang, pod);
     struct required_domain domain;
     struct slot *slot;
     struct node *node;

@@ -334,6 +334,8 @@ int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_r
     struct plan_shortage shortage;
     struct room *room = core->room;
 
+    if (core__is_mixed(gang))
+        return core__parts_emptied(core, gang, ret_plan);
     if (grow_nodes(room, core->cluster.nnodes) < 0)
         return -ENOMEM;
     for (size_t i = 0; i < core->cluster.nnodes; i++) {

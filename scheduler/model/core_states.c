@@ -115,6 +115,11 @@ static void settle_forming(struct core *core, struct gang *gang)
 
 /* ---- Planned ----------------------------------------------------------------------------------- */
 
+static bool suits(const struct slot *slot, const struct pod *pod)
+{
+    return !slot->pod && (!slot->held || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) == 0);
+}
+
 /* true: somebody took one. */
 static bool fill_slots(struct core *core, struct gang *gang)
 {
@@ -126,14 +131,16 @@ static bool fill_slots(struct core *core, struct gang *gang)
         struct pod *pod = gang->members[i];
         int32_t index = pod->object->index;
 
-        if (pod->slot >= 0 || (key && strcmp(pod->object->shape.key, key) != 0))
+        if (pod->slot >= 0 || (key && key[0] && strcmp(pod->object->shape.key, key) != 0))
             continue;
-        if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod) {
+        if (index >= 0 && (uint32_t)index < gang->nslots && suits(&gang->slots[index], pod)) {
             core__slot_take(core, gang, (uint32_t)index, pod);
             filled = true;
             continue;
         }
-        while (next < gang->nslots && gang->slots[next].pod)
+        if (key && !key[0]) /* of several kinds: the free ones in between are for others */
+            next = 0;
+        while (next < gang->nslots && !suits(&gang->slots[next], pod))
             next++;
         if (next < gang->nslots) {
             core__slot_take(core, gang, next, pod);
@@ -206,11 +213,26 @@ static void planned_too_late(struct core *core, struct gang *gang)
                      voted, slots);
 }
 
+static bool has_slot_for(const struct gang *gang, const struct pod *pod)
+{
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (suits(&gang->slots[i], pod))
+            return true;
+    return false;
+}
+
 /* A workload of the same name with other requests has come: the plan is not for it. */
 static bool shape_changed(const struct gang *gang)
 {
+    const char *key = gang->shape_key;
+
+    for (size_t i = 0; key && key[0] && i < gang->nmembers; i++)
+        if (strcmp(gang->members[i]->object->shape.key, key) != 0)
+            return true;
+    if (!key || key[0] || gang_count(gang, SLOT_EMPTY) == 0)
+        return false;
     for (size_t i = 0; i < gang->nmembers; i++)
-        if (gang->shape_key && strcmp(gang->members[i]->object->shape.key, gang->shape_key) != 0)
+        if (gang->members[i]->slot < 0 && !has_slot_for(gang, gang->members[i]))
             return true;
     return false;
 }
