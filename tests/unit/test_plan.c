@@ -36,6 +36,57 @@ static int ask(struct question *question)
     return plan_gang(&question->request, question->scratch, &question->plan, &question->shortage);
 }
 
+/* Each node is a rack of its own. */
+static void set_racks(struct question *question, const uint32_t (*racks)[3]) /* spine, block, room */
+{
+    for (uint32_t i = 0; i < question->request.nnodes; i++)
+        question->nodes[i] = (struct plan_node){.domain = {racks[i][0], racks[i][1], i},
+                                                .capacity = racks[i][2]};
+}
+
+/* The second spine takes the gang on two racks, only that it needs a search to find them. */
+static void what_is_not_searched_is_not_proven_by_another_domain(void **state)
+{
+    static const uint32_t racks[][3] = {
+        {0, 0, 3}, {0, 0, 3}, {0, 1, 3}, {0, 1, 3}, {1, 2, 2}, {1, 2, 2}, {1, 2, 2},
+        {1, 2, 2}, {1, 3, 2}, {1, 3, 2}, {1, 3, 2}, {1, 3, 2}, {1, 4, 6}, {1, 5, 6},
+    };
+    struct question question;
+
+    (void)state;
+    question_init(&question, 3, sizeof(racks) / sizeof(racks[0]));
+    set_racks(&question, racks);
+    question.request.pods = 12;
+    assert_int_equal(ask(&question), 0);
+    assert_int_equal(question.plan.use[2].used, 2);
+    assert_true(question.plan.use[2].proven && question.plan.even);
+    question.request.work_max = 1;
+    assert_int_equal(ask(&question), 0);
+    assert_true(question.plan.use[1].proven);
+    assert_true(question.plan.use[2].used == 2 || !question.plan.use[2].proven);
+    question_release(&question);
+}
+
+/* Nodes that are all alike, but more ways to choose racks than may be tried: the pods are few, so they tell. */
+static void few_pods_are_settled_where_domains_are_too_many(void **state)
+{
+    static const uint32_t nodes[][3] = {{1, 2, 0}, {1, 3, 1}, {1, 2, 2}, {2, 4, 3},
+                                        {2, 4, 3}, {0, 1, 4}, {0, 1, 4}, {0, 1, 5}};
+    struct question question;
+
+    (void)state;
+    question_init(&question, 3, 8);
+    for (uint32_t i = 0; i < 8; i++)
+        question.nodes[i] = (struct plan_node){.domain = {nodes[i][0], nodes[i][1], nodes[i][2]},
+                                               .capacity = 1};
+    question.request.pods = 4;
+    question.request.work_max = 100;
+    assert_int_equal(ask(&question), 0);
+    assert_int_equal(question.plan.use[2].used, 2);
+    assert_true(question.plan.even);
+    question_release(&question);
+}
+
 /* Spines of two racks each and a few of one: of 2047 x ... x 2047 x 4095 domains no table can be made. */
 static void tables_beyond_what_can_be_addressed_are_not_made(void **state)
 {
@@ -64,6 +115,8 @@ static void tables_beyond_what_can_be_addressed_are_not_made(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_not_searched_is_not_proven_by_another_domain),
+        cmocka_unit_test(few_pods_are_settled_where_domains_are_too_many),
         cmocka_unit_test(tables_beyond_what_can_be_addressed_are_not_made),
     };
 
