@@ -390,7 +390,7 @@ static void make_rest(struct counting *counting, struct table *top)
     counting->top = top;
 }
 
-/* As many in each dimension as there are below, but not beyond the bounds. */
+/* As many in each dimension as there are below, but not beyond the bounds. One too large to be is as large as can be. */
 static void set_sizes(const struct counting *counting, uint32_t dim, struct table *table)
 {
     uint64_t there[PLAN_LEVELS_MAX] = {0};
@@ -407,7 +407,8 @@ static void set_sizes(const struct counting *counting, uint32_t dim, struct tabl
         uint32_t bound = counting->bound[dim + d];
 
         table->size[d] = (there[d] < bound ? (uint32_t)there[d] : bound) + 1;
-        table->n *= table->size[d];
+        if (__builtin_mul_overflow(table->n, table->size[d], &table->n))
+            table->n = SIZE_MAX / 2;
     }
 }
 

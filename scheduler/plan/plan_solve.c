@@ -73,19 +73,29 @@ static bool choose_leaf(struct plan_solver *solver)
 /* ---- several leaves ------------------------------------------------------------------------------------------ */
 
 struct candidate {
-    uint32_t top, proven; /* levels below this one are proven */
+    uint32_t top;
+    uint32_t proven; /* levels before this one are; nlevels + 1: nodes and evenness too */
     struct plan_cost cost;
-    bool fine; /* by plan_fine.c, so all is exact; else by the set of leaves */
-    bool exact; /* nodes and evenness too */
+    bool fine; /* by plan_fine.c; else by the set of leaves */
 };
 
 struct race {
     struct plan_solver *solver;
     struct candidate best;
     bool found;
-    bool all_exact; /* nobody was left out that might have been better */
+    uint32_t proven; /* as the candidate's: against all of them */
     uint64_t work_left;
 };
+
+/* The first level at which they differ; nlevels: nodes; nlevels + 1: neither. */
+static uint32_t differ_at(const struct plan_cost *a, const struct plan_cost *b, uint32_t nlevels)
+{
+    uint32_t level = 0;
+
+    while (level < nlevels && a->counts[level] == b->counts[level])
+        level++;
+    return level == nlevels && a->nodes == b->nodes ? level + 1 : level;
+}
 
 static int compare(const struct plan_cost *a, const struct plan_cost *b, uint32_t nlevels)
 {
@@ -131,17 +141,39 @@ static void measure_fine(struct race *race, struct candidate *candidate)
     candidate->cost = plan__fine_cost(race->solver, cost);
     for (uint32_t level = 0; level < outer; level++)
         candidate->cost.counts[level] = 1;
-    candidate->proven = race->solver->index->nlevels;
-    candidate->fine = candidate->exact = true;
+    candidate->proven = race->solver->index->nlevels + 1;
+    candidate->fine = true;
 }
 
 static void measure_set(struct race *race, struct candidate *candidate)
 {
+    const struct plan_index *index = race->solver->index;
     struct plan_fill fill = plan__fill_set(race->solver);
+    struct plan_cost least;
 
     candidate->cost.nodes = fill.nodes;
     candidate->cost.squares = fill.squares;
-    candidate->exact = is_uniform(race->solver->index, candidate->top);
+    least = floor_of(race, candidate);
+    if (candidate->proven == index->nlevels &&
+        (is_uniform(index, candidate->top) || compare(&least, &candidate->cost, index->nlevels) == 0))
+        candidate->proven++;
+}
+
+/* What one of two has not proven counts unless it is worse than the other where it has. */
+static void enter(struct race *race, const struct candidate *candidate)
+{
+    uint32_t nlevels = race->solver->index->nlevels;
+    uint32_t differ = race->found ? differ_at(&candidate->cost, &race->best.cost, nlevels) : 0;
+
+    if (race->found && compare(&candidate->cost, &race->best.cost, nlevels) >= 0) {
+        if (differ >= candidate->proven && candidate->proven < race->proven)
+            race->proven = candidate->proven;
+        return;
+    }
+    if (!race->found || differ < race->proven || candidate->proven < race->proven)
+        race->proven = candidate->proven;
+    race->best = *candidate;
+    race->found = true;
 }
 
 static void run(struct race *race, uint32_t top)
@@ -159,20 +191,13 @@ static void run(struct race *race, uint32_t top)
     if (race->found && candidate.proven == nlevels && compare(&least, &race->best.cost, nlevels) >= 0)
         return;
     measure_set(race, &candidate);
-    work = candidate.exact || compare(&least, &candidate.cost, nlevels) == 0
-               ? 0
-               : plan__fine_work(solver, top);
-    candidate.exact |= work == 0;
+    work = candidate.proven > nlevels ? 0 : plan__fine_work(solver, top);
     if (work > 0 && work < race->work_left) {
         race->work_left -= work;
         measure_fine(race, &candidate);
     }
-    race->all_exact &= candidate.exact && candidate.proven == nlevels;
-    if (solver->out_of_memory ||
-        (race->found && compare(&candidate.cost, &race->best.cost, nlevels) >= 0))
-        return;
-    race->best = candidate;
-    race->found = true;
+    if (!solver->out_of_memory)
+        enter(race, &candidate);
 }
 
 /* Nobody needs fewer children than the fewest of all candidates; the fullest of those first. */
@@ -252,11 +277,10 @@ static void prove(const struct race *race)
 {
     struct plan *plan = race->solver->plan;
     uint32_t nlevels = race->solver->index->nlevels;
-    uint32_t proven = race->all_exact ? nlevels : race->best.proven;
 
-    for (uint32_t level = 0; level < proven; level++)
-        plan->use[level].proven = true;
-    plan->use[nlevels].proven = plan->even = race->all_exact;
+    for (uint32_t level = 0; level <= nlevels; level++)
+        plan->use[level].proven = level < race->proven;
+    plan->even = race->proven > nlevels;
 }
 
 static void finish(struct race *race)
@@ -280,7 +304,7 @@ static void finish(struct race *race)
 static void choose_domains(struct plan_solver *solver)
 {
     const struct plan_index *index = solver->index;
-    struct race race = {.solver = solver, .all_exact = true, .work_left = plan__work_max(solver)};
+    struct race race = {.solver = solver, .work_left = plan__work_max(solver)};
     uint64_t *keys = plan__alloc(solver->scratch, (size_t)index->ndomains * 2, sizeof(*keys));
     uint32_t n = 0;
 
