@@ -67,33 +67,6 @@ static const struct argp parser = {
     "Exit: 0 it fits, 3 it does not, 2 bad input.\n",
     NULL, NULL, NULL};
 
-/* --levels in the place of what lockstep.yaml says. */
-static int set_levels(struct config *config, const char *text, struct err *err)
-{
-    char **levels = calloc(CONFIG_LEVELS_MAX + 1, sizeof(char *));
-    size_t n = 0;
-
-    while (levels && *text) {
-        size_t len = strcspn(text, ",");
-
-        if (len == 0 || n == CONFIG_LEVELS_MAX) {
-            for (size_t i = 0; i < n; i++)
-                free(levels[i]);
-            free(levels);
-            return err_set(err, -EINVAL, "--levels: expected 1 to %d keys, comma-joined",
-                           CONFIG_LEVELS_MAX);
-        }
-        levels[n++] = strndup(text, len);
-        text += len + (text[len] == ',');
-    }
-    for (size_t i = 0; i < config->nlevels; i++)
-        free(config->levels[i]);
-    free(config->levels);
-    config->levels = levels;
-    config->nlevels = n;
-    return levels ? 0 : -ENOMEM;
-}
-
 static int answer(const struct arguments *arguments, const struct core *core,
                   const struct wanted_gang *wanted)
 {
@@ -156,7 +129,7 @@ int cmd_plan(int argc, char **argv)
         config.preemption = false;
     }
     if (r == 0 && arguments.levels)
-        r = set_levels(&config, arguments.levels, &err);
+        r = cli_set_levels(&config, arguments.levels, &err);
     if (r == 0)
         r = plan(&arguments, &config, &err);
     config_release(&config);

@@ -1,0 +1,191 @@
+/* best-fit and first-fit: what a scheduler does that counts and knows no topology. See simulate.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/simulate/sim_internal.h"
+
+struct candidate {
+    uint32_t node, free, fits;
+};
+
+struct baseline {
+    struct candidate *candidates; /* of the try under way */
+    uint32_t *domains; /* all ids, by name */
+    uint32_t *nodes; /* of the pods placed so far */
+};
+
+/* ---- one domain ----------------------------------------------------------------------------------- */
+
+/* A node that was chosen has the fewest free still: so each is filled before the next. */
+static int compare_free(const void *a, const void *b)
+{
+    const struct candidate *left = a, *right = b;
+
+    if (left->free != right->free)
+        return left->free < right->free ? -1 : 1;
+    return left->node < right->node ? -1 : left->node > right->node;
+}
+
+/* Nodes with room; level nlevels: only node `domain`; -1: all. */
+static uint32_t find_candidates(const struct sim_run *run, const struct trace_gang *wish, int level,
+                                uint32_t domain, struct candidate *ret, uint64_t *ret_fits)
+{
+    const struct sim_cluster *cluster = run->simulation->cluster;
+    uint32_t n = 0;
+
+    *ret_fits = 0;
+    for (uint32_t i = 0; i < cluster->nnodes; i++) {
+        uint32_t fits = sim__fits(&run->free[i], wish->gpus);
+        bool inside = level < 0 || ((uint32_t)level == cluster->nlevels
+                                        ? i == domain
+                                        : cluster->nodes[i].domain[level] == domain);
+
+        if (fits == 0 || !inside)
+            continue;
+        ret[n++] = (struct candidate){i, run->free[i].gpus, fits};
+        *ret_fits += fits;
+    }
+    return n;
+}
+
+static bool place_in(struct sim_run *run, const struct trace_gang *wish, int level, uint32_t domain)
+{
+    struct baseline *baseline = run->state;
+    uint64_t fits;
+    uint32_t n = find_candidates(run, wish, level, domain, baseline->candidates, &fits), placed = 0;
+
+    if (fits < (uint64_t)wish->pods)
+        return false;
+    if (run->policy == &sim__best_fit)
+        qsort(baseline->candidates, n, sizeof(struct candidate), compare_free);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < baseline->candidates[i].fits && placed < wish->pods; k++)
+            baseline->nodes[placed++] = baseline->candidates[i].node;
+    return true;
+}
+
+static bool place(struct sim_run *run, const struct trace_gang *wish)
+{
+    const struct sim_cluster *cluster = run->simulation->cluster;
+    const struct baseline *baseline = run->state;
+    uint32_t level = (uint32_t)wish->required_level;
+
+    if (wish->required_level < 0)
+        return place_in(run, wish, -1, 0);
+    for (uint32_t i = 0; level == cluster->nlevels && i < cluster->nnodes; i++)
+        if (place_in(run, wish, wish->required_level, i))
+            return true;
+    for (uint32_t i = 0; level < cluster->nlevels && i < cluster->ndomains; i++)
+        if (cluster->domain_level[baseline->domains[i]] == level &&
+            place_in(run, wish, wish->required_level, baseline->domains[i]))
+            return true;
+    return false;
+}
+
+/* ---- the line ------------------------------------------------------------------------------------- */
+
+static bool heads_line(const struct sim_run *run, uint32_t gang)
+{
+    int64_t since_ns = sim__gang(run, gang)->submit_s * NS_PER_S;
+
+    return run->simulation->bounds[gang].fits &&
+           run->now_ns >= since_ns + run->simulation->config->head_of_line_ns;
+}
+
+static int settle(struct sim_run *run)
+{
+    const struct baseline *baseline = run->state;
+
+    for (size_t i = 0; i < run->nwaiting; i++) {
+        uint32_t gang = run->waiting[i];
+        int r;
+
+        if (!place(run, sim__gang(run, gang))) {
+            if (heads_line(run, gang))
+                break;
+            continue;
+        }
+        r = sim__start(run, gang, baseline->nodes);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- the policy ----------------------------------------------------------------------------------- */
+
+static int open_baseline(struct sim_run *run)
+{
+    const struct sim_cluster *cluster = run->simulation->cluster;
+    struct baseline *baseline = calloc(1, sizeof(*baseline));
+
+    run->state = baseline;
+    if (!baseline)
+        return err_set(run->err, -ENOMEM, "out of memory");
+    baseline->candidates = calloc(cluster->nnodes + 1, sizeof(*baseline->candidates));
+    baseline->domains = calloc(cluster->ndomains + 1, sizeof(*baseline->domains));
+    baseline->nodes = calloc(PLAN_PODS_MAX, sizeof(*baseline->nodes));
+    if (!baseline->candidates || !baseline->domains || !baseline->nodes)
+        return err_set(run->err, -ENOMEM, "out of memory");
+    for (uint32_t i = 0; i < cluster->ndomains; i++) { /* by insertion: once a run */
+        uint32_t at = i;
+
+        for (; at > 0 && strcmp(cluster->domain_names[baseline->domains[at - 1]],
+                                cluster->domain_names[i]) > 0; at--)
+            baseline->domains[at] = baseline->domains[at - 1];
+        baseline->domains[at] = i;
+    }
+    return 0;
+}
+
+static void close_baseline(struct sim_run *run)
+{
+    struct baseline *baseline = run->state;
+
+    if (!baseline)
+        return;
+    free(baseline->candidates);
+    free(baseline->domains);
+    free(baseline->nodes);
+    free(baseline);
+}
+
+static int nothing(struct sim_run *run, uint32_t gang)
+{
+    (void)run;
+    (void)gang;
+    return 0;
+}
+
+static int64_t never(const struct sim_run *run)
+{
+    (void)run;
+    return INT64_MAX;
+}
+
+static void why(const struct sim_run *run, uint32_t gang, char *ret, size_t size)
+{
+    const struct trace_gang *wish = sim__gang(run, gang);
+    struct plan_shortage shortage = {0};
+    uint32_t least[PLAN_LEVELS_MAX + 1];
+
+    if (sim__least(run->planner, run->free, wish, least, &shortage) == 0)
+        snprintf(ret, size, "the trace ended before its turn came");
+    else
+        snprintf(ret, size, "%u of %lld pods fit%s", shortage.fits, (long long)wish->pods,
+                 wish->required_level >= 0 ? " in the best domain of its required level" : "");
+}
+
+#define BASELINE(policy, text)                                                                     \
+    const struct sim_policy policy = {.name = (text),                                              \
+                                      .open = open_baseline,                                       \
+                                      .close = close_baseline,                                     \
+                                      .submit = nothing,                                           \
+                                      .end = nothing,                                              \
+                                      .settle = settle,                                            \
+                                      .deadline_ns = never,                                        \
+                                      .why = why}
+BASELINE(sim__best_fit, "best-fit");
+BASELINE(sim__first_fit, "first-fit");
