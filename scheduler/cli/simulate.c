@@ -23,7 +23,7 @@
 #define PROGRESS_TTY_NS INT64_C(200000000)
 #define PROGRESS_LINES_NS INT64_C(5000000000)
 
-enum { KEY_RESOURCE = 256, KEY_MAKE_TRACE, KEY_LOAD };
+enum { KEY_RESOURCE = 256, KEY_KEEP, KEY_MAKE_TRACE, KEY_LOAD };
 
 struct arguments {
     const char *files[FILES_MAX];
@@ -32,7 +32,7 @@ struct arguments {
     const char *policies[POLICIES_MAX];
     size_t npolicies;
     uint64_t seed, gangs, load_percent; /* gangs 0: no trace is made */
-    bool json;
+    bool json, keep_nodes;
 };
 
 static const struct argp_option options[] = {
@@ -46,6 +46,9 @@ static const struct argp_option options[] = {
                                "giveUpAfter are not simulated", 0},
     {"resource", KEY_RESOURCE, "NAME", 0, "the accelerators (default: the first of "
                                           "acceleratorResources, nvidia.com/gpu)", 0},
+    {"keep", KEY_KEEP, "WHAT", 0, "for who has waited for headOfLineAfter best-fit and first-fit keep all "
+                                  "(default: nobody behind it starts) or nodes (those that it would get "
+                                  "on the emptied cluster, as lockstep does)", 0},
     {"output", 'o', "FORMAT", 0, "text (default) or json", 0},
     {"make-trace", KEY_MAKE_TRACE, "SEED,GANGS", 0, "print a trace for CLUSTER as CSV instead", 0},
     {"load", KEY_LOAD, "PERCENT", 0, "of such a trace: work asked for, of what CLUSTER can do while "
@@ -121,6 +124,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_RESOURCE:
         arguments->resource = argument;
+        return 0;
+    case KEY_KEEP:
+        arguments->keep_nodes = strcmp(argument, "nodes") == 0;
+        if (!arguments->keep_nodes && strcmp(argument, "all") != 0)
+            argp_error(state, "--keep '%s': expected all or nodes", argument);
         return 0;
     case 'o':
         arguments->json = strcmp(argument, "json") == 0;
@@ -223,7 +231,8 @@ static int run_trace(const struct arguments *arguments, struct core *core,
     CLEANUP(trace_file_release) struct trace_file trace = {0};
     struct trace_levels levels = {cluster->levels, cluster->nlevels};
     struct simulation simulation = {.cluster = cluster, .trace = &trace, .config = config,
-                                    .core = core, .progress = show_progress, .context = &progress};
+                                    .core = core, .keep_nodes = arguments->keep_nodes,
+                                    .progress = show_progress, .context = &progress};
     int r = trace_file_load(arguments->trace, &levels, &trace, err);
 
     if (r < 0)

@@ -86,13 +86,14 @@ json_t *show_simulation_json(const struct simulation *simulation, const struct p
         json_array_append_new(levels, json_string(cluster->levels[level]));
     for (size_t i = 0; i < n; i++)
         json_array_append_new(policies, policy_json(simulation, &runs[i]));
-    return json_pack("{s:{s:I, s:s, s:I, s:o, s:I}, s:{s:I, s:f}, s:f, s:o, s:{s:n, s:s}}", "cluster",
+    return json_pack("{s:{s:I, s:s, s:I, s:o, s:I}, s:{s:I, s:f}, s:f, s:s, s:o, s:{s:n, s:s}}", "cluster",
                      "nodes", (json_int_t)cluster->nnodes, "resource", cluster->resource, "free",
                      (json_int_t)cluster->room, "levels", levels, "pods_left_out",
                      (json_int_t)cluster->left_out, "trace", "gangs",
                      (json_int_t)simulation->trace->n, "load", load_of(simulation),
                      "head_of_line_after_s",
-                     (double)simulation->config->head_of_line_ns / NS_PER_S, "policies", policies,
+                     (double)simulation->config->head_of_line_ns / NS_PER_S, "baselines_keep",
+                     simulation->keep_nodes ? "nodes" : "all", "policies", policies,
                      "predicted", "busbw_gb_s", "limited_by", "unknown");
 }
 
@@ -168,9 +169,11 @@ static void head(const struct simulation *simulation, const struct policy_run *r
 {
     const struct sim_cluster *cluster = simulation->cluster;
 
-    printf("%u nodes with %llu free %s; %zu gangs that ask for %.0f%% of them while they are submitted\n\n",
+    printf("%u nodes with %llu free %s; %zu gangs that ask for %.0f%% of them while they are submitted\n",
            cluster->nnodes, (unsigned long long)cluster->room, cluster->resource, simulation->trace->n,
            100 * load_of(simulation));
+    printf("for who has waited for headOfLineAfter lockstep keeps the nodes of one plan, the others keep %s\n\n",
+           simulation->keep_nodes ? "the same" : "the cluster");
     label("");
     for (size_t i = 0; i < n; i++)
         printf(" %12s", runs[i].policy);

@@ -6,6 +6,8 @@
 
 #include "scheduler/simulate/sim_internal.h"
 
+#define NOBODY UINT32_MAX
+
 struct candidate {
     uint32_t node, free, fits;
 };
@@ -14,6 +16,14 @@ struct baseline {
     struct candidate *candidates; /* of the try under way */
     uint32_t *domains; /* all ids, by name */
     uint32_t *nodes; /* of the pods placed so far */
+    uint32_t head; /* with keep_nodes: the gang for which nodes are kept, or NOBODY */
+    bool *kept; /* by node */
+};
+
+/* What a try sees: the cluster as it is, without the nodes that are barred, or as it was at first. */
+struct view {
+    bool emptied;
+    const bool *barred; /* by node; NULL: none */
 };
 
 /* ---- one domain ----------------------------------------------------------------------------------- */
@@ -28,35 +38,41 @@ static int compare_free(const void *a, const void *b)
     return left->node < right->node ? -1 : left->node > right->node;
 }
 
-/* Nodes with room; level nlevels: only node `domain`; -1: all. */
-static uint32_t find_candidates(const struct sim_run *run, const struct trace_gang *wish, int level,
-                                uint32_t domain, struct candidate *ret, uint64_t *ret_fits)
+static struct sim_free free_on(const struct sim_run *run, struct view view, uint32_t node)
 {
-    const struct sim_cluster *cluster = run->simulation->cluster;
-    uint32_t n = 0;
+    const struct sim_node *whole = &run->simulation->cluster->nodes[node];
 
-    *ret_fits = 0;
-    for (uint32_t i = 0; i < cluster->nnodes; i++) {
-        uint32_t fits = sim__fits(&run->free[i], wish->gpus);
-        bool inside = level < 0 || ((uint32_t)level == cluster->nlevels
-                                        ? i == domain
-                                        : cluster->nodes[i].domain[level] == domain);
-
-        if (fits == 0 || !inside)
-            continue;
-        ret[n++] = (struct candidate){i, run->free[i].gpus, fits};
-        *ret_fits += fits;
-    }
-    return n;
+    if (view.barred && view.barred[node])
+        return (struct sim_free){0, 0};
+    return view.emptied ? (struct sim_free){whole->room, whole->pods} : run->free[node];
 }
 
-static bool place_in(struct sim_run *run, const struct trace_gang *wish, int level, uint32_t domain)
+/* At level nlevels the domains are nodes; level -1: everywhere. */
+static bool is_inside(const struct sim_cluster *cluster, uint32_t node, int level, uint32_t domain)
 {
-    struct baseline *baseline = run->state;
-    uint64_t fits;
-    uint32_t n = find_candidates(run, wish, level, domain, baseline->candidates, &fits), placed = 0;
+    if (level < 0)
+        return true;
+    return ((uint32_t)level == cluster->nlevels ? node : cluster->nodes[node].domain[level]) == domain;
+}
 
-    if (fits < (uint64_t)wish->pods)
+static bool place_in(struct sim_run *run, const struct trace_gang *wish, struct view view, int level,
+                     uint32_t domain)
+{
+    const struct sim_cluster *cluster = run->simulation->cluster;
+    struct baseline *baseline = run->state;
+    uint32_t n = 0, placed = 0;
+    uint64_t fit = 0;
+
+    for (uint32_t i = 0; i < cluster->nnodes; i++) {
+        struct sim_free free = free_on(run, view, i);
+        uint32_t fits = sim__fits(&free, wish->gpus);
+
+        if (fits == 0 || !is_inside(cluster, i, level, domain))
+            continue;
+        baseline->candidates[n++] = (struct candidate){i, free.gpus, fits};
+        fit += fits;
+    }
+    if (fit < (uint64_t)wish->pods)
         return false;
     if (run->policy == &sim__best_fit)
         qsort(baseline->candidates, n, sizeof(struct candidate), compare_free);
@@ -66,20 +82,20 @@ static bool place_in(struct sim_run *run, const struct trace_gang *wish, int lev
     return true;
 }
 
-static bool place(struct sim_run *run, const struct trace_gang *wish)
+static bool place(struct sim_run *run, const struct trace_gang *wish, struct view view)
 {
     const struct sim_cluster *cluster = run->simulation->cluster;
     const struct baseline *baseline = run->state;
     uint32_t level = (uint32_t)wish->required_level;
 
     if (wish->required_level < 0)
-        return place_in(run, wish, -1, 0);
+        return place_in(run, wish, view, -1, 0);
     for (uint32_t i = 0; level == cluster->nlevels && i < cluster->nnodes; i++)
-        if (place_in(run, wish, wish->required_level, i))
+        if (place_in(run, wish, view, wish->required_level, i))
             return true;
     for (uint32_t i = 0; level < cluster->nlevels && i < cluster->ndomains; i++)
         if (cluster->domain_level[baseline->domains[i]] == level &&
-            place_in(run, wish, wish->required_level, baseline->domains[i]))
+            place_in(run, wish, view, wish->required_level, baseline->domains[i]))
             return true;
     return false;
 }
@@ -94,22 +110,54 @@ static bool heads_line(const struct sim_run *run, uint32_t gang)
            run->now_ns >= since_ns + run->simulation->config->head_of_line_ns;
 }
 
+/* The first that is due keeps the nodes that it would get on the emptied cluster, until it starts. */
+static void choose_head(struct sim_run *run)
+{
+    struct baseline *baseline = run->state;
+
+    for (size_t i = 0; i < run->nwaiting && baseline->head == NOBODY; i++) {
+        const struct trace_gang *wish = sim__gang(run, run->waiting[i]);
+
+        if (!heads_line(run, run->waiting[i]) ||
+            !place(run, wish, (struct view){.emptied = true}))
+            continue;
+        baseline->head = run->waiting[i];
+        for (int64_t k = 0; k < wish->pods; k++)
+            baseline->kept[baseline->nodes[k]] = true;
+    }
+}
+
+static void release_head(struct sim_run *run)
+{
+    struct baseline *baseline = run->state;
+
+    baseline->head = NOBODY;
+    memset(baseline->kept, 0, run->simulation->cluster->nnodes * sizeof(*baseline->kept));
+}
+
 static int settle(struct sim_run *run)
 {
-    const struct baseline *baseline = run->state;
+    struct baseline *baseline = run->state;
+    bool behind = false;
 
+    if (run->simulation->keep_nodes)
+        choose_head(run);
     for (size_t i = 0; i < run->nwaiting; i++) {
         uint32_t gang = run->waiting[i];
+        bool placed = place(run, sim__gang(run, gang),
+                            (struct view){.barred = behind ? baseline->kept : NULL});
         int r;
 
-        if (!place(run, sim__gang(run, gang))) {
-            if (heads_line(run, gang))
-                break;
+        behind |= gang == baseline->head;
+        if (!placed && !run->simulation->keep_nodes && heads_line(run, gang))
+            break;
+        if (!placed)
             continue;
-        }
         r = sim__start(run, gang, baseline->nodes);
         if (r < 0)
             return r;
+        if (gang == baseline->head)
+            release_head(run);
     }
     return 0;
 }
@@ -127,7 +175,9 @@ static int open_baseline(struct sim_run *run)
     baseline->candidates = calloc(cluster->nnodes + 1, sizeof(*baseline->candidates));
     baseline->domains = calloc(cluster->ndomains + 1, sizeof(*baseline->domains));
     baseline->nodes = calloc(PLAN_PODS_MAX, sizeof(*baseline->nodes));
-    if (!baseline->candidates || !baseline->domains || !baseline->nodes)
+    baseline->kept = calloc(cluster->nnodes + 1, sizeof(*baseline->kept));
+    baseline->head = NOBODY;
+    if (!baseline->candidates || !baseline->domains || !baseline->nodes || !baseline->kept)
         return err_set(run->err, -ENOMEM, "out of memory");
     for (uint32_t i = 0; i < cluster->ndomains; i++) { /* by insertion: once a run */
         uint32_t at = i;
@@ -149,6 +199,7 @@ static void close_baseline(struct sim_run *run)
     free(baseline->candidates);
     free(baseline->domains);
     free(baseline->nodes);
+    free(baseline->kept);
     free(baseline);
 }
 

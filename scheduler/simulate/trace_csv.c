@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "scheduler/simulate/trace_internal.h"
 
 #define LINE_MAX_BYTES 1024
@@ -35,12 +36,24 @@ static struct field trim(const char *text, size_t len)
     return (struct field){text, len};
 }
 
+/* It may stand in a message. */
+static bool is_plain(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (((unsigned char)text[i] < ' ' && text[i] != '\t') || text[i] == 0x7f)
+            return false;
+    return utf8_valid(text, len);
+}
+
 static int check_line(const struct trace_reading *reading, unsigned number, const char *text,
                       size_t len)
 {
     if (len > LINE_MAX_BYTES)
         return err_set(reading->err, -E2BIG, "%s:%u: found a line of %zu bytes, expected at most %d",
                        reading->file, number, len, LINE_MAX_BYTES);
+    if (!is_plain(text, len))
+        return err_set(reading->err, -EINVAL, "%s:%u: found control characters or no UTF-8, expected text",
+                       reading->file, number);
     if (memchr(text, '"', len))
         return err_set(reading->err, -EINVAL,
                        "%s:%u: found a quote, expected plain fields: quoted ones are not read",
