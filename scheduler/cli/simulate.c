@@ -85,6 +85,24 @@ static void parse_seed(struct arguments *arguments, const char *text, struct arg
                    text, TRACE_GANGS_MAX);
 }
 
+static void parse_load(struct arguments *arguments, const char *text, struct argp_state *state)
+{
+    if (parse_u64(text, strlen(text), LOAD_PERCENT_MAX, &arguments->load_percent) < 0 ||
+        arguments->load_percent == 0)
+        argp_error(state, "--load '%s': expected 1 to %d", text, LOAD_PERCENT_MAX);
+}
+
+/* One of two words; anything else ends the program. */
+static bool is_second(const struct argp_state *state, const char *option, const char *argument,
+                      const char *first, const char *second)
+{
+    bool is = strcmp(argument, second) == 0;
+
+    if (!is && strcmp(argument, first) != 0)
+        argp_error(state, "%s '%s': expected %s or %s", option, argument, first, second);
+    return is;
+}
+
 static void check_arguments(struct arguments *arguments, struct argp_state *state)
 {
     if (arguments->nfiles == 0)
@@ -126,22 +144,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         arguments->resource = argument;
         return 0;
     case KEY_KEEP:
-        arguments->keep_nodes = strcmp(argument, "nodes") == 0;
-        if (!arguments->keep_nodes && strcmp(argument, "all") != 0)
-            argp_error(state, "--keep '%s': expected all or nodes", argument);
+        arguments->keep_nodes = is_second(state, "--keep", argument, "all", "nodes");
         return 0;
     case 'o':
-        arguments->json = strcmp(argument, "json") == 0;
-        if (!arguments->json && strcmp(argument, "text") != 0)
-            argp_error(state, "-o '%s': expected text or json", argument);
+        arguments->json = is_second(state, "-o", argument, "text", "json");
         return 0;
     case KEY_MAKE_TRACE:
         parse_seed(arguments, argument, state);
         return 0;
     case KEY_LOAD:
-        if (parse_u64(argument, strlen(argument), LOAD_PERCENT_MAX, &arguments->load_percent) < 0 ||
-            arguments->load_percent == 0)
-            argp_error(state, "--load '%s': expected 1 to %d", argument, LOAD_PERCENT_MAX);
+        parse_load(arguments, argument, state);
         return 0;
     case ARGP_KEY_END:
         check_arguments(arguments, state);
@@ -180,7 +192,8 @@ static void show_progress(void *context, const char *policy, size_t ended, size_
 
     if (now_ns < progress->next_ns)
         return;
-    fprintf(stderr, progress->tty ? "\r%s: %zu of %zu gangs have ended\033[K" : "%s: %zu of %zu gangs have ended\n",
+    fprintf(stderr, progress->tty ? "\rsimulating %s: %zu of %zu gangs have ended\033[K"
+                          : "simulating %s: %zu of %zu gangs have ended\n",
             policy, ended, gangs);
     progress->next_ns = now_ns + (progress->tty ? PROGRESS_TTY_NS : PROGRESS_LINES_NS);
     progress->shown = true;
@@ -212,7 +225,7 @@ static int run_policies(const struct arguments *arguments, struct simulation *si
     if (r == 0 && arguments->json) {
         json_t *root = show_simulation_json(simulation, runs, arguments->npolicies);
 
-        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
         putchar('\n');
         json_decref(root);
     } else if (r == 0) {

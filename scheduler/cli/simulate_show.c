@@ -158,7 +158,9 @@ static void never_lines(const struct simulation *simulation, const struct policy
         if (gang->start_ns >= 0 || shown++ >= NEVER_SHOWN)
             continue;
         printf("  %s never placed %s%s: %s\n", run->policy, simulation->trace->gangs[i].name,
-               simulation->bounds[i].fits ? "" : " (too large for the empty cluster)",
+               simulation->bounds[i].fits || simulation->bounds[i].blocked
+                   ? ""
+                   : " (too large for the empty cluster)",
                gang->why ? gang->why : "");
     }
     if (shown > NEVER_SHOWN)

@@ -9,7 +9,7 @@
 #define NOBODY UINT32_MAX
 
 struct candidate {
-    uint32_t node, free, fits;
+    uint32_t node, left, fits;
 };
 
 struct baseline {
@@ -29,22 +29,22 @@ struct view {
 /* ---- one domain ----------------------------------------------------------------------------------- */
 
 /* A node that was chosen has the fewest free still: so each is filled before the next. */
-static int compare_free(const void *a, const void *b)
+static int compare_left(const void *a, const void *b)
 {
     const struct candidate *left = a, *right = b;
 
-    if (left->free != right->free)
-        return left->free < right->free ? -1 : 1;
+    if (left->left != right->left)
+        return left->left < right->left ? -1 : 1;
     return left->node < right->node ? -1 : left->node > right->node;
 }
 
-static struct sim_free free_on(const struct sim_run *run, struct view view, uint32_t node)
+static struct sim_free left_on(const struct sim_run *run, struct view view, uint32_t node)
 {
     const struct sim_node *whole = &run->simulation->cluster->nodes[node];
 
     if (view.barred && view.barred[node])
         return (struct sim_free){0, 0};
-    return view.emptied ? (struct sim_free){whole->room, whole->pods} : run->free[node];
+    return view.emptied ? (struct sim_free){whole->room, whole->pods} : run->left[node];
 }
 
 /* At level nlevels the domains are nodes; level -1: everywhere. */
@@ -64,18 +64,18 @@ static bool place_in(struct sim_run *run, const struct trace_gang *wish, struct 
     uint64_t fit = 0;
 
     for (uint32_t i = 0; i < cluster->nnodes; i++) {
-        struct sim_free free = free_on(run, view, i);
-        uint32_t fits = sim__fits(&free, wish->gpus);
+        struct sim_free left = left_on(run, view, i);
+        uint32_t fits = sim__fits(&left, wish->gpus);
 
         if (fits == 0 || !is_inside(cluster, i, level, domain))
             continue;
-        baseline->candidates[n++] = (struct candidate){i, free.gpus, fits};
+        baseline->candidates[n++] = (struct candidate){i, left.gpus, fits};
         fit += fits;
     }
     if (fit < (uint64_t)wish->pods)
         return false;
     if (run->policy == &sim__best_fit)
-        qsort(baseline->candidates, n, sizeof(struct candidate), compare_free);
+        qsort(baseline->candidates, n, sizeof(struct candidate), compare_left);
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t k = 0; k < baseline->candidates[i].fits && placed < wish->pods; k++)
             baseline->nodes[placed++] = baseline->candidates[i].node;
@@ -222,7 +222,7 @@ static void why(const struct sim_run *run, uint32_t gang, char *ret, size_t size
     struct plan_shortage shortage = {0};
     uint32_t least[PLAN_LEVELS_MAX + 1];
 
-    if (sim__least(run->planner, run->free, wish, least, &shortage) == 0)
+    if (sim__least(run->planner, run->left, wish, least, &shortage) == 0)
         snprintf(ret, size, "the trace ended before its turn came");
     else
         snprintf(ret, size, "%u of %lld pods fit%s", shortage.fits, (long long)wish->pods,

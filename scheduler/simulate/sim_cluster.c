@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "scheduler/model/cluster.h"
 #include "scheduler/simulate/sim_internal.h"
 
@@ -45,17 +44,18 @@ static size_t count_waiting(const struct cluster *cluster, const char **ret_uids
 static int drop_waiting(struct core *core, struct actions *actions, size_t *ret_n)
 {
     const struct cluster *cluster = core_cluster(core);
-    CLEANUP_FREE const char **uids = calloc(count_waiting(cluster, NULL) + 1, sizeof(*uids));
+    const char **uids = calloc(count_waiting(cluster, NULL) + 1, sizeof(*uids));
 
     if (!uids)
         return -ENOMEM;
-    *ret_n = count_waiting(cluster, uids);
+    *ret_n = count_waiting(cluster, uids); /* apart from dropping: no map changes while it is walked */
     for (size_t i = 0; i < *ret_n; i++) {
         struct event event = {.kind = EV_POD_GONE};
 
         snprintf(event.uid, sizeof(event.uid), "%s", uids[i]);
         core_step(core, &event, 0, actions);
     }
+    free(uids);
     return 0;
 }
 
@@ -90,10 +90,8 @@ static bool is_usable(const struct node *node, const struct labels *pool)
     return true;
 }
 
-static uint32_t left(const struct node *node, int column)
+static uint32_t clamp(int64_t n)
 {
-    int64_t n = node->total.v[column] - node->used.v[column];
-
     return n < 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
@@ -105,11 +103,13 @@ static void take_node(struct sim_cluster *cluster, const struct node *node, int 
     for (uint32_t level = 0; level < cluster->nlevels; level++)
         if (node->domain[level] != PLAN_UNKNOWN)
             cluster->domain_level[node->domain[level]] = level;
-    ret->total = (uint32_t)node->total.v[column];
-    if (!is_usable(node, pool))
+    ret->total = clamp(node->total.v[column]);
+    ret->total_pods = clamp(node->total.v[RES_PODS]);
+    ret->usable = is_usable(node, pool);
+    if (!ret->usable)
         return;
-    ret->room = left(node, column);
-    ret->pods = left(node, RES_PODS);
+    ret->room = clamp(node->total.v[column] - node->used.v[column]);
+    ret->pods = clamp(node->total.v[RES_PODS] - node->used.v[RES_PODS]);
     cluster->room += ret->room;
 }
 
@@ -138,7 +138,7 @@ static int take_nodes(struct sim_cluster *cluster, const struct cluster *from, i
  * Accelerators on whole free nodes of the innermost domain that has the most of them, and how many are
  * free in all. Without levels the cluster is one domain; a node without a label is one of its own.
  */
-static uint32_t largest_whole(const struct sim_cluster *cluster, const struct sim_free *free,
+static uint32_t largest_whole(const struct sim_cluster *cluster, const struct sim_free *left,
                               uint32_t *domain_room, uint64_t *ret_free)
 {
     uint32_t largest = 0, all = 0;
@@ -152,9 +152,9 @@ static uint32_t largest_whole(const struct sim_cluster *cluster, const struct si
 
         if (cluster->nlevels && domain == PLAN_UNKNOWN)
             sum = &alone;
-        *ret_free += free[i].gpus;
-        if (free[i].gpus == node->total)
-            *sum += free[i].gpus;
+        *ret_free += left[i].gpus;
+        if (left[i].gpus == node->total)
+            *sum += left[i].gpus;
         if (*sum > largest)
             largest = *sum;
     }
@@ -165,11 +165,11 @@ static uint32_t largest_whole(const struct sim_cluster *cluster, const struct si
  * 1 - G / min(F, D): G accelerators has the largest gang of whole free nodes in one innermost domain, F are
  * free, D the largest such domain has when nothing of the trace runs. 0: no domain could be freer.
  */
-double sim__fragmentation(const struct sim_cluster *cluster, const struct sim_free *free,
+double sim__fragmentation(const struct sim_cluster *cluster, const struct sim_free *left,
                           uint32_t *domain_room)
 {
     uint64_t all;
-    uint32_t largest = largest_whole(cluster, free, domain_room, &all);
+    uint32_t largest = largest_whole(cluster, left, domain_room, &all);
     uint64_t best = all < cluster->largest_domain ? all : cluster->largest_domain;
 
     return best ? 1 - (double)largest / (double)best : -1;
@@ -177,16 +177,17 @@ double sim__fragmentation(const struct sim_cluster *cluster, const struct sim_fr
 
 static int measure_domains(struct sim_cluster *cluster)
 {
-    CLEANUP_FREE struct sim_free *free = calloc(cluster->nnodes + 1, sizeof(*free));
-    CLEANUP_FREE uint32_t *domain_room = calloc(cluster->ndomains + 1, sizeof(*domain_room));
+    struct sim_free *left = calloc(cluster->nnodes + 1, sizeof(*left));
+    uint32_t *domain_room = calloc(cluster->ndomains + 1, sizeof(*domain_room));
     uint64_t all;
 
-    if (!free || !domain_room)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < cluster->nnodes; i++)
-        free[i].gpus = cluster->nodes[i].room;
-    cluster->largest_domain = largest_whole(cluster, free, domain_room, &all);
-    return 0;
+    for (uint32_t i = 0; left && i < cluster->nnodes; i++)
+        left[i].gpus = cluster->nodes[i].room;
+    if (left && domain_room)
+        cluster->largest_domain = largest_whole(cluster, left, domain_room, &all);
+    free(left);
+    free(domain_room);
+    return left && domain_room ? 0 : -ENOMEM;
 }
 
 /* ---- all ---------------------------------------------------------------------------------------- */
@@ -243,9 +244,9 @@ uint32_t sim__find_node(const struct sim_cluster *cluster, const char *name)
     return UINT32_MAX;
 }
 
-uint32_t sim__fits(const struct sim_free *free, int64_t gpus)
+uint32_t sim__fits(const struct sim_free *left, int64_t gpus)
 {
-    uint32_t n = (uint32_t)(free->gpus / gpus);
+    uint32_t n = (uint32_t)(left->gpus / gpus);
 
-    return n < free->pods ? n : free->pods;
+    return n < left->pods ? n : left->pods;
 }

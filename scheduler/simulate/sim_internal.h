@@ -20,7 +20,7 @@ struct sim_run {
     const struct sim_policy *policy;
     void *state; /* the policy's */
     int64_t now_ns;
-    struct sim_free *free; /* by node */
+    struct sim_free *left; /* by node */
     uint32_t *waiting; /* gangs in the order of their turn: priority, submission, name */
     size_t nwaiting;
     struct sim_end *ends; /* of what runs: a heap, the earliest first */
@@ -59,8 +59,8 @@ static inline const struct trace_gang *sim__gang(const struct sim_run *run, uint
 
 uint32_t sim__find_node(const struct sim_cluster *cluster, const char *name); /* UINT32_MAX: none */
 /* How many pods of so many accelerators fit. */
-uint32_t sim__fits(const struct sim_free *free, int64_t gpus);
-double sim__fragmentation(const struct sim_cluster *cluster, const struct sim_free *free,
+uint32_t sim__fits(const struct sim_free *left, int64_t gpus);
+double sim__fragmentation(const struct sim_cluster *cluster, const struct sim_free *left,
                           uint32_t *domain_room); /* scratch of ndomains; < 0: nothing is free */
 
 /* ---- sim_plan.c: the planner as a yardstick ------------------------------------------------------- */
@@ -69,7 +69,7 @@ struct sim_planner;
 struct sim_planner *sim__planner_new(const struct sim_cluster *cluster); /* NULL: no memory */
 void sim__planner_free(struct sim_planner *planner);
 /* 0 or -ENOSPC with the shortage; what the gang needs at least of what is free. */
-int sim__least(struct sim_planner *planner, const struct sim_free *free,
+int sim__least(struct sim_planner *planner, const struct sim_free *left,
                const struct trace_gang *gang, uint32_t ret_least[PLAN_LEVELS_MAX + 1],
                struct plan_shortage *ret_shortage);
 /* Counts the domains that pods on these nodes are in; an unknown domain is each node's own. */

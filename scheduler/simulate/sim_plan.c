@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/hashmap.h"
 #include "scheduler/simulate/sim_internal.h"
 
@@ -50,7 +49,7 @@ uint32_t *sim__planner_domains(struct sim_planner *planner)
     return planner->domains;
 }
 
-int sim__least(struct sim_planner *planner, const struct sim_free *free,
+int sim__least(struct sim_planner *planner, const struct sim_free *left,
                const struct trace_gang *gang, uint32_t ret_least[PLAN_LEVELS_MAX + 1],
                struct plan_shortage *ret_shortage)
 {
@@ -69,8 +68,8 @@ int sim__least(struct sim_planner *planner, const struct sim_free *free,
         struct plan_node *node = &planner->nodes[i];
 
         memcpy(node->domain, cluster->nodes[i].domain, sizeof(node->domain));
-        node->capacity = sim__fits(&free[i], gang->gpus);
-        node->free_units = free[i].gpus;
+        node->capacity = sim__fits(&left[i], gang->gpus);
+        node->free_units = left[i].gpus;
         node->total_units = cluster->nodes[i].total;
     }
     r = plan_gang(&request, planner->scratch, &plan, ret_shortage);
@@ -102,11 +101,30 @@ void sim__count_used(struct sim_planner *planner, const uint32_t *nodes, uint32_
 
 /* ---- bounds ------------------------------------------------------------------------------------- */
 
-/* Many gangs of a trace are alike: one plan for each kind. */
-static int bound_of(struct sim_planner *planner, struct hashmap *known, const struct sim_free *all,
-                    const struct trace_gang *gang, struct sim_bound *ret)
+/* The cluster without the trace, and without what runs in it either. */
+struct emptied {
+    struct sim_free *left, *all;
+};
+
+static int find_bound(struct sim_planner *planner, const struct emptied *emptied,
+                      const struct trace_gang *gang, struct sim_bound *ret)
 {
     struct plan_shortage shortage;
+    uint32_t unused[PLAN_LEVELS_MAX + 1];
+    int r = sim__least(planner, emptied->left, gang, ret->least, &shortage);
+
+    ret->fits = r == 0;
+    if (r != -ENOSPC)
+        return r;
+    r = sim__least(planner, emptied->all, gang, unused, &shortage);
+    ret->blocked = r == 0;
+    return r == -ENOSPC ? 0 : r;
+}
+
+/* Many gangs of a trace are alike: one plan for each kind. */
+static int bound_of(struct sim_planner *planner, struct hashmap *known, const struct emptied *emptied,
+                    const struct trace_gang *gang, struct sim_bound *ret)
+{
     const struct sim_bound *before;
     char key[96];
     int r;
@@ -118,38 +136,45 @@ static int bound_of(struct sim_planner *planner, struct hashmap *known, const st
         *ret = *before;
         return 0;
     }
-    r = sim__least(planner, all, gang, ret->least, &shortage);
-    ret->fits = r == 0;
-    if (r < 0 && r != -ENOSPC)
-        return r;
-    return hashmap_set(known, key, ret);
+    r = find_bound(planner, emptied, gang, ret);
+    return r < 0 ? r : hashmap_set(known, key, ret);
 }
 
 static int fill_bounds(const struct simulation *simulation, struct sim_planner *planner,
                        struct sim_bound *bounds)
 {
     const struct sim_cluster *cluster = simulation->cluster;
-    CLEANUP_FREE struct sim_free *all = calloc(cluster->nnodes + 1, sizeof(*all));
+    struct emptied emptied = {calloc(cluster->nnodes + 1, sizeof(*emptied.left)),
+                              calloc(cluster->nnodes + 1, sizeof(*emptied.all))};
     struct hashmap known = {0};
-    int r = all ? 0 : -ENOMEM;
+    int r = emptied.left && emptied.all ? 0 : -ENOMEM;
 
-    for (uint32_t i = 0; r == 0 && i < cluster->nnodes; i++)
-        all[i] = (struct sim_free){cluster->nodes[i].room, cluster->nodes[i].pods};
+    for (uint32_t i = 0; r == 0 && i < cluster->nnodes; i++) {
+        const struct sim_node *node = &cluster->nodes[i];
+
+        emptied.left[i] = (struct sim_free){node->room, node->pods};
+        if (node->usable)
+            emptied.all[i] = (struct sim_free){node->total, node->total_pods};
+    }
     for (size_t i = 0; r == 0 && i < simulation->trace->n; i++)
-        r = bound_of(planner, &known, all, &simulation->trace->gangs[i], &bounds[i]);
+        r = bound_of(planner, &known, &emptied, &simulation->trace->gangs[i], &bounds[i]);
     hashmap_release(&known);
+    free(emptied.left);
+    free(emptied.all);
     return r;
 }
 
 int sim_bounds(struct simulation *simulation, struct err *err)
 {
     struct sim_planner *planner = sim__planner_new(simulation->cluster);
-    CLEANUP_FREE struct sim_bound *bounds = calloc(simulation->trace->n + 1, sizeof(*bounds));
+    struct sim_bound *bounds = calloc(simulation->trace->n + 1, sizeof(*bounds));
     int r = planner && bounds ? fill_bounds(simulation, planner, bounds) : -ENOMEM;
 
     sim__planner_free(planner);
-    if (r < 0)
-        return err_set(err, r, r == -ENOMEM ? "out of memory" : "the planner refused a gang of the trace");
-    simulation->bounds = TAKE(bounds);
-    return 0;
+    if (r == 0) {
+        simulation->bounds = bounds;
+        return 0;
+    }
+    free(bounds);
+    return err_set(err, r, r == -ENOMEM ? "out of memory" : "the planner refused a gang of the trace");
 }

@@ -65,6 +65,8 @@ static int submit(struct sim_run *run, uint32_t gang)
     size_t at = run->nwaiting;
     int64_t priority = sim__gang(run, gang)->priority;
 
+    if (run->simulation->bounds[gang].blocked)
+        return 0;
     while (at > 0 && sim__gang(run, run->waiting[at - 1])->priority < priority)
         at--;
     memmove(run->waiting + at + 1, run->waiting + at, (run->nwaiting - at) * sizeof(uint32_t));
@@ -78,10 +80,10 @@ static int end(struct sim_run *run, uint32_t gang)
     const struct trace_gang *wish = sim__gang(run, gang);
 
     for (int64_t i = 0; i < wish->pods; i++) {
-        struct sim_free *free = &run->free[run->places[gang][i]];
+        struct sim_free *left = &run->left[run->places[gang][i]];
 
-        free->gpus += (uint32_t)wish->gpus;
-        free->pods++;
+        left->gpus += (uint32_t)wish->gpus;
+        left->pods++;
     }
     free(run->places[gang]);
     run->places[gang] = NULL;
@@ -92,13 +94,13 @@ static int end(struct sim_run *run, uint32_t gang)
 static int book(struct sim_run *run, const struct trace_gang *wish, const uint32_t *nodes)
 {
     for (int64_t i = 0; i < wish->pods; i++) {
-        struct sim_free *free = &run->free[nodes[i]];
+        struct sim_free *left = &run->left[nodes[i]];
 
-        if (free->gpus < wish->gpus || free->pods == 0)
+        if (left->gpus < wish->gpus || left->pods == 0)
             return err_set(run->err, -EIO, "policy %s puts gang %s on node %s, which is full",
                            run->policy->name, wish->name, run->simulation->cluster->nodes[nodes[i]].name);
-        free->gpus -= (uint32_t)wish->gpus;
-        free->pods--;
+        left->gpus -= (uint32_t)wish->gpus;
+        left->pods--;
     }
     return 0;
 }
@@ -109,7 +111,7 @@ int sim__start(struct sim_run *run, uint32_t gang, const uint32_t *nodes)
     struct sim_gang *fate = &run->gangs[gang];
     struct plan_shortage shortage;
     double fragmentation;
-    int r = sim__least(run->planner, run->free, wish, fate->least_now, &shortage);
+    int r = sim__least(run->planner, run->left, wish, fate->least_now, &shortage);
 
     if (r < 0)
         return err_set(run->err, -EIO, "policy %s starts gang %s where the planner finds no room",
@@ -127,7 +129,7 @@ int sim__start(struct sim_run *run, uint32_t gang, const uint32_t *nodes)
     memcpy(run->places[gang], nodes, (size_t)wish->pods * sizeof(*nodes));
     fate->start_ns = run->now_ns;
     push_end(run, (struct sim_end){run->now_ns + wish->duration_s * NS_PER_S, gang});
-    fragmentation = sim__fragmentation(run->simulation->cluster, run->free,
+    fragmentation = sim__fragmentation(run->simulation->cluster, run->left,
                                        sim__planner_domains(run->planner));
     run->fragmentation += fragmentation < 0 ? 0 : fragmentation;
     run->samples += fragmentation >= 0;
@@ -219,7 +221,7 @@ static void run_release(struct sim_run *run)
     for (size_t i = 0; run->places && i < run->simulation->trace->n; i++)
         free(run->places[i]);
     free(run->places);
-    free(run->free);
+    free(run->left);
     free(run->waiting);
     free(run->ends);
     sim__planner_free(run->planner);
@@ -230,29 +232,30 @@ static int run_init(struct sim_run *run)
     const struct sim_cluster *cluster = run->simulation->cluster;
     size_t n = run->simulation->trace->n + 1;
 
-    run->free = calloc(cluster->nnodes + 1, sizeof(*run->free));
+    run->left = calloc(cluster->nnodes + 1, sizeof(*run->left));
     run->waiting = calloc(n, sizeof(*run->waiting));
     run->ends = calloc(n, sizeof(*run->ends));
     run->places = calloc(n, sizeof(*run->places));
     run->gangs = calloc(n, sizeof(*run->gangs));
     run->planner = sim__planner_new(cluster);
-    if (!run->free || !run->waiting || !run->ends || !run->places || !run->gangs || !run->planner)
+    if (!run->left || !run->waiting || !run->ends || !run->places || !run->gangs || !run->planner)
         return err_set(run->err, -ENOMEM, "out of memory");
     for (size_t i = 0; i < n; i++)
         run->gangs[i].start_ns = -1;
     for (uint32_t i = 0; i < cluster->nnodes; i++)
-        run->free[i] = (struct sim_free){cluster->nodes[i].room, cluster->nodes[i].pods};
+        run->left[i] = (struct sim_free){cluster->nodes[i].room, cluster->nodes[i].pods};
     return 0;
 }
 
 static int say_why(struct sim_run *run)
 {
-    char why[WHY_MAX];
+    for (uint32_t gang = 0; gang < run->simulation->trace->n; gang++) {
+        char why[WHY_MAX] = "it would fit only were the pods gone that run in CLUSTER";
 
-    for (size_t i = 0; i < run->nwaiting; i++) {
-        uint32_t gang = run->waiting[i];
-
-        run->policy->why(run, gang, why, sizeof(why));
+        if (run->gangs[gang].start_ns >= 0)
+            continue;
+        if (!run->simulation->bounds[gang].blocked)
+            run->policy->why(run, gang, why, sizeof(why));
         run->gangs[gang].why = strdup(why);
         if (!run->gangs[gang].why)
             return err_set(run->err, -ENOMEM, "out of memory");

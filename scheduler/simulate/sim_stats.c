@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/cleanup.h"
 #include "scheduler/simulate/sim_internal.h"
 
 static int compare_ns(const void *a, const void *b)
@@ -65,7 +64,7 @@ int sim_stats(const struct simulation *simulation, const struct sim_result *resu
               struct sim_stats *ret)
 {
     const struct trace_file *trace = simulation->trace;
-    CLEANUP_FREE int64_t *waits = calloc(result->n + 1, sizeof(*waits));
+    int64_t *waits = calloc(result->n + 1, sizeof(*waits));
     struct sim_stats stats = {.fragmentation = result->fragmentation};
     double busy = 0;
 
@@ -81,6 +80,7 @@ int sim_stats(const struct simulation *simulation, const struct sim_result *resu
     }
     stats.never = result->n - stats.placed;
     wait_stats(simulation, waits, stats.placed, &stats);
+    free(waits);
     if (stats.placed > 0)
         stats.makespan_s = (double)result->end_ns / (double)NS_PER_S - (double)trace->gangs[0].submit_s;
     if (stats.makespan_s > 0)

@@ -34,8 +34,9 @@
 struct sim_node {
     const char *name; /* the core's */
     uint32_t domain[PLAN_LEVELS_MAX];
-    uint32_t total; /* accelerators of the node */
-    uint32_t room, pods; /* accelerators and pods beside what CLUSTER has running; 0: not in the pool */
+    uint32_t total, total_pods; /* accelerators and pods' places of the node */
+    uint32_t room, pods; /* the same beside what CLUSTER has running */
+    bool usable; /* in the pool, not cordoned or tainted; else it has no room */
 };
 
 /* The cluster as CLUSTER shows it, before anything of the trace runs. */
@@ -73,6 +74,7 @@ struct sim_gang {
 /* What no policy can beat: the gang alone on the cluster. */
 struct sim_bound {
     bool fits;
+    bool blocked; /* only were what runs in CLUSTER gone: no policy is asked, as it could wait for that */
     uint32_t least[PLAN_LEVELS_MAX + 1];
 };
 

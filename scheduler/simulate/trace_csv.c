@@ -145,7 +145,7 @@ static size_t skip_bom(const char *text, size_t len)
 
 int trace__read_csv(struct trace_reading *reading, const char *text, size_t len)
 {
-    size_t columns[TRACE_COLUMNS_MAX], ncolumns = 0;
+    size_t columns[TRACE_COLUMNS_MAX] = {0}, ncolumns = 0;
     struct line line = {.number = 0};
     size_t next;
     int r = 0;

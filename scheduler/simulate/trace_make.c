@@ -4,8 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "base/cleanup.h"
-
 #define DURATION_MEDIAN_S 1200.0
 #define DURATION_SIGMA 1.2
 #define DURATION_MIN_S 60.0
@@ -84,12 +82,24 @@ static uint32_t usual_node(const struct sim_cluster *cluster)
     return best;
 }
 
+static void write_csv(const struct drawn *drawn, size_t gangs, double mean_s, struct strbuf *out)
+{
+    double at_s = 0;
+
+    strbuf_adds(out, "name,submit_s,duration_s,pods,gpus\n");
+    for (size_t i = 0; i < gangs; i++) {
+        at_s += drawn[i].gap * mean_s;
+        strbuf_addf(out, "g%06zu,%.0f,%.0f,%u,%u\n", i, floor(at_s), drawn[i].duration_s,
+                    drawn[i].pods, drawn[i].gpus);
+    }
+}
+
 int trace_make(uint64_t seed, size_t gangs, double load, const struct sim_cluster *cluster,
                struct strbuf *out)
 {
-    CLEANUP_FREE struct drawn *drawn = calloc(gangs, sizeof(*drawn));
+    struct drawn *drawn = calloc(gangs, sizeof(*drawn));
     uint32_t node_gpus = usual_node(cluster);
-    double work = 0, gaps = 0, at_s = 0, mean_s;
+    double work = 0, gaps = 0;
 
     if (!drawn)
         return -ENOMEM;
@@ -98,12 +108,7 @@ int trace_make(uint64_t seed, size_t gangs, double load, const struct sim_cluste
         work += (double)drawn[i].pods * drawn[i].gpus * drawn[i].duration_s;
         gaps += drawn[i].gap;
     }
-    mean_s = work / ((double)cluster->room * load) / gaps;
-    strbuf_adds(out, "name,submit_s,duration_s,pods,gpus\n");
-    for (size_t i = 0; i < gangs; i++) {
-        at_s += drawn[i].gap * mean_s;
-        strbuf_addf(out, "g%06zu,%.0f,%.0f,%u,%u\n", i, floor(at_s), drawn[i].duration_s,
-                    drawn[i].pods, drawn[i].gpus);
-    }
+    write_csv(drawn, gangs, work / ((double)cluster->room * load) / gaps, out);
+    free(drawn);
     return out->failed ? -E2BIG : 0;
 }

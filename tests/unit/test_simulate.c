@@ -198,7 +198,7 @@ static void domains_and_fragments_are_counted(void **state)
 
 static void what_runs_in_the_cluster_stays_and_what_waits_there_is_left_out(void **state)
 {
-    static const int64_t waits[] = {0, NEVER};
+    static const int64_t waits[] = {0, NEVER, 0};
     struct world *world = new_world(4, 4, 2);
     struct simulated simulated;
     struct sim_cluster cluster;
@@ -212,13 +212,15 @@ static void what_runs_in_the_cluster_stays_and_what_waits_there_is_left_out(void
     assert_int_equal(cluster.left_out, 2);
     assert_int_equal(cluster.room, 31);
     assert_int_equal(cluster.largest_domain, 16);
-    open_simulated(&simulated, HEAD "a,0,1,3,8,,\nb,5,1,4,8,,\n", false);
+    open_simulated(&simulated, HEAD "a,0,1,3,8,,\nb,5,1,4,8,,\nc,9999,1,3,8,,\n", false);
     simulated.simulation.cluster = &cluster;
     simulated.simulation.core = world->core;
     free(simulated.simulation.bounds);
     assert_int_equal(sim_bounds(&simulated.simulation, &err), 0);
     run(&simulated, "lockstep");
-    check_waits(&simulated, "lockstep", "a stranger's pod", waits);
+    check_waits(&simulated, "lockstep", "a stranger's pod", waits); /* b keeps nothing from c for ever */
+    assert_string_equal(simulated.result.gangs[1].why,
+                        "it would fit only were the pods gone that run in CLUSTER");
     close_simulated(&simulated);
     sim_cluster_release(&cluster);
     world_close(world);
