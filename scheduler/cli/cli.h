@@ -13,6 +13,13 @@
 enum exit_code { EXIT_OK, EXIT_INTERNAL, EXIT_BAD_INPUT, EXIT_NO };
 
 int cmd_plan(int argc, char **argv);
+int cmd_simulate(int argc, char **argv);
+
+/* ---- options.c ---------------------------------------------------------------------------------------- */
+
+/* --levels in the place of what lockstep.yaml says. */
+struct config;
+int cli_set_levels(struct config *config, const char *text, struct err *err);
 
 /*
  * A what-if needs no leader, evicts nobody, and gives no room to a gang of which pods are missing: in the cluster
@@ -55,3 +62,17 @@ json_t *show_json(const struct core *core, const struct gang *gang);
 json_t *show_unsupported(const char *what);
 void show_text(const struct core *core, const struct gang *gang);
 bool gang_is_placed(const struct gang *gang);
+
+/* ---- simulate_show.c: how policies fared ---------------------------------------------------------------- */
+
+struct simulation;
+struct sim_result;
+struct sim_stats;
+struct policy_run {
+    const char *policy;
+    const struct sim_result *result;
+    const struct sim_stats *stats;
+};
+json_t *show_simulation_json(const struct simulation *simulation, const struct policy_run *runs,
+                             size_t n);
+void show_simulation_text(const struct simulation *simulation, const struct policy_run *runs, size_t n);

@@ -8,7 +8,8 @@
 static const struct {
     const char *name, *help;
     int (*run)(int argc, char **argv);
-} commands[] = {{"plan", "where a gang would go, or why it does not fit", cmd_plan}};
+} commands[] = {{"plan", "where a gang would go, or why it does not fit", cmd_plan},
+                {"simulate", "a trace of gangs in virtual time, by several policies", cmd_simulate}};
 
 static void usage(FILE *out)
 {

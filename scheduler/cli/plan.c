@@ -74,33 +74,6 @@ void config_what_if(struct config *config)
     config->early_plan_deadline_ns = 0;
 }
 
-/* --levels in the place of what lockstep.yaml says. */
-static int set_levels(struct config *config, const char *text, struct err *err)
-{
-    char **levels = calloc(CONFIG_LEVELS_MAX + 1, sizeof(char *));
-    size_t n = 0;
-
-    while (levels && *text) {
-        size_t len = strcspn(text, ",");
-
-        if (len == 0 || n == CONFIG_LEVELS_MAX) {
-            for (size_t i = 0; i < n; i++)
-                free(levels[i]);
-            free(levels);
-            return err_set(err, -EINVAL, "--levels: expected 1 to %d keys, comma-joined",
-                           CONFIG_LEVELS_MAX);
-        }
-        levels[n++] = strndup(text, len);
-        text += len + (text[len] == ',');
-    }
-    for (size_t i = 0; i < config->nlevels; i++)
-        free(config->levels[i]);
-    free(config->levels);
-    config->levels = levels;
-    config->nlevels = n;
-    return levels ? 0 : -ENOMEM;
-}
-
 static int answer(const struct arguments *arguments, const struct core *core,
                   const struct wanted_gang *wanted)
 {
@@ -161,7 +134,7 @@ int cmd_plan(int argc, char **argv)
     if (r == 0)
         config_what_if(&config);
     if (r == 0 && arguments.levels)
-        r = set_levels(&config, arguments.levels, &err);
+        r = cli_set_levels(&config, arguments.levels, &err);
     if (r == 0)
         r = plan(&arguments, &config, &err);
     config_release(&config);
