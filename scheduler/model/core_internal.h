@@ -170,6 +170,13 @@ void core__saw_bound(struct core *core, struct pod *pod);
 void core__release_hold(struct core *core, struct pod *pod, const char *why); /* ordinary pods */
 void core__expire_holds(struct core *core);
 
+void core__settle_planned(struct core *core, struct gang *gang); /* core_planned.c */
+int64_t core__backoff_ns(uint32_t failures); /* how long to wait after so many in a row */
+#define CLEARED_LIMIT 2 /* undone nominations before a node counts as refusing in-tree */
+/* A member was bound by others outside of the domain that the plan is in: the rest cannot go there. */
+bool core__is_cut_off(const struct core *core, const struct gang *gang,
+                      const struct required_domain *domain, const struct slot *slot);
+
 /* The slot gives up pod, node and hold. */
 void core__vacate(struct core *core, struct gang *gang, struct slot *slot, const char *why);
 bool core__place_lost(const struct core *core, const struct slot *slot); /* its node is gone, refuses or is too full */
