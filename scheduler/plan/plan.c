@@ -238,6 +238,8 @@ int plan_on_index(const struct plan_index *index, const struct plan_request *req
     measure(&solver, ret_shortage);
     if (ret_shortage->fits < least)
         return -ENOSPC;
+    if (__builtin_mul_overflow(plan__work_max(&solver), PLAN_STEPS_AT_ONCE, &solver.steps_left))
+        solver.steps_left = UINT64_MAX;
     solver.pods = ret_shortage->fits < request->pods ? ret_shortage->fits : request->pods;
     plan.shares = plan__alloc(scratch, solver.pods < index->nnodes ? solver.pods : index->nnodes,
                               sizeof(*plan.shares));

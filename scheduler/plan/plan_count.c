@@ -13,8 +13,6 @@
 
 #include "scheduler/plan/plan_internal.h"
 
-#define STEPS_AT_ONCE 8 /* the inner loop is made of vectors */
-
 /* ---- items ------------------------------------------------------------------------------------------ */
 
 static void add_item(struct plan_items *items, uint32_t capacity, uint32_t what)
@@ -190,12 +188,21 @@ struct counting {
     struct window *windows; /* by row of the top table, of the merge under way */
     uint32_t stage; /* dimensions 0 .. stage are counted */
     uint32_t bound[PLAN_LEVELS_MAX]; /* no table counts beyond */
-    uint64_t work;
+    bool too_much; /* work */
 };
 
 static bool stopped(const struct counting *counting)
 {
-    return counting->solver->out_of_memory || counting->work / STEPS_AT_ONCE > plan__work_max(counting->solver);
+    return counting->solver->out_of_memory || counting->too_much;
+}
+
+/* All that one plan counts has one bound, so that many domains to look into take no longer than one does. */
+static void spend(struct counting *counting, uint64_t steps)
+{
+    if (steps > counting->solver->steps_left)
+        counting->too_much = true;
+    else
+        counting->solver->steps_left -= steps;
 }
 
 static void *table_alloc(struct counting *counting, size_t n, size_t size)
@@ -207,21 +214,28 @@ static void *table_alloc(struct counting *counting, size_t n, size_t size)
     return memory;
 }
 
+/* sums[k]: of the k largest, or of all. */
+static void add_up(const struct plan_items *items, uint32_t limit, uint32_t n, uint16_t *sums)
+{
+    uint32_t sum = 0;
+
+    for (uint32_t k = 1; k < n; k++) {
+        uint32_t more = k <= items->n ? item_capacity(items, k - 1) : 0;
+
+        sum = more < limit - sum ? sum + more : limit;
+        sums[k] = (uint16_t)sum;
+    }
+}
+
 /* At most so many of the items, the largest first. */
 static void make_sums(struct counting *counting, uint32_t bound, struct table *table)
 {
-    uint32_t limit = counting->solver->pods, sum = 0;
-
     table->ndims = 1;
     table->size[0] = (table->items.n < bound ? table->items.n : bound) + 1;
     table->n = table->size[0];
     table->value = table_alloc(counting, table->n, sizeof(uint16_t));
-    for (uint32_t i = 1; table->value && i < table->size[0]; i++) {
-        uint32_t more = item_capacity(&table->items, i - 1);
-
-        sum = more < limit - sum ? sum + more : limit;
-        table->value[i] = (uint16_t)sum;
-    }
+    if (table->value)
+        add_up(&table->items, counting->solver->pods, table->size[0], table->value);
 }
 
 /* This loop is where the time goes: the compiler makes vectors of it. */
@@ -317,11 +331,10 @@ static void merge(struct counting *counting, struct table *table, uint32_t c)
     struct move move = {.table = table, .before = before, .limit = (uint16_t)counting->solver->pods};
 
     table->before[c] = before;
-    counting->work += (uint64_t)table->n * child->n;
-    if (!before)
+    if (!before) {
         counting->solver->out_of_memory = true;
-    if (stopped(counting))
         return;
+    }
     memcpy(before, table->value, table->n * sizeof(*before));
     if (table == counting->top) {
         find_windows(counting, before, counting->rest[c]);
@@ -347,12 +360,12 @@ static void make_children(struct counting *counting, uint32_t dim, struct table 
         make_table(counting, here->first_child + c, dim + 1, &table->children[c]);
 }
 
-/* Two lists with the largest first become one. */
-static uint32_t join(uint64_t *to, const struct plan_items *a, const struct plan_items *b)
+/* Two lists with the largest first become one, as far as `most`. */
+static uint32_t join(uint64_t *to, uint32_t most, const struct plan_items *a, const struct plan_items *b)
 {
     uint32_t i = 0, k = 0;
 
-    while (i < a->n || k < b->n) {
+    while (i + k < most && (i < a->n || k < b->n)) {
         bool first = k == b->n || (i < a->n && a->keys[i] < b->keys[k]);
 
         to[i + k] = first ? a->keys[i] : b->keys[k];
@@ -367,25 +380,22 @@ static void make_rest(struct counting *counting, struct table *top)
 {
     const struct plan_domain *here = &counting->solver->index->domains[top->domain];
     uint32_t size = top->size[top->ndims - 1];
-    struct plan_items all = {.keys = table_alloc(counting, here->with_room, sizeof(uint64_t))};
-    uint64_t *joined = table_alloc(counting, here->with_room, sizeof(uint64_t));
+    struct plan_items all = {.keys = table_alloc(counting, size, sizeof(uint64_t))};
+    uint64_t *joined = table_alloc(counting, size, sizeof(uint64_t));
 
     counting->rest = table_alloc(counting, top->nchildren, sizeof(*counting->rest));
     counting->windows = table_alloc(counting, top->n / size, sizeof(struct window));
     for (uint32_t c = top->nchildren; !stopped(counting) && c-- > 0;) {
         struct plan_items items = plan__items(counting->solver, here->first_child + c, counting->stage);
-        struct table sums = {.items = all};
         uint64_t *was = all.keys;
 
+        counting->rest[c] = table_alloc(counting, size, sizeof(uint16_t));
         if (stopped(counting))
             return;
-        sums.items.n = all.n = join(joined, &all, &items);
-        sums.items.keys = all.keys = joined;
+        all.n = join(joined, size - 1, &all, &items);
+        all.keys = joined;
         joined = was;
-        make_sums(counting, size - 1, &sums);
-        counting->rest[c] = table_alloc(counting, size, sizeof(uint16_t));
-        for (uint32_t k = 0; !stopped(counting) && k < size; k++)
-            counting->rest[c][k] = sums.value[k < sums.size[0] ? k : sums.size[0] - 1];
+        add_up(&all, counting->solver->pods, size, counting->rest[c]);
     }
     counting->top = top;
 }
@@ -412,6 +422,16 @@ static void set_sizes(const struct counting *counting, uint32_t dim, struct tabl
     }
 }
 
+/* Each entry of each child is moved over all of the table. */
+static uint64_t work_of(const struct table *table)
+{
+    uint64_t moves = 1, work;
+
+    for (uint32_t c = 0; c < table->nchildren; c++)
+        moves += table->children[c].n;
+    return __builtin_mul_overflow(table->n, moves, &work) ? UINT64_MAX : work;
+}
+
 /* `dim`: what its children count in. */
 static void make_table(struct counting *counting, uint32_t domain, uint32_t dim, struct table *table)
 {
@@ -428,7 +448,7 @@ static void make_table(struct counting *counting, uint32_t domain, uint32_t dim,
     if (stopped(counting))
         return;
     set_sizes(counting, dim, table);
-    counting->work += table->n;
+    spend(counting, work_of(table)); /* before there is memory for it, which is in proportion */
     if (stopped(counting))
         return;
     table->value = table_alloc(counting, table->n, sizeof(uint16_t));

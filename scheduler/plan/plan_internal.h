@@ -44,6 +44,7 @@ struct plan_solver {
     uint32_t pods;
     struct plan_taken *taken; /* by plan__fewest() */
     uint32_t ntaken;
+    uint64_t steps_left; /* for plan__fewest() to count domains in */
     uint32_t *pinned; /* by node: pods that are there; NULL: no pins */
     bool *has_pins; /* by domain; NULL: no pins */
     struct plan_fine *fine; /* plan_fine.c's own */
@@ -82,6 +83,7 @@ struct basin;
 struct plan_fill plan__fill_pinned(struct plan_solver *solver, uint32_t leaf, uint32_t pods,
                                    struct basin *ret_basin);
 
+#define PLAN_STEPS_AT_ONCE 8 /* of those that count domains: their inner loop is made of vectors */
 static inline uint64_t plan__work_max(const struct plan_solver *solver)
 {
     return solver->request->work_max ? solver->request->work_max : PLAN_WORK;

@@ -76,13 +76,16 @@ struct candidate {
     uint32_t top;
     uint32_t proven; /* levels before this one are; nlevels + 1: nodes and evenness too */
     struct plan_cost cost;
-    bool fine; /* by plan_fine.c; else by the set of leaves */
+    bool fine; /* by plan_fine.c; else by this set of leaves */
+    struct plan_taken *taken;
+    uint32_t ntaken;
 };
 
 struct race {
     struct plan_solver *solver;
     struct candidate best;
     bool found;
+    struct plan_taken *spare; /* the solver goes on with this one when the best keeps its set */
     uint32_t proven; /* as the candidate's: against all of them */
     uint64_t work_left;
 };
@@ -159,6 +162,17 @@ static void measure_set(struct race *race, struct candidate *candidate)
         candidate->proven++;
 }
 
+static void keep_set(struct race *race)
+{
+    struct plan_solver *solver = race->solver;
+    struct plan_taken *set = solver->taken;
+
+    race->best.taken = set;
+    race->best.ntaken = solver->ntaken;
+    solver->taken = race->spare;
+    race->spare = set;
+}
+
 /* What one of two has not proven counts unless it is worse than the other where it has. */
 static void enter(struct race *race, const struct candidate *candidate)
 {
@@ -174,6 +188,8 @@ static void enter(struct race *race, const struct candidate *candidate)
         race->proven = candidate->proven;
     race->best = *candidate;
     race->found = true;
+    if (!candidate->fine)
+        keep_set(race);
 }
 
 static void run(struct race *race, uint32_t top)
@@ -286,19 +302,17 @@ static void prove(const struct race *race)
 static void finish(struct race *race)
 {
     struct plan_solver *solver = race->solver;
-    struct plan_cost unused = {0};
-    uint32_t proven;
 
     prove(race);
     if (race->best.fine) {
         plan__fine_place(solver, race->best.top);
         return;
     }
-    plan__fewest(solver, race->best.top, unused.counts, &proven);
+    solver->taken = race->best.taken;
+    solver->ntaken = race->best.ntaken;
     if (is_uniform(solver->index, race->best.top))
         tighten(solver);
-    if (!solver->out_of_memory)
-        plan__take_set(solver);
+    plan__take_set(solver);
 }
 
 static void choose_domains(struct plan_solver *solver)
@@ -308,7 +322,8 @@ static void choose_domains(struct plan_solver *solver)
     uint64_t *keys = plan__alloc(solver->scratch, (size_t)index->ndomains * 2, sizeof(*keys));
     uint32_t n = 0;
 
-    if (!keys) {
+    race.spare = plan__alloc(solver->scratch, index->ndomains, sizeof(*race.spare));
+    if (!keys || !race.spare) {
         solver->out_of_memory = true;
         return;
     }

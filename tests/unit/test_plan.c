@@ -87,6 +87,38 @@ static void few_pods_are_settled_where_domains_are_too_many(void **state)
     question_release(&question);
 }
 
+/* Two blocks of large racks are to be found in each of three spines; the last two have the largest, for themselves. */
+static void all_domains_looked_into_share_one_bound_on_work(void **state)
+{
+    static const uint32_t rooms[15] = {2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 6, 6, 6};
+    static const uint32_t blocks[15] = {0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 3};
+    uint32_t racks[3 * 15 + 2][3];
+    struct question question;
+
+    (void)state;
+    for (uint32_t i = 0; i < 45; i++) {
+        racks[i][0] = i / 15;
+        racks[i][1] = i / 15 * 4 + blocks[i % 15];
+        racks[i][2] = rooms[i % 15];
+    }
+    for (uint32_t i = 45; i < 47; i++) {
+        racks[i][0] = i;
+        racks[i][1] = i;
+        racks[i][2] = 9;
+    }
+    question_init(&question, 3, 47);
+    set_racks(&question, racks);
+    question.request.pods = 18;
+    assert_int_equal(ask(&question), 0);
+    assert_int_equal(question.plan.use[2].used, 3);
+    assert_true(question.plan.use[2].proven);
+    question.request.work_max = 100; /* enough for one spine */
+    assert_int_equal(ask(&question), 0);
+    assert_int_equal(question.plan.use[2].used, 3);
+    assert_false(question.plan.use[2].proven);
+    question_release(&question);
+}
+
 /* Spines of two racks each and a few of one: of 2047 x ... x 2047 x 4095 domains no table can be made. */
 static void tables_beyond_what_can_be_addressed_are_not_made(void **state)
 {
@@ -117,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_searched_is_not_proven_by_another_domain),
         cmocka_unit_test(few_pods_are_settled_where_domains_are_too_many),
+        cmocka_unit_test(all_domains_looked_into_share_one_bound_on_work),
         cmocka_unit_test(tables_beyond_what_can_be_addressed_are_not_made),
     };
 
