@@ -67,9 +67,10 @@ static json_t *policy_json(const struct simulation *simulation, const struct pol
     const struct sim_stats *stats = run->stats;
 
     return json_pack(
-        "{s:s, s:I, s:o, s:f, s:f, s:{s:f, s:f, s:f, s:f}, s:I, s:f, s:f, s:o}", "policy",
+        "{s:s, s:I, s:o, s:f, s:f, s:f, s:{s:f, s:f, s:f, s:f}, s:I, s:f, s:f, s:o}", "policy",
         run->policy, "placed", (json_int_t)stats->placed, "never_placed",
         never_json(simulation, run->result), "makespan_s", stats->makespan_s, "use", stats->use,
+        "use_while_submitting", stats->use_submitting,
         "wait_s", "p50", stats->wait_p50_s, "p99", stats->wait_p99_s, "max", stats->wait_max_s, "mean",
         stats->wait_mean_s, "waited_beyond_head_of_line", (json_int_t)stats->passed_head,
         "starvation", stats->starvation, "fragmentation", stats->fragmentation, "domains",
@@ -174,8 +175,9 @@ static void head(const struct simulation *simulation, const struct policy_run *r
     printf("%u nodes with %llu free %s; %zu gangs that ask for %.0f%% of them while they are submitted\n",
            cluster->nnodes, (unsigned long long)cluster->room, cluster->resource, simulation->trace->n,
            100 * load_of(simulation));
-    printf("for who has waited for headOfLineAfter lockstep keeps the nodes of one plan, the others keep %s\n\n",
-           simulation->keep_nodes ? "the same" : "the cluster");
+    printf("for a gang that has waited for headOfLineAfter lockstep keeps the nodes of one plan, "
+           "the others keep %s\n\n",
+           simulation->keep_nodes ? "as many" : "the cluster");
     label("");
     for (size_t i = 0; i < n; i++)
         printf(" %12s", runs[i].policy);
@@ -208,6 +210,7 @@ void show_simulation_text(const struct simulation *simulation, const struct poli
     count_lines(runs, n, (double)simulation->config->head_of_line_ns / NS_PER_S);
     line("makespan, s", 0, AT(makespan_s), 1, runs, n);
     line("use of accelerators over it, %", 2, AT(use), 100, runs, n);
+    line("use while gangs are submitted, %", 2, AT(use_submitting), 100, runs, n);
     line("wait, median, s", 0, AT(wait_p50_s), 1, runs, n);
     line("wait, mean, s", 0, AT(wait_mean_s), 1, runs, n);
     line("wait, 99 of 100, s", 0, AT(wait_p99_s), 1, runs, n);

@@ -60,13 +60,23 @@ static void level_stats(const struct simulation *simulation, const struct sim_re
     ret->least_now /= (double)placed;
 }
 
+/* How many seconds of the gang's run lie between the first and the last submission. */
+static double while_submitting_s(const struct trace_file *trace, const struct sim_gang *gang,
+                                 const struct trace_gang *wish)
+{
+    double start_s = (double)gang->start_ns / (double)NS_PER_S;
+    double until_s = (double)trace->gangs[trace->n - 1].submit_s - start_s;
+
+    return until_s < 0 ? 0 : until_s < (double)wish->duration_s ? until_s : (double)wish->duration_s;
+}
+
 int sim_stats(const struct simulation *simulation, const struct sim_result *result,
               struct sim_stats *ret)
 {
     const struct trace_file *trace = simulation->trace;
     int64_t *waits = calloc(result->n + 1, sizeof(*waits));
     struct sim_stats stats = {.fragmentation = result->fragmentation};
-    double busy = 0;
+    double busy = 0, submitting = 0, span_s;
 
     if (!waits)
         return -ENOMEM;
@@ -77,6 +87,8 @@ int sim_stats(const struct simulation *simulation, const struct sim_result *resu
             continue;
         waits[stats.placed++] = result->gangs[i].start_ns - wish->submit_s * NS_PER_S;
         busy += (double)(wish->pods * wish->gpus) * (double)wish->duration_s;
+        submitting += (double)(wish->pods * wish->gpus) *
+                      while_submitting_s(trace, &result->gangs[i], wish);
     }
     stats.never = result->n - stats.placed;
     wait_stats(simulation, waits, stats.placed, &stats);
@@ -85,6 +97,9 @@ int sim_stats(const struct simulation *simulation, const struct sim_result *resu
         stats.makespan_s = (double)result->end_ns / (double)NS_PER_S - (double)trace->gangs[0].submit_s;
     if (stats.makespan_s > 0)
         stats.use = busy / (stats.makespan_s * (double)simulation->cluster->room);
+    span_s = (double)(trace->gangs[trace->n - 1].submit_s - trace->gangs[0].submit_s);
+    if (span_s > 0)
+        stats.use_submitting = submitting / (span_s * (double)simulation->cluster->room);
     for (uint32_t level = 0; level <= simulation->cluster->nlevels; level++)
         level_stats(simulation, result, level, &stats.levels[level]);
     *ret = stats;

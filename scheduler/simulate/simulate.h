@@ -117,6 +117,7 @@ struct sim_stats {
     size_t placed, never, passed_head; /* of those placed, how many waited for more than headOfLineAfter */
     double makespan_s; /* first submission to last end */
     double use; /* accelerator-seconds busy / there, over the makespan */
+    double use_submitting; /* the same from the first to the last submission: without the tail */
     double wait_p50_s, wait_p99_s, wait_max_s, wait_mean_s; /* of those placed; nearest rank */
     double starvation; /* wait_max / headOfLineAfter */
     double fragmentation;

@@ -159,6 +159,8 @@ static void figures_are_as_computed_by_hand(void **state)
         assert_int_equal(stats.passed_head, 1);
         expect_near(stats.makespan_s, 2100);
         expect_near(stats.use, 8.0 * (3000 + 400 + 100 + 100 + 1000) / (2100 * 32));
+        /* To 700 s: a has run on three nodes, c and d for 100 s on one. */
+        expect_near(stats.use_submitting, 8.0 * (3 * 700 + 100 + 100) / (700 * 32));
         expect_near(stats.wait_p50_s, 0);
         expect_near(stats.wait_p99_s, 990);
         expect_near(stats.wait_max_s, 990);
