@@ -54,7 +54,7 @@ static int each_object(const char *path, object_fn *fn, void *context, struct er
 static int give(struct loader *loader, struct event event, int r)
 {
     if (r == 0)
-        core_step(loader->core, &event, 0, &loader->actions);
+        core_step(loader->core, &event, loader->now_ns, &loader->actions);
     return r;
 }
 
@@ -103,6 +103,9 @@ static int load_object(void *context, const char *kind, json_t *object, struct e
     } else if (strcmp(kind, "Namespace") == 0) {
         event.kind = EV_NAMESPACE;
         r = read_namespace(object, &event.object.ns, err);
+    } else if (strcmp(kind, "GangPlacement") == 0) {
+        event.kind = EV_PLACEMENT;
+        r = read_placement(object, &event.object.placement, err);
     } else {
         loader->other++;
         return 0;

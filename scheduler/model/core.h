@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "scheduler/model/event.h"
+#include "scheduler/plan/plan.h"
 
 struct config; /* config.h; must outlive the core */
 struct core;
@@ -152,6 +153,26 @@ struct why {
 /* None where the gang does not wait for room, or would fit by now. -ENOMEM. */
 int core_why(struct core *core, const struct gang *gang, struct why *ret);
 void why_release(struct why *why);
+
+/*
+ * For a gang that has places: per level, as in struct plan, the fewest domains that any placement could do
+ * with now, were the gang to be placed anew. Like core_why() on the stepping thread. -ENOSPC: it would not
+ * fit again (somebody has crowded it); -EINVAL: it has no places.
+ */
+int core_certify(struct core *core, const struct gang *gang,
+                 struct plan_level_use ret_use[PLAN_LEVELS_MAX + 1]);
+
+/* The gang's GangPlacement as it is stored; NULL: there is none yet. */
+struct obj_placement;
+const struct obj_placement *core_placement(const struct core *core, const struct gang *gang);
+
+/* All gangs, in no order. */
+const struct gang *core_gang_at(const struct core *core, size_t index); /* NULL: beyond the last */
+/* Gangs that want a plan too and come before it in the line. */
+size_t core_ahead(const struct core *core, const struct gang *gang);
+
+/* A level as a gang names it: the label's key, or "node". */
+const char *core_level_name(const struct core *core, int level);
 
 struct cluster;
 const struct cluster *core_cluster(const struct core *core);

@@ -118,7 +118,6 @@ bool core__keeps_required(const struct core *core, const struct gang *gang,
                           const struct required_domain *domain, const struct node *node);
 bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
                    const struct pod_shape *shape); /* room apart */
-const char *core__level_name(const struct core *core, int level); /* as a gang says it: key, or "node" */
 struct plan_request core__request(const struct core *core, const struct gang *gang, uint32_t pods);
 int core__compare_turn(const void *a, const void *b); /* of two struct gang *: who is first */
 void core__queue(struct core *core, struct gang *gang); /* it wants a plan */

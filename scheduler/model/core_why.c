@@ -91,16 +91,16 @@ static void ask_levels(struct question *question)
         item = add(question, WHY_LEVEL);
         item->level = level;
         snprintf(item->text, sizeof(item->text), "fits with required=%s instead of required=%s",
-                 core__level_name(question->core, level),
-                 core__level_name(question->core, gang->required_level));
+                 core_level_name(question->core, level),
+                 core_level_name(question->core, gang->required_level));
     }
     if (!fits(question, gang->size, -1))
         return;
     item = add(question, WHY_PREFERRED);
     item->level = gang->required_level;
     snprintf(item->text, sizeof(item->text), "fits with preferred=%s instead of required=%s",
-             core__level_name(question->core, item->level),
-             core__level_name(question->core, item->level));
+             core_level_name(question->core, item->level),
+             core_level_name(question->core, item->level));
 }
 
 /* The largest that fits, between low (fits; 0: nobody knows) and high (does not). */
@@ -274,5 +274,56 @@ int core_why(struct core *core, const struct gang *of, struct why *ret)
     gang->requests = requests;
     if (r < 0)
         why_release(ret);
+    return r;
+}
+
+/* ---- of a gang that has places ----------------------------------------------------------------------- */
+
+static void take_gang_out(struct gang *gang, bool out)
+{
+    for (size_t i = 0; i < gang->nmembers; i++)
+        if (gang->members[i]->node && out)
+            resources_sub(&gang->members[i]->node->used, &gang->members[i]->requests);
+        else if (gang->members[i]->node)
+            resources_add(&gang->members[i]->node->used, &gang->members[i]->requests);
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (gang->slots[i].held && out)
+            resources_sub(&gang->slots[i].node->held, &gang->slots[i].hold);
+        else if (gang->slots[i].held)
+            resources_add(&gang->slots[i].node->held, &gang->slots[i].hold);
+}
+
+static int plan_anew(struct core *core, struct gang *gang, struct plan *ret_plan)
+{
+    struct plan_shortage shortage;
+    struct plan_request request;
+    struct room_count count;
+    int r = core__build_nodes(core, gang, &gang->members[0]->object->shape, false, &count);
+
+    if (r < 0)
+        return r;
+    request = core__request(core, gang, gang->nslots);
+    return plan_gang(&request, core->scratch, ret_plan, &shortage);
+}
+
+int core_certify(struct core *core, const struct gang *of,
+                 struct plan_level_use ret_use[PLAN_LEVELS_MAX + 1])
+{
+    struct gang *gang = hashmap_get(&core->gangs, of->key);
+    struct resources requests;
+    struct plan plan = {0};
+    int r;
+
+    if (!gang || gang->nslots == 0 || gang->nmembers == 0)
+        return -EINVAL;
+    requests = gang->requests;
+    gang->requests = gang->members[0]->requests;
+    take_gang_out(gang, true);
+    r = plan_anew(core, gang, &plan);
+    take_gang_out(gang, false);
+    gang->requests = requests;
+    if (r == 0)
+        memcpy(ret_use, plan.use, sizeof(plan.use));
+    plan_release(&plan);
     return r;
 }
