@@ -12,6 +12,7 @@
 #define NS_PER_S INT64_C(1000000000)
 #define NS_PER_MS INT64_C(1000000)
 
+#define TELL_AFTER_NS NS_PER_S /* a reason that stands this long is told, with what would let the gang fit */
 #define STEER_NODES 1500 /* from so many nodes on members are nominated before they are looked at */
 
 /*
@@ -65,6 +66,7 @@ struct core {
     bool crowded; /* somebody took room that was held: the holders look at their places */
     uint64_t planned_version; /* cluster.capacity_version when all ready gangs were last tried */
     uint64_t next_ticket;
+    int64_t why_due_ns; /* core__ask_why() plans not before: on large clusters that takes a while */
     int64_t now_ns, epoch_s, next_wake_ns;
     struct actions *out; /* of the step or settle under way */
     uint64_t plans, replans, binds, steps;
@@ -167,6 +169,9 @@ bool core__preempt(struct core *core, struct gang *gang); /* true: others are be
 
 /* ---- what would fit (core_why.c) ----------------------------------------------------------------- */
 bool core__waits_for_room(const struct gang *gang);
+/* When the reason has stood for a while: asks what would let the gang fit, to be told with it. */
+void core__ask_why(struct core *core, struct gang *gang);
+void core__forget_would_fit(struct gang *gang); /* the reason is another one now */
 
 /* ---- exits (core_exits.c): evicting, giving up ---------------------------------------------------- */
 bool core__may_evict(const struct core *core, const char *ns);

@@ -277,6 +277,51 @@ int core_why(struct core *core, const struct gang *of, struct why *ret)
     return r;
 }
 
+/* ---- told with the reason ---------------------------------------------------------------------------- */
+
+#define AGAIN_NS (30 * NS_PER_S) /* of one gang, while its reason's numbers change */
+#define NODE_NS (NS_PER_MS / 5) /* of all gangs, for each node: the rest of the time is filter's */
+
+void core__forget_would_fit(struct gang *gang)
+{
+    for (size_t i = 0; i < GANG_WOULD_FIT; i++) {
+        free(gang->would_fit[i]);
+        gang->would_fit[i] = NULL;
+    }
+}
+
+static int64_t due_ns(const struct core *core, const struct gang *gang)
+{
+    int64_t due = gang->reason_text_ns + TELL_AFTER_NS;
+
+    if (gang->would_fit_ns && gang->would_fit_ns + AGAIN_NS > due)
+        due = gang->would_fit_ns + AGAIN_NS;
+    return due > core->why_due_ns ? due : core->why_due_ns;
+}
+
+void core__ask_why(struct core *core, struct gang *gang)
+{
+    struct why why;
+
+    if (!core__waits_for_room(gang) || gang->would_fit[0])
+        return;
+    if (due_ns(core, gang) > core->now_ns) {
+        core__wake_at(core, gang, due_ns(core, gang));
+        return;
+    }
+    gang->would_fit_ns = core->now_ns;
+    core->why_due_ns = core->now_ns + (int64_t)core->cluster.nnodes * NODE_NS;
+    if (core_why(core, gang, &why) < 0)
+        return;
+    for (size_t i = 0; i < why.n && i < GANG_WOULD_FIT; i++)
+        gang->would_fit[i] = strdup(why.items[i].text);
+    if (gang->would_fit[0]) {
+        gang->record.dirty = true;
+        core__touch(core, gang);
+    }
+    why_release(&why);
+}
+
 /* ---- of a gang that has places ----------------------------------------------------------------------- */
 
 static void take_gang_out(struct gang *gang, bool out)
