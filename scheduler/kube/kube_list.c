@@ -135,9 +135,10 @@ static int list_path(struct http_client *client, const char *path, kube_object_f
 int kube_list(struct http_client *client, const char *const *paths, kube_object_fn *fn,
               void *context, struct err *err)
 {
+    struct err why = ERR_INIT;
     int r = -ENOENT;
 
     for (size_t i = 0; paths[i] && r == -ENOENT; i++)
-        r = list_path(client, paths[i], fn, context, err);
-    return r;
+        r = list_path(client, paths[i], fn, context, &why);
+    return r < 0 && why.text[0] ? err_set(err, r, "%s", why.text) : r;
 }

@@ -1,8 +1,6 @@
 /* core_why(): each answer is made true and the gang is planned; a little less of it, and the gang waits. */
 #include "tests/unit/world.h"
 
-#define LEAVERS_MAX 64
-
 /* ---- small clusters in a few words ------------------------------------------------------------------ */
 
 /*
@@ -171,10 +169,204 @@ static void answers_in_words(void **state)
     }
 }
 
+/* ---- asking ------------------------------------------------------------------------------------------- */
+
+static void asking_changes_nothing(void **state)
+{
+    struct world *world = make_world("AAoo8mm..4");
+    const struct cluster *cluster = core_cluster(world->core);
+    struct resources before[10][2];
+    struct why why;
+
+    (void)state;
+    ask_for(world, 9, 8, "", "");
+    for (size_t i = 0; i < 10; i++) {
+        before[i][0] = cluster->nodes[i]->used;
+        before[i][1] = cluster->nodes[i]->held;
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(core_why(world->core, the_gang(world, "g"), &why), 0);
+        assert_string_equal(why.items[0].text, "fits with 2 pods instead of 9");
+        assert_int_equal(why.n, 3);
+        why_release(&why);
+    }
+    for (size_t i = 0; i < 10; i++) {
+        assert_memory_equal(&before[i][0], &cluster->nodes[i]->used, sizeof(struct resources));
+        assert_memory_equal(&before[i][1], &cluster->nodes[i]->held, sizeof(struct resources));
+    }
+    assert_int_equal(the_gang(world, "g")->state, GANG_WAITING);
+    world_check(world);
+    free_world(world);
+}
+
+static void there_is_no_answer_for_who_does_not_wait_for_room(void **state)
+{
+    struct world *world = make_world("..");
+    struct why why;
+
+    (void)state;
+    add_gang(world, "placed", 2, 2);
+    put_pod(world, make_pod("odd-0", 8, "odd", 0)); /* nothing says how many it has */
+    assert_int_equal(core_why(world->core, the_gang(world, "placed"), &why), 0);
+    assert_int_equal(why.n, 0);
+    assert_int_equal(core_why(world->core, the_gang(world, "odd"), &why), 0);
+    assert_int_equal(why.n, 0);
+    assert_int_equal(why.plans, 0);
+    free_world(world);
+}
+
+/* It is not bound yet: what it holds goes with it. */
+static void a_planned_gang_leaves_with_its_holds(void **state)
+{
+    struct world *world = make_world("...");
+    struct why why;
+
+    (void)state;
+    add_gang(world, "first", 2, 2);
+    assert_int_equal(the_gang(world, "first")->state, GANG_PLANNED);
+    ask_for(world, 3, 8, "", "");
+    assert_int_equal(core_why(world->core, the_gang(world, "g"), &why), 0);
+    assert_int_equal(why.nleavers, 1);
+    assert_true(why.leavers[0].is_gang);
+    assert_string_equal(why.leavers[0].name, "ns/first");
+    why_release(&why);
+    drop_pod(world, "first-0");
+    assert_int_equal(the_gang(world, "g")->state, GANG_WAITING);
+    drop_pod(world, "first-1");
+    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+    free_world(world);
+}
+
+/* A thousand nodes of two ordinary pods each: who leaves is found in bounded work, and is the fewest. */
+static void many_nodes_are_searched_too(void **state)
+{
+    struct world *world = new_world(1000, 100, 10);
+    struct why why;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        char node[16], name[32];
+
+        snprintf(node, sizeof(node), "n%d", i);
+        for (int k = 0; k < (i % 10 == 3 ? 1 : 2); k++) {
+            snprintf(name, sizeof(name), "p%d-%d", i, k);
+            use_node(world, node, name, 4);
+        }
+    }
+    sync_world(world);
+    ask_for(world, 150, 8, "", "");
+    assert_int_equal(core_why(world->core, the_gang(world, "g"), &why), 0);
+    assert_int_equal(why.n, 2);
+    assert_int_equal(why.items[0].change, WHY_LEAVE);
+    assert_int_equal(why.items[0].pods, 100 + 2 * 50);
+    why_release(&why);
+    free_world(world);
+}
+
+/* ---- told with the reason ----------------------------------------------------------------------------- */
+
+static bool tells(const struct action *action, const char *text)
+{
+    return action && strstr(action->body ? action->body : action->text, text);
+}
+
+static void it_is_told_when_the_reason_has_stood(void **state)
+{
+    struct world *world = make_world("...8");
+
+    (void)state;
+    ask_for(world, 4, 8, "", "");
+    assert_true(tells(find_action(world, ACT_PLACEMENT, NULL), "\"wouldFit\":null"));
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    pass_time(world, SECOND);
+    assert_true(tells(find_action(world, ACT_POD_EVENT, "g-0"),
+                      "; fits with 3 pods instead of 4; fits if 1 pod left: ns/p3"));
+    pass_time(world, SECOND);
+    assert_true(tells(find_action(world, ACT_PLACEMENT, NULL),
+                      "\"wouldFit\":[\"fits with 3 pods instead of 4\",\"fits if 1 pod left: ns/p3\"]"));
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    pass_time(world, 3600 * SECOND); /* nothing changes: nothing is written */
+    assert_null(find_action(world, ACT_PLACEMENT, NULL));
+    free_world(world);
+}
+
+/* Other numbers: what was told is not said any more, and asked again, but not at once. */
+static void another_reason_is_asked_about_anew(void **state)
+{
+    struct world *world = make_world("..88");
+
+    (void)state;
+    ask_for(world, 4, 8, "", "");
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    pass_time(world, 2 * SECOND);
+    assert_true(tells(find_action(world, ACT_PLACEMENT, NULL), "fits with 2 pods instead of 4"));
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    drop_pod(world, "p3");
+    pass_time(world, SECOND);
+    assert_true(tells(find_action(world, ACT_PLACEMENT, NULL), "\"wouldFit\":null"));
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    pass_time(world, 30 * SECOND);
+    assert_true(tells(find_action(world, ACT_PLACEMENT, NULL), "fits with 3 pods instead of 4"));
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    drop_pod(world, "p2");
+    pass_time(world, SECOND);
+    assert_true(tells(find_action(world, ACT_PLACEMENT, NULL), "\"wouldFit\":null"));
+    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+    free_world(world);
+}
+
+/* A question takes its time on a large cluster: the next gang's comes later, its Event does not. */
+static void one_gang_is_asked_about_at_a_time(void **state)
+{
+    struct world *world = make_world("8888");
+
+    (void)state;
+    add_gang(world, "a", 1, 1);
+    add_gang(world, "b", 1, 1);
+    pass_time(world, SECOND);
+    assert_non_null(find_action(world, ACT_POD_EVENT, "a-0"));
+    assert_non_null(find_action(world, ACT_POD_EVENT, "b-0"));
+    assert_int_not_equal(!the_gang(world, "a")->would_fit[0], !the_gang(world, "b")->would_fit[0]);
+    assert_true(core_deadline(world->core) <= world->now_ns + SECOND);
+    pass_time(world, SECOND);
+    assert_non_null(the_gang(world, "a")->would_fit[0]);
+    assert_non_null(the_gang(world, "b")->would_fit[0]);
+    free_world(world);
+}
+
+/* ---- what is certified of a gang that has places ------------------------------------------------------ */
+
+static void a_gang_that_runs_is_certified_against_the_cluster_as_it_is(void **state)
+{
+    struct world *world = make_world("A8A8..8888"); /* racks of two nodes: the gang is on two of them */
+    struct plan_level_use use[PLAN_LEVELS_MAX + 1];
+    const struct gang *gang = the_gang(world, "A");
+
+    (void)state;
+    assert_int_equal(gang->use[1].used, 2);
+    assert_int_equal(core_certify(world->core, gang, use), 0);
+    assert_int_equal(use[1].lower_bound, 1);
+    assert_int_equal(use[2].lower_bound, 2);
+    use_node(world, "n4", "late", 8);
+    assert_int_equal(core_certify(world->core, gang, use), 0);
+    assert_int_equal(use[1].lower_bound, 2);
+    assert_int_equal(gang->state, GANG_RUNNING);
+    world_check(world);
+    free_world(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_in_words),
+        cmocka_unit_test(asking_changes_nothing),
+        cmocka_unit_test(there_is_no_answer_for_who_does_not_wait_for_room),
+        cmocka_unit_test(a_planned_gang_leaves_with_its_holds),
+        cmocka_unit_test(many_nodes_are_searched_too),
+        cmocka_unit_test(it_is_told_when_the_reason_has_stood),
+        cmocka_unit_test(another_reason_is_asked_about_anew),
+        cmocka_unit_test(one_gang_is_asked_about_at_a_time),
+        cmocka_unit_test(a_gang_that_runs_is_certified_against_the_cluster_as_it_is),
     };
 
     return cmocka_run_group_tests_name("why", tests, NULL, NULL);
