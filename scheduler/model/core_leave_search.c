@@ -93,7 +93,10 @@ static void refresh(struct leave *leave, const struct step *step)
     put(leave, leave->taken, n, false);
 }
 
-/* Offers that depend on the nodes of these leavers are no longer known. */
+/*
+ * Offers that depend on the nodes of these leavers are no longer known. Those of nodes that share a gang with
+ * them may be out of date and are kept: whoever takes a step looks at what it really brought.
+ */
 static void note_changes(struct leave *leave, uint32_t leaver)
 {
     const struct leaver *gone = &leave->leavers[leaver];
@@ -185,19 +188,28 @@ static uint32_t next_size(const struct leave *leave, uint32_t below)
     return size;
 }
 
-static void put_back_who_can_stay(struct leave *leave)
+static void put_back_of_size(struct leave *leave, uint32_t size, bool gangs)
 {
-    for (uint32_t size = next_size(leave, UINT32_MAX); size > 0; size = next_size(leave, size))
-        for (uint32_t i = 0; i < leave->nout; i++) {
-            if (leave->leavers[leave->out[i]].pods != size)
-                continue;
-            leave_put(leave, leave->out[i], false);
-            if (leave->room < leave->gang->size)
-                leave_put(leave, leave->out[i], true);
-        }
+    for (uint32_t i = 0; i < leave->nout; i++) {
+        const struct leaver *leaver = &leave->leavers[leave->out[i]];
+
+        if (leaver->pods != size || (leaver->gang != NULL) != gangs)
+            continue;
+        leave_put(leave, leave->out[i], false);
+        if (leave->room < leave->gang->size)
+            leave_put(leave, leave->out[i], true);
+    }
 }
 
-/* Who can stay is put back, those of most pods first; what is left is an answer, if it is a better one. */
+static void put_back_who_can_stay(struct leave *leave)
+{
+    for (uint32_t size = next_size(leave, UINT32_MAX); size > 0; size = next_size(leave, size)) {
+        put_back_of_size(leave, size, true);
+        put_back_of_size(leave, size, false);
+    }
+}
+
+/* Who can stay is put back, those of most pods first and gangs before pods; what is left is an answer, if it is a better one. */
 static void keep_if_best(struct leave *leave)
 {
     uint32_t pods = 0, n = 0;
@@ -246,10 +258,26 @@ static void finish_at_once(struct leave *leave, const struct step *step)
     uint32_t before = leave->nout;
 
     commit(leave, step);
-    keep_if_best(leave);
+    if (leave->room >= leave->gang->size)
+        keep_if_best(leave);
     while (leave->nout > before) {
         note_changes(leave, leave->out[--leave->nout]);
         leave_put(leave, leave->out[leave->nout], false);
+    }
+}
+
+/* The same step on other nodes, as long as it cannot be the last: a choice looks at all offers each time. */
+static void repeat(struct leave *leave, const struct leave_offer *done)
+{
+    uint32_t from = leave->domain_start[leave->domain];
+    uint32_t to = leave->domain_start[leave->domain + 1];
+
+    for (uint32_t i = from; i < to && leave->room + done->gain < leave->gang->size; i++) {
+        uint32_t place = leave->in_domain[i];
+        struct leave_offer *offer = &leave->places[place].offer;
+
+        if (!offer->stale && offer->pods == done->pods && offer->gain == done->gain)
+            commit(leave, &(struct step){place, 0, offer});
     }
 }
 
@@ -258,6 +286,7 @@ static void search_domain(struct leave *leave)
     while (leave->room < leave->gang->size && leave->work < WORK_MAX) {
         struct choice choice = choose(leave, leave->gang->size - leave->room);
         uint32_t spent = count_pods(leave, leave->out, leave->nout);
+        struct leave_offer best;
 
         if (!choice.best.offer)
             return;
@@ -266,7 +295,10 @@ static void search_domain(struct leave *leave)
             finish_at_once(leave, &choice.last);
         if (leave->nbest > 0 && spent + 1 > leave->best_pods)
             return;
+        best = *choice.best.offer;
         commit(leave, &choice.best);
+        if (choice.best.place != UINT32_MAX)
+            repeat(leave, &best);
     }
     if (leave->room >= leave->gang->size)
         keep_if_best(leave);

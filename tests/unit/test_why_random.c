@@ -4,7 +4,7 @@
  */
 #include "tests/unit/world.h"
 
-#define RUNS 400
+#define RUNS 3000
 #define NODES_MAX 10
 #define PODS_MAX 40
 #define UNITS_MAX 14 /* of which the fewest are found by trying all */
