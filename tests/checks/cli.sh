@@ -2,7 +2,7 @@
 # The lockstep command on the example cluster: exit codes, and the JSON that programs read.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-command -v jq >/dev/null || { echo "jq is not installed" >&2; exit 77; }
+command -v jq >/dev/null || (source deploy/local/lib.sh && need_packages jq) || { echo "jq is not installed" >&2; exit 77; }
 bin=build/release/bin/lockstep
 examples=configs/examples
 levels=example.com/block,example.com/rack
@@ -63,15 +63,19 @@ check explain_waiting answers 3 '.gang == "default/big" and .state == "Waiting" 
     ([.would_fit[].change] == ["pods", "leave", "empty"]) and .would_fit[0].pods == 11 and
     .would_fit[1].pods == 3 and (.would_fit[1].leavers | length) == 3' explain "${on[@]}" -f "$dir/gang.json" big
 # Made true: those that it names have ended (all of them; all but the first).
-"$bin" explain "${on[@]}" -f "$dir/gang.json" big -o json |
-    jq '{apiVersion: "v1", kind: "List", items: [.would_fit[] | select(.change == "leave") | .leavers[].name | split("/") |
-        {apiVersion: "v1", kind: "Pod", metadata: {namespace: .[0], name: .[1]},
-        spec: {containers: [{name: "c"}]}, status: {phase: "Succeeded"}}]}' >"$dir/ended.json"
-jq '.items |= .[1:]' "$dir/ended.json" >"$dir/ended-but-one.json"
+end_pods() { # NAME...: the example cluster in which these have ended
+    local script=
+    for name in "$@"; do script+="/{name: ${name#*/},/,/status:/s/Running/Succeeded/;"; done
+    sed "$script" $examples/cluster.yaml
+}
+mapfile -t leavers < <("$bin" explain "${on[@]}" -f "$dir/gang.json" big -o json |
+    jq -r '.would_fit[] | select(.change == "leave") | .leavers[].name')
+end_pods "${leavers[@]}" >"$dir/ended.yaml"
+end_pods "${leavers[@]:1}" >"$dir/ended-but-one.yaml"
 check explain_is_right_about_who_must_leave answers 0 .feasible \
-    explain "${on[@]}" -f "$dir/gang.json" -f "$dir/ended.json" big
+    explain -l $levels -f "$dir/ended.yaml" -f "$dir/gang.json" big
 check explain_names_no_pod_that_could_stay answers 3 '.reason.fit == 13' \
-    explain "${on[@]}" -f "$dir/gang.json" -f "$dir/ended-but-one.json" big
+    explain -l $levels -f "$dir/ended-but-one.yaml" -f "$dir/gang.json" big
 with_gang 11
 check explain_placed answers 0 '.feasible and .state == "Planned" and (.certificate[2].optimal)' \
     explain "${on[@]}" -f "$dir/gang.json" default/big
