@@ -4,16 +4,38 @@
  */
 #pragma once
 
+#include <argp.h>
 #include <jansson.h>
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "scheduler/model/config.h"
 #include "scheduler/model/core.h"
 
 enum exit_code { EXIT_OK, EXIT_INTERNAL, EXIT_BAD_INPUT, EXIT_NO };
 
 int cmd_plan(int argc, char **argv);
 int cmd_simulate(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
+int cmd_fit(int argc, char **argv);
+
+/* ---- source.c: which cluster is asked, and how the answer is printed ------------------------------- */
+
+#define SOURCE_FILES_MAX 64
+#define SOURCE_LEVELS_MAX 512
+
+struct source {
+    const char *files[SOURCE_FILES_MAX]; /* none: the cluster of the kubeconfig, as it is now */
+    size_t nfiles;
+    const char *kubeconfig, *config, *levels;
+    bool json;
+};
+extern const struct argp source_argp; /* a child parser: its input is a struct source */
+
+/* lockstep.yaml or the defaults, and --levels in their place; for a core that only answers. */
+int source_config(const struct source *source, struct config *ret, struct err *err);
+/* Exit code of a command that failed: says why on stderr. */
+int source_failed(const char *command, const struct err *err);
 
 /* ---- options.c ---------------------------------------------------------------------------------------- */
 
@@ -33,6 +55,7 @@ void config_what_if(struct config *config);
 struct loader {
     struct core *core;
     struct actions actions;
+    int64_t now_ns;
     size_t nodes, pods, other; /* objects read; other kinds are counted and left out */
     size_t gang_pods_max; /* pods that a gang's manifest may come to; 0: OBJ_GANG_PODS_MAX */
 };
@@ -56,11 +79,31 @@ int load_gang(struct loader *loader, const char *path, const char *scheduler_nam
 int load_gang_text(struct loader *loader, const char *name, const char *text, size_t len,
                    const char *scheduler_name, struct wanted_gang *ret, struct err *err);
 
+/* ---- live.c, source.c: a core that knows the cluster ------------------------------------------------ */
+
+/* Reads all that the scheduler reads, once, through the kubeconfig (NULL: $KUBECONFIG, ~/.kube/config). */
+int load_live(struct loader *loader, const char *kubeconfig, struct err *err);
+/* Files or live, as the source says. The loader is released by the caller, on failure too. */
+int loader_open(struct loader *loader, const struct source *source, const struct config *config,
+                struct err *err);
+/* All that is known is settled: what waits is planned, what is being bound is taken as bound. */
+void loader_settle(struct loader *loader);
+void loader_release(struct loader *loader);
+
 /* ---- show.c: the answer ------------------------------------------------------------------------------ */
 
-json_t *show_json(const struct core *core, const struct gang *gang);
+json_t *show_json(struct core *core, const struct gang *gang);
 json_t *show_unsupported(const char *what);
-void show_text(const struct core *core, const struct gang *gang);
+void show_text(struct core *core, const struct gang *gang);
+void show_placed(const struct core *core, const struct gang *gang,
+                 const struct plan_level_use *certificate, const char *how);
+void show_would_fit(const struct why *why);
+json_t *would_fit_json(const struct core *core, const struct why *why);
+json_t *placed_json(const struct core *core, const struct gang *gang,
+                    const struct plan_level_use *certificate);
+json_t *reason_json(const struct gang *gang);
+void print_json(json_t *root); /* takes it */
+const char *paint(const char *code); /* for a terminal; else "" */
 bool gang_is_placed(const struct gang *gang);
 
 /* ---- simulate_show.c: how policies fared ---------------------------------------------------------------- */

@@ -70,7 +70,7 @@ int each_object(const char *name, const struct yaml_docs *docs, object_fn *fn, v
 int give_object(struct loader *loader, struct event event, int r)
 {
     if (r == 0)
-        core_step(loader->core, &event, 0, &loader->actions);
+        core_step(loader->core, &event, loader->now_ns, &loader->actions);
     return r;
 }
 
@@ -121,6 +121,9 @@ int load_object(void *context, const char *kind, json_t *object, struct err *err
     } else if (strcmp(kind, "Namespace") == 0) {
         event.kind = EV_NAMESPACE;
         r = read_namespace(object, &event.object.ns, err);
+    } else if (strcmp(kind, "GangPlacement") == 0) {
+        event.kind = EV_PLACEMENT;
+        r = read_placement(object, &event.object.placement, err);
     } else {
         loader->other++;
         return 0;

@@ -31,3 +31,10 @@ int cli_set_levels(struct config *config, const char *text, struct err *err)
     config->nlevels = n;
     return levels ? 0 : -ENOMEM;
 }
+
+void config_what_if(struct config *config)
+{
+    config->lease[0] = '\0';
+    config->preemption = false;
+    config->early_plan_deadline_ns = 0;
+}

@@ -7,6 +7,8 @@
 #include "scheduler/cli/cli.h"
 #include "scheduler/model/gang.h"
 
+#define LEAVERS_SHOWN 100 /* of those who would have to leave, in JSON */
+
 bool gang_is_placed(const struct gang *gang)
 {
     if (!gang || gang->nslots == 0 || gang->state == GANG_FORMING || gang->state == GANG_WAITING)
@@ -39,43 +41,62 @@ static json_t *placement_json(const struct gang *gang)
     return list;
 }
 
-static json_t *placed_json(const struct core *core, const struct gang *gang)
+json_t *placed_json(const struct core *core, const struct gang *gang,
+                    const struct plan_level_use *certificate)
 {
-    json_t *domains = json_object(), *certificate = json_array();
+    json_t *domains = json_object(), *certified = json_array();
     char hash[GANG_HASH_TEXT];
 
     gang_hash(gang, hash);
     for (uint32_t level = 0; level <= gang->nlevels; level++) {
-        const struct plan_level_use *use = &gang->use[level];
+        int used = (int)gang->use[level].used;
         const char *name = level_name(core, gang, level);
 
-        json_object_set_new(domains, name, json_integer(use->used));
-        if (!gang->adopted) /* pods that are bound already were not planned here: nothing is certified */
-            json_array_append_new(certificate,
-                              json_pack("{s:s, s:i, s:i, s:b}", "level", name, "used",
-                                        (int)use->used, "lower_bound", (int)use->lower_bound,
-                                        "optimal", use->used == use->lower_bound));
+        json_object_set_new(domains, name, json_integer(used));
+        if (certificate)
+            json_array_append_new(certified,
+                                  json_pack("{s:s, s:i, s:i, s:b}", "level", name, "used", used,
+                                            "lower_bound", (int)certificate[level].lower_bound,
+                                            "optimal",
+                                            used == (int)certificate[level].lower_bound));
     }
     /* No machine model yet: the bandwidth is unknown, and said to be. */
     return json_pack("{s:b, s:s, s:o, s:o, s:{s:n, s:s}, s:o}", "feasible", 1, "hash", hash,
                      "placement", placement_json(gang), "domains", domains, "predicted",
-                     "busbw_gb_s", "limited_by", "unknown", "certificate", certificate);
+                     "busbw_gb_s", "limited_by", "unknown", "certificate", certified);
 }
 
-/* Counterfactuals that follow from the planner's own numbers. */
-static json_t *would_fit_json(const struct reason *why)
+static json_t *leavers_json(const struct why *why)
 {
     json_t *list = json_array();
-    char text[80];
 
-    if (why->fit > 0 && why->fit < why->pods) {
-        snprintf(text, sizeof(text), "fits with %u pods", why->fit);
-        json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "change", "pods", "pods",
-                                              (int)why->fit, "text", text));
+    for (size_t i = 0; i < why->nleavers && i < LEAVERS_SHOWN; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:i}", "kind",
+                                              why->leavers[i].is_gang ? "gang" : "pod", "name",
+                                              why->leavers[i].name, "pods",
+                                              (int)why->leavers[i].pods));
+    return list;
+}
+
+json_t *would_fit_json(const struct core *core, const struct why *why)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < why->n; i++) {
+        const struct counterfactual *item = &why->items[i];
+        json_t *entry = json_pack("{s:s, s:b, s:s}", "change", why_change_name(item->change),
+                                  "fits", item->fits, "text", item->text);
+
+        if (item->change == WHY_PODS || item->change == WHY_LEAVE)
+            json_object_set_new(entry, "pods", json_integer(item->pods));
+        if (item->level >= 0)
+            json_object_set_new(entry, "level", json_string(core_level_name(core, item->level)));
+        if (item->change == WHY_LEAVE) {
+            json_object_set_new(entry, "gangs", json_integer(item->gangs));
+            json_object_set_new(entry, "leavers", leavers_json(why));
+        }
+        json_array_append_new(list, entry);
     }
-    if (why->code == REASON_NO_DOMAIN_FITS)
-        json_array_append_new(list, json_pack("{s:s, s:s}", "change", "preferred", "text",
-                                              "fits with preferred instead of required level"));
     return list;
 }
 
@@ -105,17 +126,33 @@ static struct reason why_not(const struct gang *gang)
     return why;
 }
 
-json_t *show_json(const struct core *core, const struct gang *gang)
+json_t *reason_json(const struct gang *gang)
 {
-    json_t *root, *name = json_sprintf("%s/%s", gang->ns, gang->name);
     struct reason why = why_not(gang);
 
-    if (gang_is_placed(gang))
-        root = placed_json(core, gang);
-    else
-        root = json_pack("{s:b, s:{s:s, s:s, s:i, s:i}, s:o}", "feasible", 0, "reason", "code",
-                         reason_code_name(why.code), "message", why.text, "pods", (int)why.pods,
-                         "fit", (int)why.fit, "would_fit", would_fit_json(&why));
+    return json_pack("{s:s, s:s, s:i, s:i}", "code", reason_code_name(why.code), "message", why.text, "pods",
+                     (int)why.pods, "fit", (int)why.fit);
+}
+
+/* Pods that are bound already were not planned here: nothing is certified. */
+static const struct plan_level_use *certificate_of(const struct gang *gang)
+{
+    return gang->adopted ? NULL : gang->use;
+}
+
+json_t *show_json(struct core *core, const struct gang *gang)
+{
+    json_t *root, *name = json_sprintf("%s/%s", gang->ns, gang->name);
+    struct why why = {0};
+
+    if (gang_is_placed(gang)) {
+        root = placed_json(core, gang, certificate_of(gang));
+    } else {
+        core_why(core, gang, &why);
+        root = json_pack("{s:b, s:o, s:o}", "feasible", 0, "reason", reason_json(gang), "would_fit",
+                         would_fit_json(core, &why));
+        why_release(&why);
+    }
     json_object_set_new(root, "gang", name);
     return root;
 }
@@ -129,7 +166,7 @@ json_t *show_unsupported(const char *what)
 
 /* ---- text --------------------------------------------------------------------------------------------- */
 
-static const char *paint(const char *code)
+const char *paint(const char *code)
 {
     return isatty(STDOUT_FILENO) && !getenv("NO_COLOR") ? code : "";
 }
@@ -153,27 +190,46 @@ static void show_nodes(const struct core *core, const struct gang *gang)
     }
 }
 
-void show_text(const struct core *core, const struct gang *gang)
+void show_would_fit(const struct why *why)
 {
-    struct reason why = why_not(gang);
+    for (size_t i = 0; i < why->n; i++)
+        printf("  %s\n", why->items[i].text);
+}
 
-    if (!gang_is_placed(gang)) {
-        printf("%s%s/%s does not fit%s: %s: %s\n", paint("\033[31m"), gang->ns, gang->name,
-               paint("\033[0m"), reason_code_name(why.code), why.text);
-        if (why.fit > 0 && why.fit < why.pods)
-            printf("  it would fit with %u pods\n", why.fit);
-        if (why.code == REASON_NO_DOMAIN_FITS)
-            printf("  it would fit with the level preferred instead of required\n");
-        return;
-    }
-    printf("%s%s/%s fits%s: %u pods on", paint("\033[32m"), gang->ns, gang->name, paint("\033[0m"),
-           gang->nslots);
+void show_placed(const struct core *core, const struct gang *gang,
+                 const struct plan_level_use *certificate, const char *how)
+{
+    printf("%s%s/%s %s%s: %u pods on", paint("\033[32m"), gang->ns, gang->name, how,
+           paint("\033[0m"), gang->nslots);
     for (uint32_t level = gang->nlevels + 1; level-- > 0;)
         printf(" %u %s%s", gang->use[level].used, level_name(core, gang, level),
                level ? "," : "\n");
-    for (uint32_t level = 0; level <= gang->nlevels; level++)
-        if (gang->use[level].used == gang->use[level].lower_bound && !gang->adopted)
+    for (uint32_t level = 0; certificate && level <= gang->nlevels; level++)
+        if (gang->use[level].used == certificate[level].lower_bound)
             printf("  %s: no placement uses fewer than %u\n", level_name(core, gang, level),
                    gang->use[level].used);
     show_nodes(core, gang);
+}
+
+void show_text(struct core *core, const struct gang *gang)
+{
+    struct reason reason = why_not(gang);
+    struct why why = {0};
+
+    if (gang_is_placed(gang)) {
+        show_placed(core, gang, certificate_of(gang), "fits");
+        return;
+    }
+    printf("%s%s/%s does not fit%s: %s: %s\n", paint("\033[31m"), gang->ns, gang->name,
+           paint("\033[0m"), reason_code_name(reason.code), reason.text);
+    core_why(core, gang, &why);
+    show_would_fit(&why);
+    why_release(&why);
+}
+
+void print_json(json_t *root)
+{
+    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    putchar('\n');
+    json_decref(root);
 }

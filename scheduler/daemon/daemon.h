@@ -82,5 +82,7 @@ void daemon_act(struct daemon *daemon, const struct actions *actions);
 /* watches.c */
 int daemon_watch(struct daemon *daemon, struct err *err);
 void daemon_relist(struct daemon *daemon, uint64_t term);
+/* fit_metrics.c: lockstep_largest_gang_pods, lockstep_fragmentation_ratio; any thread */
+void fit_metrics(struct daemon *daemon, struct strbuf *out);
 /* health.c */
 extern const struct http_route health_routes[];

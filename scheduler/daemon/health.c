@@ -80,6 +80,7 @@ static enum http_outcome metrics(void *context, const struct http_request *reque
     reply->type = "text/plain; version=0.0.4";
     metrics_write(&reply->body, own, sizeof(own) / sizeof(own[0]));
     metrics_write(&reply->body, verb_metrics, verb_metrics_n);
+    fit_metrics(daemon, &reply->body);
     return HTTP_DONE;
 }
 

@@ -6,24 +6,10 @@
 
 #include "base/log.h"
 #include "scheduler/daemon/daemon.h"
+#include "scheduler/kube/kube_kinds.h"
 #include "scheduler/kube/read.h"
 
-static const struct {
-    const char *paths[4]; /* the versions of its API, newest first, and NULL */
-    enum event_kind upsert, gone;
-    enum group_kind group_kind;
-} kinds[WATCHES] = {
-    {{"/api/v1/nodes"}, EV_NODE, EV_NODE_GONE, GROUP_NATIVE},
-    {{"/api/v1/namespaces"}, EV_NAMESPACE, EV_NAMESPACE_GONE, GROUP_NATIVE},
-    {{"/api/v1/pods"}, EV_POD, EV_POD_GONE, GROUP_NATIVE},
-    {{"/apis/batch/v1/jobs"}, EV_JOB, EV_JOB_GONE, GROUP_NATIVE},
-    {{"/apis/scheduling.k8s.io/v1beta1/podgroups", /* Kubernetes 1.37 */
-      "/apis/scheduling.k8s.io/v1alpha3/podgroups", /* 1.37 */
-      "/apis/scheduling.k8s.io/v1alpha2/podgroups"}, /* 1.36; older ones have none */
-     EV_GROUP, EV_GROUP_GONE, GROUP_NATIVE},
-    {{"/apis/scheduling.x-k8s.io/v1alpha1/podgroups"}, EV_GROUP, EV_GROUP_GONE, GROUP_SIGS},
-    {{"/apis/lockstep.dev/v1alpha1/gangplacements"}, EV_PLACEMENT, EV_PLACEMENT_GONE, GROUP_NATIVE},
-};
+_Static_assert(WATCHES == KUBE_KINDS, "a watch for each kind");
 
 static void on_upsert(void *context, const json_t *object)
 {
@@ -115,12 +101,12 @@ int daemon_watch(struct daemon *daemon, struct err *err)
         struct kube_watch_handler handler = {source, on_upsert, on_gone, on_synced, on_trouble};
         int r;
 
-        *source = (struct watch_source){daemon, kinds[i].upsert, kinds[i].gone,
-                                        kinds[i].group_kind, kinds[i].paths[0], 0};
-        r = kube_watch_start_any(daemon->watch_client, kinds[i].paths, "", (unsigned)i + 1,
+        *source = (struct watch_source){daemon, kube_kinds[i].upsert, kube_kinds[i].gone,
+                                        kube_kinds[i].group_kind, kube_kinds[i].paths[0], 0};
+        r = kube_watch_start_any(daemon->watch_client, kube_kinds[i].paths, "", (unsigned)i + 1,
                                  &handler, &daemon->watches[i]);
         if (r < 0)
-            return err_set(err, r, "cannot watch %s", kinds[i].paths[0]);
+            return err_set(err, r, "cannot watch %s", kube_kinds[i].paths[0]);
     }
     *lease = (struct watch_source){.daemon = daemon, .upsert = EV_LEASE, .gone = EV_LEASE_GONE};
     if (watch_lease(daemon, &lease_handler) < 0)

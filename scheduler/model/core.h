@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "scheduler/model/event.h"
+#include "scheduler/plan/plan.h"
 
 struct config; /* config.h; must outlive the core */
 struct core;
@@ -107,6 +108,71 @@ const struct gang *core_gang(const struct core *core, const char *ns, const char
 
 /* The gang of a pod; NULL: none, or the pod is unknown. */
 const struct gang *core_gang_of(const struct core *core, const char *pod_uid);
+
+/*
+ * Why does a gang wait, and what would have to be otherwise for it to fit? Asked of the cluster as it is now,
+ * for this gang alone. Each answer was planned with that one change made; "fits with N pods" also
+ * that N + 1 do not. Of the pods and gangs that would have to leave none could stay; they are few, not
+ * always the fewest. Pods of DaemonSets and of nodes themselves stay, on the "empty" cluster too.
+ *
+ * At most WHY_PLANS_MAX plans. It takes pods out of the counts and puts them back: on the stepping thread
+ * only, or under the write lock.
+ */
+#define WHY_PLANS_MAX 32 /* most need 6: itself, emptied, two numbers of pods, a level, who leaves */
+#define WHY_NAMED 3 /* leavers whose names a text gives */
+#define WHY_TEXT 1200 /* three names of 63 + 253 bytes, and what goes with them */
+enum why_change { /* in the order in which they are told */
+    WHY_LEVEL, /* required on `level`, which is outside of the one that it asks for */
+    WHY_PREFERRED, /* `level` preferred instead of required */
+    WHY_PODS, /* with `pods` pods */
+    WHY_LEAVE, /* if `pods` pods left, `gangs` whole gangs with theirs among them: see leavers */
+    WHY_EMPTY, /* on the empty cluster; told first where it would not even fit there */
+    WHY_CHANGES
+};
+const char *why_change_name(enum why_change change); /* "level", "pods", ... */
+struct counterfactual {
+    enum why_change change;
+    bool fits; /* false: not even so */
+    uint32_t pods, gangs;
+    int level; /* plan.h's index, -1: none */
+    char text[WHY_TEXT]; /* "fits with 12 pods instead of 16" */
+};
+struct why_leaver {
+    char *name; /* "namespace/name" */
+    char *uid; /* of a pod that is in no gang, "": it is a gang */
+    bool is_gang;
+    uint32_t pods; /* that go with it */
+};
+struct why {
+    struct counterfactual items[WHY_CHANGES];
+    size_t n;
+    struct why_leaver *leavers; /* of WHY_LEAVE, by name */
+    size_t nleavers;
+    unsigned plans; /* that were made for the answer */
+};
+/* None where the gang does not wait for room, or would fit by now. -ENOMEM. */
+int core_why(struct core *core, const struct gang *gang, struct why *ret);
+void why_release(struct why *why);
+
+/*
+ * For a gang that has places: per level, as in struct plan, the fewest domains that any placement could do
+ * with now, were the gang to be placed anew. Like core_why() on the stepping thread. -ENOSPC: it would not
+ * fit again (somebody has crowded it); -EINVAL: it has no places.
+ */
+int core_certify(struct core *core, const struct gang *gang,
+                 struct plan_level_use ret_use[PLAN_LEVELS_MAX + 1]);
+
+/* The gang's GangPlacement as it is stored; NULL: there is none yet. */
+struct obj_placement;
+const struct obj_placement *core_placement(const struct core *core, const struct gang *gang);
+
+/* All gangs, in no order. */
+const struct gang *core_gang_at(const struct core *core, size_t index); /* NULL: beyond the last */
+/* Gangs that want a plan too and come before it in the line. */
+size_t core_ahead(const struct core *core, const struct gang *gang);
+
+/* A level as a gang names it: the label's key, or "node". */
+const char *core_level_name(const struct core *core, int level);
 
 struct cluster;
 const struct cluster *core_cluster(const struct core *core);

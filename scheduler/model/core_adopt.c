@@ -8,7 +8,7 @@
 
 #include "scheduler/model/core_internal.h"
 
-static const struct obj_placement *placement_of(const struct core *core, const struct gang *gang)
+const struct obj_placement *core_placement(const struct core *core, const struct gang *gang)
 {
     char key[KEY_TEXT];
     const struct obj_placement *placement;
@@ -120,7 +120,7 @@ static void finish_binding(struct core *core, struct gang *gang, int64_t since_s
 
 static void adopt_gang(struct core *core, struct gang *gang)
 {
-    const struct obj_placement *placement = placement_of(core, gang);
+    const struct obj_placement *placement = core_placement(core, gang);
     bool binding = placement && strcmp(placement->state, "Binding") == 0 &&
                    has_older_member(gang, placement->since_s);
     uint32_t stored = gang->plan_version;

@@ -12,6 +12,7 @@
 #define NS_PER_S INT64_C(1000000000)
 #define NS_PER_MS INT64_C(1000000)
 
+#define TELL_AFTER_NS NS_PER_S /* a reason that stands this long is told, with what would let the gang fit */
 #define STEER_NODES 1500 /* from so many nodes on members are nominated before they are looked at */
 
 /*
@@ -65,6 +66,7 @@ struct core {
     bool crowded; /* somebody took room that was held: the holders look at their places */
     uint64_t planned_version; /* cluster.capacity_version when all ready gangs were last tried */
     uint64_t next_ticket;
+    int64_t why_due_ns; /* core__ask_why() plans not before: on large clusters that takes a while */
     int64_t now_ns, epoch_s, next_wake_ns;
     struct actions *out; /* of the step or settle under way */
     uint64_t plans, replans, binds, steps;
@@ -98,6 +100,12 @@ void core__group_key(const struct obj_group *group, char *ret, size_t size);
 bool core__wants(const struct core *core, struct gang *gang, struct reason *ret_why);
 const struct obj_group *core__group_of(const struct core *core, const struct gang *gang); /* or NULL */
 const struct obj_job *core__job_of(const struct core *core, const struct obj_pod *pod); /* or NULL */
+
+/* What must start together; of an elastic gang the others may come later. */
+static inline uint32_t core__needed(const struct gang *gang)
+{
+    return gang->min > 0 && gang->min < gang->size ? gang->min : gang->size;
+}
 
 /* ---- levels (core_levels.c) --------------------------------------------------------------------- */
 bool core__refresh_levels(struct core *core); /* true: they changed, and who waits is looked at again */
@@ -188,6 +196,12 @@ int64_t core__head_due_ns(const struct core *core, const struct gang *gang);
 void core__choose_head(struct core *core);
 void core__unreserve(struct core *core);
 bool core__preempt(struct core *core, struct gang *gang); /* true: others are being evicted for it */
+
+/* ---- what would fit (core_why.c) ----------------------------------------------------------------- */
+bool core__waits_for_room(const struct gang *gang);
+/* When the reason has stood for a while: asks what would let the gang fit, to be told with it. */
+void core__ask_why(struct core *core, struct gang *gang);
+void core__forget_would_fit(struct gang *gang); /* the reason is another one now */
 
 /* ---- exits (core_exits.c): evicting, giving up ---------------------------------------------------- */
 bool core__may_evict(const struct core *core, const char *ns);

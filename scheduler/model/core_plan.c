@@ -88,7 +88,7 @@ void core__end_rejections(struct core *core)
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
-static const char *level_name(const struct core *core, int level)
+const char *core_level_name(const struct core *core, int level)
 {
     return (uint32_t)level < core->cluster.nlevels ? core->cluster.levels[level] : "node";
 }
@@ -114,7 +114,7 @@ static void set_shortage(struct core *core, struct gang *gang, const struct plan
 
     pod_size_text(core, gang, size, sizeof(size));
     if (gang->required_level >= 0 && shortage->fits_anywhere >= gang->min) {
-        const char *level = level_name(core, gang->required_level);
+        const char *level = core_level_name(core, gang->required_level);
         const char *best = (uint32_t)gang->required_level < core->cluster.nlevels
                                ? cluster_domain_name(&core->cluster, shortage->best_domain)
                                : "one node";

@@ -121,6 +121,20 @@ const struct gang *core_gang_of(const struct core *core, const char *pod_uid)
     return pod ? pod->gang : NULL;
 }
 
+const struct gang *core_gang_at(const struct core *core, size_t index)
+{
+    return index < core->all.n ? core->all.items[index] : NULL;
+}
+
+size_t core_ahead(const struct core *core, const struct gang *gang)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < core->ready.n; i++)
+        n += core->ready.items[i] != gang && core__compare_turn(&core->ready.items[i], &gang) < 0;
+    return n;
+}
+
 const struct cluster *core_cluster(const struct core *core)
 {
     return &core->cluster;

@@ -7,10 +7,12 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/strbuf.h"
 
 #include "scheduler/model/core_internal.h"
 
 #define EVENTS_MAX 100 /* pods of one gang that get an Event for one reason */
+#define EVENT_NOTE_MAX 1000 /* the API server takes 1,024 bytes */
 #define RECORD_RETRY_NS NS_PER_S
 #define RECORD_COUNTS_NS NS_PER_S
 
@@ -66,6 +68,18 @@ static json_t *reason_json(const struct reason *reason)
     return json_pack("{s:s, s:s}", "code", reason_code_name(reason->code), "message", reason->text);
 }
 
+static json_t *would_fit_json(const struct gang *gang)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < GANG_WOULD_FIT && gang->would_fit[i]; i++)
+        json_array_append_new(list, json_string(gang->would_fit[i]));
+    if (json_array_size(list) > 0)
+        return list;
+    json_decref(list);
+    return json_null();
+}
+
 static json_t *status_json(const struct gang *gang)
 {
     bool planned = gang->nslots > 0;
@@ -73,8 +87,9 @@ static json_t *status_json(const struct gang *gang)
 
     if (planned)
         gang_hash(gang, hash);
-    return json_pack("{s:s, s:o, s:I, s:i, s:i, s:i, s:o, s:o, s:o, s:o}", "state",
+    return json_pack("{s:s, s:o, s:o, s:I, s:i, s:i, s:i, s:o, s:o, s:o, s:o}", "state",
                      gang_state_name(gang->state), "reason", reason_json(&gang->reason),
+                     "wouldFit", would_fit_json(gang),
                      "generation", (json_int_t)gang->generation, "pods",
                      (int)(planned ? gang->nslots : gang->size), "min", (int)gang->min, "bound",
                      (int)gang_bound(gang), "nodes", nodes_json(gang), "nodeCount",
@@ -297,6 +312,17 @@ void core__record_done(struct core *core, const struct event *event)
                                                                            : 10);
 }
 
+/* The reason, and what would let the gang fit as far as the API server takes so long a note. */
+static char *note_text(const struct gang *gang)
+{
+    struct strbuf text = STRBUF_INIT(EVENT_NOTE_MAX);
+
+    strbuf_adds(&text, gang->reason.text);
+    for (size_t i = 0; i < GANG_WOULD_FIT && gang->would_fit[i] && !text.failed; i++)
+        strbuf_addf(&text, "; %s", gang->would_fit[i]);
+    return strbuf_take(&text, NULL);
+}
+
 void core__tell_reason(struct core *core, struct gang *gang)
 {
     size_t told = 0;
@@ -314,7 +340,7 @@ void core__tell_reason(struct core *core, struct gang *gang)
         snprintf(action->reason, sizeof(action->reason), "%s",
                  reason_code_name(gang->reason.code));
         action->warning = true;
-        action->text = strdup(gang->reason.text);
+        action->text = note_text(gang);
         told++;
     }
 }

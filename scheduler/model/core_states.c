@@ -8,7 +8,6 @@
 #define BACKOFF_FIRST_NS NS_PER_S
 #define BACKOFF_MAX_NS (60 * NS_PER_S)
 #define REFILL_AGAIN_NS (2 * NS_PER_S) /* a member without a place: room may have come */
-#define TELL_AFTER_NS NS_PER_S /* a reason that stands this long is told by Events */
 
 void core__set_state(struct core *core, struct gang *gang, enum gang_state state)
 {
@@ -37,6 +36,8 @@ void core__set_reason(struct core *core, struct gang *gang, enum reason_code cod
         gang->reason_told = false;
     }
     gang->reason = reason;
+    gang->reason_text_ns = core->now_ns;
+    core__forget_would_fit(gang);
     gang->record.dirty = true;
     core__touch(core, gang);
 }
@@ -448,6 +449,7 @@ void core__settle_gang(struct core *core, struct gang *gang)
         break;
     }
     core__answer_bound(core, gang);
+    core__ask_why(core, gang);
     if (gang->reason.code != REASON_NONE && !gang->reason_told) {
         if (core->now_ns - gang->reason_since_ns >= TELL_AFTER_NS)
             core__tell_reason(core, gang);

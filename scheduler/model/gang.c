@@ -93,6 +93,8 @@ void gang_free(struct cluster *cluster, struct gang *gang)
     free(gang->members);
     free(gang->slots);
     free(gang->excluded);
+    for (size_t i = 0; i < GANG_WOULD_FIT; i++)
+        free(gang->would_fit[i]);
     free(gang->no_place.shape_key);
     free(gang->record.name);
     free(gang->record.written);

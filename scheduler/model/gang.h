@@ -131,6 +131,8 @@ struct no_place {
     int64_t until_ns; /* when an excluded node may be tried again */
 };
 
+#define GANG_WOULD_FIT 2 /* answers of core_why() that are told with a reason */
+
 /* The GangPlacement of the gang as the API server has it, and what is still to be written. */
 struct gang_record {
     char *name; /* of the object; the gang's name unless another kind has taken it */
@@ -207,7 +209,10 @@ struct gang {
 
     struct reason reason;
     int64_t reason_since_ns;
+    int64_t reason_text_ns; /* since when it says exactly this */
     bool reason_told; /* Events were posted for this reason */
+    char *would_fit[GANG_WOULD_FIT]; /* what would let it fit, as it was then; NULL: not asked or nothing */
+    int64_t would_fit_ns; /* when that was last asked, 0: never */
     struct gang_record record;
     bool dirty; /* on the core's list of gangs to look at */
     bool unsaved; /* on the core's list of gangs whose GangPlacement may have to be written */

@@ -46,6 +46,33 @@ room_for_31() {
     echo "bound within $((SECONDS - start)) s of room appearing"
 }
 
+# What would fit is asked of the live cluster, and is so.
+what_would_fit() {
+    clean
+    fill 8 $(nodes 31 63)
+    job tight 32 8
+    within 10 "waiting" is_state tight Waiting
+    within 10 "what would fit in the GangPlacement" says_would_fit tight "fits with 31 pods instead of 32"
+    local code leaver
+    ask explain tight -o json >"$RUN/why.json"
+    code=$?
+    [ $code = 3 ] || fail "explain ended with $code, expected 3"
+    [ "$(jq -c '[.state, .stored.state, .would_fit[0].pods, .would_fit[1].pods]' "$RUN/why.json")" = '["Waiting","Waiting",31,1]' ] ||
+        fail "explain says $(jq -c . "$RUN/why.json")"
+    [ "$(ask fit --pod-gpus 8 -o json | jq '.levels[0].largest[0].pods')" = 31 ] || fail "fit counts otherwise"
+    within 10 "the metric counts the same" largest_is 31 # it is counted every 5 s
+    leaver=$(jq -r '.would_fit[1].leavers[0].name' "$RUN/why.json")
+    k delete pod "${leaver#*/}" --force --grace-period=0 >/dev/null 2>&1
+    within 10 "32 pods bound when $leaver has left" all_bound tight 32
+    ask explain default/tight -o json | jq -e '.feasible and (.certificate | length) > 0 and .would_fit == null' >/dev/null ||
+        fail "explain does not say where it is"
+    [ "$(k get gp tight -o jsonpath='{.status.wouldFit}')" = "" ] || fail "what would fit is still told"
+    echo "$leaver had to leave"
+}
+ask() { bash deploy/local/in.sh "$NAME" "$LOCKSTEP_BIN" "$@" --kubeconfig "$RUN/admin.kubeconfig" -c "$RUN/lockstep.yaml"; }
+largest_is() { [ "$(metric 'lockstep_largest_gang_pods{level="anywhere",pod_gpus="8"}')" = "$1" ]; }
+says_would_fit() { [ "$(k get gp "$1" -o jsonpath='{.status.wouldFit[0]}')" = "$2" ]; }
+
 two_large_gangs() {
     clean
     job first 40 8
@@ -274,6 +301,7 @@ forbidden_rights() {
 
 check a_fewest_racks_where_best_fit_needs_one_more fewest_racks
 check b_waits_with_numbers_and_starts_when_room_appears room_for_31
+check b_says_what_would_fit_and_it_does what_would_fit
 check c_two_gangs_over_half_one_after_the_other two_large_gangs
 check d_last_member_20_s_late last_member_late
 check f_nobody_is_evicted_for_a_waiting_gang no_eviction_for_a_waiting_gang

@@ -1,0 +1,139 @@
+/* Which cluster a command asks: files, or the live one; by which levels; and in which form it answers. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/cli/cli.h"
+
+#define ROUNDS_MAX 8
+
+static const struct argp_option options[] = {
+    {"file", 'f', "CLUSTER", 0, "nodes, pods, ... as kubectl get -o json prints them; - is standard "
+                                "input; may be repeated. Without it the live cluster is read", 0},
+    {"kubeconfig", 'k', "FILE", 0, "how to reach the live cluster (default $KUBECONFIG, else "
+                                   "~/.kube/config)", 0},
+    {"levels", 'l', "KEY,KEY", 0, "node-label keys, outermost first", 0},
+    {"config", 'c', "FILE", 0, "lockstep.yaml, for its levels and pool", 0},
+    {"output", 'o', "FORMAT", 0, "text (default) or json", 0},
+    {0}};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct source *source = state->input;
+
+    switch (key) {
+    case 'f':
+        if (source->nfiles == SOURCE_FILES_MAX)
+            argp_error(state, "more than %d files", SOURCE_FILES_MAX);
+        source->files[source->nfiles++] = argument;
+        return 0;
+    case 'k':
+        source->kubeconfig = argument;
+        return 0;
+    case 'l':
+        source->levels = argument;
+        return 0;
+    case 'c':
+        source->config = argument;
+        return 0;
+    case 'o':
+        source->json = strcmp(argument, "json") == 0;
+        if (!source->json && strcmp(argument, "text") != 0)
+            argp_error(state, "-o '%s': expected text or json", argument);
+        return 0;
+    case ARGP_KEY_END:
+        if (source->nfiles > 0 && source->kubeconfig)
+            argp_error(state, "-f and --kubeconfig: one cluster can be asked, not two");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp source_argp = {options, parse_option, NULL, NULL, NULL, NULL, NULL};
+
+/* ---- configuration ------------------------------------------------------------------------------------ */
+
+int source_config(const struct source *source, struct config *ret, struct err *err)
+{
+    int r = source->config ? config_load(source->config, ret, err) : config_init(ret);
+
+    if (r < 0)
+        return r;
+    config_what_if(ret);
+    if (source->levels)
+        r = cli_set_levels(ret, source->levels, err);
+    if (r < 0)
+        config_release(ret);
+    return r;
+}
+
+int source_failed(const char *command, const struct err *err)
+{
+    fprintf(stderr, "lockstep %s: %s\n", command, err->text[0] ? err->text : "out of memory");
+    return err->text[0] ? EXIT_BAD_INPUT : EXIT_INTERNAL;
+}
+
+/* ---- the core ----------------------------------------------------------------------------------------- */
+
+int loader_open(struct loader *loader, const struct source *source, const struct config *config,
+                struct err *err)
+{
+    int r = 0;
+
+    *loader = (struct loader){.core = core_new(config)};
+    if (!loader->core)
+        return -ENOMEM;
+    if (source->nfiles == 0)
+        return load_live(loader, source->kubeconfig, err);
+    for (size_t i = 0; r == 0 && i < source->nfiles; i++)
+        r = load_cluster(loader, source->files[i], err);
+    if (r == 0 && loader->nodes == 0)
+        fprintf(stderr, "lockstep: warning: no nodes in CLUSTER\n");
+    return r;
+}
+
+/* Plays the API server: bindings under way and plans that are stored succeed. How many there were. */
+static size_t answer_writes(struct loader *loader)
+{
+    struct actions taken = loader->actions;
+    size_t n = 0;
+
+    loader->actions = (struct actions){0};
+    for (size_t i = 0; i < taken.n; i++) {
+        const struct action *action = &taken.items[i];
+        struct event event = {.kind = EV_WRITE_DONE, .ticket = action->ticket,
+                              .action = action->kind, .result = WRITE_OK};
+
+        if (action->kind != ACT_BIND && action->kind != ACT_PLACEMENT)
+            continue;
+        snprintf(event.uid, sizeof(event.uid), "%s", action->uid);
+        snprintf(event.ns_name, sizeof(event.ns_name), "%s", action->ns);
+        snprintf(event.name, sizeof(event.name), "%s", action->name);
+        core_step(loader->core, &event, loader->now_ns, &loader->actions);
+        n++;
+    }
+    actions_release(&taken);
+    return n;
+}
+
+void loader_settle(struct loader *loader)
+{
+    struct event synced = {.kind = EV_SYNCED};
+
+    loader->now_ns++;
+    core_step(loader->core, &synced, loader->now_ns, &loader->actions);
+    for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+        core_settle(loader->core, loader->now_ns, &loader->actions);
+        if (answer_writes(loader) == 0)
+            break;
+    }
+}
+
+void loader_release(struct loader *loader)
+{
+    core_free(loader->core);
+    actions_release(&loader->actions);
+    *loader = (struct loader){0};
+}

@@ -1,0 +1,93 @@
+#!/bin/bash
+# The lockstep command on the example cluster: exit codes, and the JSON that programs read.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+command -v jq >/dev/null || (source deploy/local/lib.sh && need_packages jq) || { echo "jq is not installed" >&2; exit 77; }
+bin=build/release/bin/lockstep
+examples=configs/examples
+levels=example.com/block,example.com/rack
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+failed=0
+unset KUBECONFIG KUBERNETES_SERVICE_HOST
+export HOME=$dir # no kubeconfig
+
+check() { # NAME COMMAND...
+    local name=$1
+    shift
+    if "$@" >&2; then echo "ok cli.$name"; else
+        echo "not ok cli.$name: '$*'"
+        failed=1
+    fi
+}
+# answers CODE JQ-TEST COMMAND OPTION...: the exit code, and whether the JSON on stdout is so.
+answers() {
+    local code=$1 test=$2 found
+    shift 2
+    "$bin" "$@" -o json >"$dir/out"
+    found=$?
+    [ $found = "$code" ] || { echo "exit $found, expected $code"; return 1; }
+    jq -e "$test" "$dir/out" >/dev/null || { cat "$dir/out"; return 1; }
+}
+# says CODE PATTERN COMMAND OPTION...: the same of the text on stdout and stderr.
+says() {
+    local code=$1 pattern=$2 found
+    shift 2
+    "$bin" "$@" >"$dir/out" 2>&1
+    found=$?
+    [ $found = "$code" ] || { echo "exit $found, expected $code"; return 1; }
+    grep -q -- "$pattern" "$dir/out" || { cat "$dir/out"; return 1; }
+}
+# A cluster in which a gang of N pods with 8 GPUs waits in full, beside the example's own pods.
+with_gang() {
+    jq -n --argjson n "$1" '{apiVersion: "v1", kind: "List", items: [range($n) | {apiVersion: "v1", kind: "Pod",
+        metadata: {name: "big-\(.)", namespace: "default", uid: "u-\(.)", labels: {"lockstep.dev/gang": "big"},
+            annotations: {"lockstep.dev/gang-size": "\($n)"}},
+        spec: {schedulerName: "lockstep", containers: [{name: "c", image: "none.test/none",
+            resources: {limits: {"nvidia.com/gpu": "8"}}}]}}]}' >"$dir/gang.json"
+}
+on=(-f "$examples/cluster.yaml" -l "$levels")
+
+check plan_fits answers 0 '.feasible and (.placement | length) == 4 and .domains["example.com/rack"] == 1' \
+    plan "${on[@]}" -g $examples/job.yaml
+check plan_says_what_would_fit answers 3 '.reason.code == "NoDomainFits" and
+    ([.would_fit[].change] == ["empty", "preferred", "pods"]) and (.would_fit[0].fits | not) and
+    .would_fit[1].level == "example.com/block" and .would_fit[2].pods == 7' \
+    plan "${on[@]}" -g $examples/job-one-block.yaml
+check plan_says_it_in_words says 3 'fits with preferred=example.com/block instead of required=example.com/block' \
+    plan "${on[@]}" -g $examples/job-one-block.yaml
+check plan_needs_a_cluster says 2 "cannot read kubeconfig" plan -g $examples/job.yaml
+
+with_gang 14
+check explain_waiting answers 3 '.gang == "default/big" and .state == "Waiting" and .reason.fit == 11 and
+    ([.would_fit[].change] == ["pods", "leave", "empty"]) and .would_fit[0].pods == 11 and
+    .would_fit[1].pods == 3 and (.would_fit[1].leavers | length) == 3' explain "${on[@]}" -f "$dir/gang.json" big
+# Made true: those that it names have ended (all of them; all but the first).
+end_pods() { # NAME...: the example cluster in which these have ended
+    local script=
+    for name in "$@"; do script+="/{name: ${name#*/},/,/status:/s/Running/Succeeded/;"; done
+    sed "$script" $examples/cluster.yaml
+}
+mapfile -t leavers < <("$bin" explain "${on[@]}" -f "$dir/gang.json" big -o json |
+    jq -r '.would_fit[] | select(.change == "leave") | .leavers[].name')
+end_pods "${leavers[@]}" >"$dir/ended.yaml"
+end_pods "${leavers[@]:1}" >"$dir/ended-but-one.yaml"
+check explain_is_right_about_who_must_leave answers 0 .feasible \
+    explain -l $levels -f "$dir/ended.yaml" -f "$dir/gang.json" big
+check explain_names_no_pod_that_could_stay answers 3 '.reason.fit == 13' \
+    explain -l $levels -f "$dir/ended-but-one.yaml" -f "$dir/gang.json" big
+with_gang 11
+check explain_placed answers 0 '.feasible and .state == "Planned" and (.certificate[2].optimal)' \
+    explain "${on[@]}" -f "$dir/gang.json" default/big
+check explain_names_the_nearest says 2 "no gang 'default/bog'; did you mean default/big" \
+    explain "${on[@]}" -f "$dir/gang.json" bog
+check explain_needs_a_name says 2 'expected a gang' explain "${on[@]}"
+
+check fit_counts answers 0 '.free == 92 and [.levels[] | {l: .level, p: .largest[0].pods}] ==
+    [{l: "anywhere", p: 11}, {l: "example.com/block", p: 7}, {l: "example.com/rack", p: 4}, {l: "node", p: 1}]' \
+    fit "${on[@]}" --pod-gpus 8
+check fit_has_four_shapes answers 0 '[.levels[0].largest[].pod_gpus] == [1, 2, 4, 8]' fit "${on[@]}"
+check fit_of_nothing answers 3 '.levels[0].largest[0].pods == 0' fit "${on[@]}" --pod-gpus 16
+check fit_names_the_resource says 2 "resource 'amd.com/gpu'" fit "${on[@]}" --resource amd.com/gpu
+check fit_refuses_a_word says 2 "expected a number" fit "${on[@]}" --pod-gpus many
+exit $failed
