@@ -251,6 +251,8 @@ struct plan_fill plan__fill_pinned(struct plan_solver *solver, uint32_t leaf, ui
     if (!basin_alloc(solver, solver->index->domains[leaf].nnodes, &basin))
         return fill;
     fill_basin(solver, leaf, pods, &basin);
+    if (solver->out_of_memory)
+        return fill; /* it has no room for all: water would rise for ever */
     fill.squares = pour(&basin, pods);
     fill.nodes = basin.n - basin.npinned;
     if (ret_basin)

@@ -4,9 +4,47 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "scheduler/plan/plan.h"
+
+/* ---- allocations fail on demand ---------------------------------------------------------------------------- */
+
+static long allocations_left = -1; /* then none succeeds; -1: all do */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+static int succeeds(void)
+{
+    if (allocations_left > 0)
+        allocations_left--;
+    else if (allocations_left == 0)
+        return 0;
+    return 1;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return succeeds() ? __real_malloc(size) : NULL;
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return succeeds() ? __real_calloc(n, size) : NULL;
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return succeeds() ? __real_realloc(old, size) : NULL;
+}
+
+/* ---- questions ------------------------------------------------------------------------------------------------ */
 
 struct question {
     struct plan_request request;
@@ -144,6 +182,44 @@ static void tables_beyond_what_can_be_addressed_are_not_made(void **state)
     question_release(&question);
 }
 
+/* Whichever allocation fails: the answer is that, and with memory it is the same as ever. */
+static void check_without_memory(struct question *question)
+{
+    long n = 0;
+    int r;
+
+    do {
+        plan_scratch_free(question->scratch);
+        question->scratch = plan_scratch_new();
+        allocations_left = n++;
+        r = ask(question);
+        allocations_left = -1;
+        assert_true(r == 0 || r == -ENOMEM);
+        assert_int_equal(ask(question), 0);
+    } while (r == -ENOMEM);
+    assert_true(n > 1);
+}
+
+static void without_memory_it_says_so(void **state)
+{
+    enum { NODES = 800 };
+    struct plan_pin pins[] = {{0, 1}, {NODES / 2, 3}};
+    struct question question;
+
+    (void)state;
+    for (uint32_t nlevels = 0; nlevels <= 2; nlevels++)
+        for (uint32_t npins = 0; npins <= 2; npins++) {
+            question_init(&question, nlevels, NODES);
+            for (uint32_t i = 0; i < NODES; i++)
+                question.nodes[i] = (struct plan_node){.domain = {i / 100, i / 10}, .capacity = i % 4};
+            question.request.pods = 100;
+            question.request.pins = pins;
+            question.request.npins = npins;
+            check_without_memory(&question);
+            question_release(&question);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +227,7 @@ int main(void)
         cmocka_unit_test(few_pods_are_settled_where_domains_are_too_many),
         cmocka_unit_test(all_domains_looked_into_share_one_bound_on_work),
         cmocka_unit_test(tables_beyond_what_can_be_addressed_are_not_made),
+        cmocka_unit_test(without_memory_it_says_so),
     };
 
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
