@@ -47,14 +47,7 @@ static struct sim_free left_on(const struct sim_run *run, struct view view, uint
     return view.emptied ? (struct sim_free){whole->room, whole->pods} : run->left[node];
 }
 
-/* At level nlevels the domains are nodes; level -1: everywhere. */
-static bool is_inside(const struct sim_cluster *cluster, uint32_t node, int level, uint32_t domain)
-{
-    if (level < 0)
-        return true;
-    return ((uint32_t)level == cluster->nlevels ? node : cluster->nodes[node].domain[level]) == domain;
-}
-
+/* In one domain of the level; level -1: anywhere. */
 static bool place_in(struct sim_run *run, const struct trace_gang *wish, struct view view, int level,
                      uint32_t domain)
 {
@@ -67,7 +60,7 @@ static bool place_in(struct sim_run *run, const struct trace_gang *wish, struct 
         struct sim_free left = left_on(run, view, i);
         uint32_t fits = sim__fits(&left, wish->gpus);
 
-        if (fits == 0 || !is_inside(cluster, i, level, domain))
+        if (fits == 0 || (level >= 0 && cluster->nodes[i].domain[level] != domain))
             continue;
         baseline->candidates[n++] = (struct candidate){i, left.gpus, fits};
         fit += fits;
@@ -82,6 +75,18 @@ static bool place_in(struct sim_run *run, const struct trace_gang *wish, struct 
     return true;
 }
 
+static bool place_on(struct sim_run *run, const struct trace_gang *wish, struct view view, uint32_t node)
+{
+    struct baseline *baseline = run->state;
+    struct sim_free left = left_on(run, view, node);
+
+    if (sim__fits(&left, wish->gpus) < wish->pods)
+        return false;
+    for (int64_t i = 0; i < wish->pods; i++)
+        baseline->nodes[i] = node;
+    return true;
+}
+
 static bool place(struct sim_run *run, const struct trace_gang *wish, struct view view)
 {
     const struct sim_cluster *cluster = run->simulation->cluster;
@@ -91,7 +96,7 @@ static bool place(struct sim_run *run, const struct trace_gang *wish, struct vie
     if (wish->required_level < 0)
         return place_in(run, wish, view, -1, 0);
     for (uint32_t i = 0; level == cluster->nlevels && i < cluster->nnodes; i++)
-        if (place_in(run, wish, view, wish->required_level, i))
+        if (place_on(run, wish, view, i))
             return true;
     for (uint32_t i = 0; level < cluster->nlevels && i < cluster->ndomains; i++)
         if (cluster->domain_level[baseline->domains[i]] == level &&
@@ -144,7 +149,8 @@ static int settle(struct sim_run *run)
         choose_head(run);
     for (size_t i = 0; i < run->nwaiting; i++) {
         uint32_t gang = run->waiting[i];
-        bool placed = place(run, sim__gang(run, gang),
+        bool placed = run->simulation->bounds[gang].fits &&
+                      place(run, sim__gang(run, gang),
                             (struct view){.barred = behind ? baseline->kept : NULL});
         int r;
 
