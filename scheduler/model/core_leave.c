@@ -220,7 +220,7 @@ static uint64_t weight(const struct leave *leave, const struct resources *amount
 {
     int64_t most = 0;
 
-    for (unsigned r = 0; r < RES_MAX; r++) {
+    for (unsigned r = 0; amount && r < RES_MAX; r++) {
         int64_t wanted = leave->gang->requests.v[r];
 
         if (wanted > 0 && r != RES_PODS && amount->v[r] / wanted < INT64_MAX / 2000) {

@@ -32,6 +32,7 @@ struct room {
     struct plan_node *nodes; /* to build from */
     uint32_t *hidden; /* nodes that the gang may not use */
     size_t nodes_size, nhidden;
+    unsigned accelerators[RES_MAX], naccelerators; /* columns, looked up once a question */
 };
 
 struct room *core__room_new(void)
@@ -60,16 +61,25 @@ void core__room_free(struct room *room)
 
 /* ---- one node ------------------------------------------------------------------------------------------ */
 
+static void find_accelerators(struct core *core)
+{
+    struct room *room = core->room;
+
+    room->naccelerators = 0;
+    for (size_t i = 0; i < core->config->naccelerators; i++) {
+        int column = resource_column(&core->cluster.resources, core->config->accelerators[i]);
+
+        if (column >= 0 && room->naccelerators < RES_MAX)
+            room->accelerators[room->naccelerators++] = (unsigned)column;
+    }
+}
+
 static int64_t accelerators(const struct core *core, const struct resources *amounts)
 {
     int64_t sum = 0;
 
-    for (size_t i = 0; i < core->config->naccelerators; i++) {
-        int column = resource_column(&core->cluster.resources, core->config->accelerators[i]);
-
-        if (column >= 0)
-            sum += amounts->v[column];
-    }
+    for (unsigned i = 0; i < core->room->naccelerators; i++)
+        sum += amounts->v[core->room->accelerators[i]];
     return sum;
 }
 
@@ -262,6 +272,7 @@ static struct shape_index *shape_of(struct core *core, const struct pod *like, i
     struct shape_index *shape = find_shape(core->room, like->object->shape.key);
 
     shape->used = ++core->room->uses;
+    find_accelerators(core);
     *ret_error = shape->key && shape->index ? catch_up(core, shape, like) : -ENOMEM;
     if (*ret_error < 0)
         shape_release(shape);
@@ -338,6 +349,7 @@ int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_r
         return core__parts_emptied(core, gang, ret_plan);
     if (grow_nodes(room, core->cluster.nnodes) < 0)
         return -ENOMEM;
+    find_accelerators(core);
     for (size_t i = 0; i < core->cluster.nnodes; i++) {
         const struct node *node = core->cluster.nodes[i];
 

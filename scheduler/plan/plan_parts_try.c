@@ -268,7 +268,7 @@ static bool is_enough(struct trial *trial)
 void parts__try_subset(struct trial *trial)
 {
     const struct plan_parts_request *request = trial->request;
-    uint32_t order[PLAN_PARTS_MAX];
+    uint32_t order[PLAN_PARTS_MAX] = {0};
 
     for (uint32_t i = 0; i < trial->n; i++)
         trial->nodes[i] = request->nodes[trial->subset[i]];

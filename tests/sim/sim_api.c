@@ -55,10 +55,10 @@ struct sim_pod *sim_new_pod(struct sim *sim, int job, int index)
     return add_pod(sim, pod);
 }
 
-/* One workload in six has a leader that asks for less than the others. */
+/* One workload in twelve has a leader that asks for less than the others. */
 bool sim_has_leader(const struct sim_job *job)
 {
-    return strtol(job->uid + 1, NULL, 10) % 6 == 1;
+    return strtol(job->uid + 1, NULL, 10) % 12 == 1;
 }
 
 struct sim_pod *sim_ordinary_pod(struct sim *sim, int gpus, bool foreign)
