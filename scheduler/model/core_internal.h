@@ -171,6 +171,7 @@ bool core__preempt(struct core *core, struct gang *gang); /* true: others are be
 bool core__waits_for_room(const struct gang *gang);
 /* When the reason has stood for a while: asks what would let the gang fit, to be told with it. */
 void core__ask_why(struct core *core, struct gang *gang);
+void core__tried_in_vain(struct core *core, struct gang *gang); /* again: what was told may be old */
 void core__forget_would_fit(struct gang *gang); /* the reason is another one now */
 
 /* ---- exits (core_exits.c): evicting, giving up ---------------------------------------------------- */

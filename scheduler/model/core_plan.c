@@ -243,6 +243,7 @@ static void set_shortage(struct core *core, struct gang *gang, const struct plan
     }
     gang->reason.pods = gang->size;
     gang->reason.fit = MUTANT(WRONG_REASON) ? gang->size : shortage->fits;
+    core__tried_in_vain(core, gang);
 }
 
 static bool shapes_agree(struct core *core, struct gang *gang)

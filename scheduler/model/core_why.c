@@ -60,6 +60,15 @@ static int ask(struct question *question, uint32_t pods, int required_level,
     return r;
 }
 
+/* What is counted by pods is so only where each is as good as another. */
+static bool is_uniform(const struct gang *gang)
+{
+    for (size_t i = 1; i < gang->nmembers; i++)
+        if (strcmp(gang->members[i]->object->shape.key, gang->members[0]->object->shape.key) != 0)
+            return false;
+    return true;
+}
+
 static bool fits(struct question *question, uint32_t pods, int required_level)
 {
     struct plan_shortage unused;
@@ -240,8 +249,9 @@ static int ask_all(struct question *question, uint32_t fit)
     if (!would)
         tell_empty(question, false);
     ask_levels(question);
-    ask_pods(question, fit);
-    if (would)
+    if (is_uniform(question->gang))
+        ask_pods(question, fit);
+    if (would && is_uniform(question->gang))
         ask_leavers(question, &leave);
     if (would)
         tell_empty(question, true);
@@ -290,6 +300,7 @@ void core__forget_would_fit(struct gang *gang)
         free(gang->would_fit[i]);
         gang->would_fit[i] = NULL;
     }
+    gang->would_fit_stale = false;
 }
 
 static int64_t due_ns(const struct core *core, const struct gang *gang)
@@ -301,11 +312,39 @@ static int64_t due_ns(const struct core *core, const struct gang *gang)
     return due > core->why_due_ns ? due : core->why_due_ns;
 }
 
+/* Its numbers may be the same, and yet other pods are in the way by now. */
+void core__tried_in_vain(struct core *core, struct gang *gang)
+{
+    gang->would_fit_stale = gang->would_fit[0] != NULL;
+    if (gang->would_fit_stale)
+        core__wake_at(core, gang, due_ns(core, gang));
+}
+
+/* True: it is another answer than the one that was told. */
+static bool keep_answer(struct gang *gang, const struct why *why)
+{
+    bool changed = false;
+
+    for (size_t i = 0; i < GANG_WOULD_FIT; i++) {
+        const char *text = i < why->n ? why->items[i].text : NULL;
+
+        if (!text && !gang->would_fit[i])
+            continue;
+        if (text && gang->would_fit[i] && strcmp(text, gang->would_fit[i]) == 0)
+            continue;
+        free(gang->would_fit[i]);
+        gang->would_fit[i] = text ? strdup(text) : NULL;
+        changed = true;
+    }
+    gang->would_fit_stale = false;
+    return changed;
+}
+
 void core__ask_why(struct core *core, struct gang *gang)
 {
     struct why why;
 
-    if (!core__waits_for_room(gang) || gang->would_fit[0])
+    if (!core__waits_for_room(gang) || (gang->would_fit[0] && !gang->would_fit_stale))
         return;
     if (due_ns(core, gang) > core->now_ns) {
         core__wake_at(core, gang, due_ns(core, gang));
@@ -316,9 +355,7 @@ void core__ask_why(struct core *core, struct gang *gang)
                        (int64_t)core->cluster.pods_by_uid.n * POD_NS;
     if (core_why(core, gang, &why) < 0)
         return;
-    for (size_t i = 0; i < why.n && i < GANG_WOULD_FIT; i++)
-        gang->would_fit[i] = strdup(why.items[i].text);
-    if (gang->would_fit[0]) {
+    if (keep_answer(gang, &why)) {
         gang->record.dirty = true;
         core__touch(core, gang);
     }

@@ -315,6 +315,30 @@ static void another_reason_is_asked_about_anew(void **state)
     free_world(world);
 }
 
+/* The reason's numbers stay, and yet another pod would have to leave by now. */
+static void the_same_reason_is_asked_about_again_when_room_came_and_went(void **state)
+{
+    struct world *world = make_world("...8");
+    struct event gone = {.kind = EV_POD_GONE, .uid = "p3"}, come = {.kind = EV_POD};
+
+    (void)state;
+    ask_for(world, 4, 8, "", "");
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    pass_time(world, 2 * SECOND);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    come.object.pod = make_pod("q3", 8, "", 0);
+    set_text(&come.object.pod->node, "n3");
+    come.object.pod->phase = POD_RUNNING;
+    core_step(world->core, &gone, world->now_ns, &world->actions); /* one batch */
+    world_step(world, come);
+    assert_true(core_deadline(world->core) <= world->now_ns + 30 * SECOND);
+    pass_time(world, 30 * SECOND);
+    assert_true(tells(find_action(world, ACT_PLACEMENT, NULL), "fits if 1 pod left: ns/q3"));
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    assert_true(core_deadline(world->core) > world->now_ns + 3600 * SECOND);
+    free_world(world);
+}
+
 /* A question takes its time on a large cluster: the next gang's comes later, its Event does not. */
 static void one_gang_is_asked_about_at_a_time(void **state)
 {
@@ -365,6 +389,7 @@ int main(void)
         cmocka_unit_test(many_nodes_are_searched_too),
         cmocka_unit_test(it_is_told_when_the_reason_has_stood),
         cmocka_unit_test(another_reason_is_asked_about_anew),
+        cmocka_unit_test(the_same_reason_is_asked_about_again_when_room_came_and_went),
         cmocka_unit_test(one_gang_is_asked_about_at_a_time),
         cmocka_unit_test(a_gang_that_runs_is_certified_against_the_cluster_as_it_is),
     };
