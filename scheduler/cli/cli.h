@@ -15,6 +15,7 @@
 enum exit_code { EXIT_OK, EXIT_INTERNAL, EXIT_BAD_INPUT, EXIT_NO };
 
 int cmd_plan(int argc, char **argv);
+int cmd_simulate(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_fit(int argc, char **argv);
 
@@ -36,25 +37,47 @@ int source_config(const struct source *source, struct config *ret, struct err *e
 /* Exit code of a command that failed: says why on stderr. */
 int source_failed(const char *command, const struct err *err);
 
-/* ---- load.c: objects from files into a core -------------------------------------------------------- */
+/* ---- options.c ---------------------------------------------------------------------------------------- */
+
+/* --levels in the place of what lockstep.yaml says. */
+struct config;
+int cli_set_levels(struct config *config, const char *text, struct err *err);
+
+/*
+ * A what-if needs no leader, evicts nobody, and gives no room to a gang of which pods are missing: in the cluster
+ * the time for which early plans wait for them is over, or soon will be.
+ */
+struct config;
+void config_what_if(struct config *config);
+
+/* ---- load.c, load_gang.c: objects from files into a core ------------------------------------------- */
 
 struct loader {
     struct core *core;
     struct actions actions;
     int64_t now_ns;
     size_t nodes, pods, other; /* objects read; other kinds are counted and left out */
+    size_t gang_pods_max; /* pods that a gang's manifest may come to; 0: OBJ_GANG_PODS_MAX */
 };
 
 /* YAML or JSON, one or many documents, Lists flattened; "-" is standard input. -EINVAL with err. */
 int load_cluster(struct loader *loader, const char *path, struct err *err);
+int load_cluster_text(struct loader *loader, const char *name, const char *text, size_t len,
+                      struct err *err); /* the same of bytes; name: what messages call them */
 
-/* The gang of the manifest: its pods are made as the controllers would make them, newest of all. */
+/*
+ * The gang of the manifest: its pods are made as the controllers would make them, newest of all. Pods that
+ * the cluster has already count once, so it is loaded before.
+ */
+#define UID_TEXT 400 /* of a pod without a UID: made of its namespace and name */
 struct wanted_gang {
-    char uid[NAME_TEXT]; /* of one of its pods */
+    char uid[UID_TEXT]; /* of one of its pods */
     char unsupported[NAME_TEXT]; /* a kind that is not supported yet, "" */
 };
 int load_gang(struct loader *loader, const char *path, const char *scheduler_name,
               struct wanted_gang *ret, struct err *err);
+int load_gang_text(struct loader *loader, const char *name, const char *text, size_t len,
+                   const char *scheduler_name, struct wanted_gang *ret, struct err *err);
 
 /* ---- live.c, source.c: a core that knows the cluster ------------------------------------------------ */
 
@@ -82,3 +105,17 @@ json_t *reason_json(const struct gang *gang);
 void print_json(json_t *root); /* takes it */
 const char *paint(const char *code); /* for a terminal; else "" */
 bool gang_is_placed(const struct gang *gang);
+
+/* ---- simulate_show.c: how policies fared ---------------------------------------------------------------- */
+
+struct simulation;
+struct sim_result;
+struct sim_stats;
+struct policy_run {
+    const char *policy;
+    const struct sim_result *result;
+    const struct sim_stats *stats;
+};
+json_t *show_simulation_json(const struct simulation *simulation, const struct policy_run *runs,
+                             size_t n);
+void show_simulation_text(const struct simulation *simulation, const struct policy_run *runs, size_t n);

@@ -9,6 +9,7 @@ static const struct {
     const char *name, *help;
     int (*run)(int argc, char **argv);
 } commands[] = {{"plan", "where a gang would go, or why it does not fit", cmd_plan},
+                {"simulate", "a trace of gangs in virtual time, by several policies", cmd_simulate},
                 {"explain", "where a gang is, or why it waits and what would let it fit", cmd_explain},
                 {"fit", "the largest gang that fits now, per level", cmd_fit}};
 

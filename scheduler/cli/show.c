@@ -36,7 +36,7 @@ static json_t *placement_json(const struct gang *gang)
     for (uint32_t i = 0; i < gang->nslots; i++)
         json_array_append_new(
             list, json_pack("{s:s, s:s, s:i, s:s, s:[], s:[], s:[]}", "pod",
-                            pod_name(&gang->slots[i]), "role", gang->role, "rank", (int)i, "node",
+                            pod_name(&gang->slots[i]), "role", gang_role(gang, i), "rank", (int)i, "node",
                             gang->slots[i].node->name, "gpus", "numa", "nics"));
     return list;
 }
@@ -100,11 +100,38 @@ json_t *would_fit_json(const struct core *core, const struct why *why)
     return list;
 }
 
+/*
+ * The gang's reason. One that runs has none, even when more pods of it have come than there are places for: what
+ * keeps those out is told here.
+ */
+static struct reason why_not(const struct gang *gang)
+{
+    struct reason why = {.code = REASON_INSUFFICIENT, .pods = (uint32_t)gang->nmembers};
+
+    if (gang->reason.code != REASON_NONE)
+        return gang->reason;
+    for (size_t i = 0; i < gang->nmembers; i++) {
+        const struct obj_pod *pod = gang->members[i]->object;
+        const char *unsupported = pod->unsupported[0] ? pod->unsupported : pod->wish.unsupported;
+
+        why.fit += gang->members[i]->slot >= 0;
+        if (gang->members[i]->slot >= 0 || !unsupported[0])
+            continue;
+        why.code = REASON_UNSUPPORTED;
+        snprintf(why.text, sizeof(why.text), "not supported yet: %s", unsupported);
+        return why;
+    }
+    snprintf(why.text, sizeof(why.text), "%u of %u pods have a place in the gang, which is %s already", why.fit,
+             why.pods, gang_state_name(gang->state));
+    return why;
+}
+
 json_t *reason_json(const struct gang *gang)
 {
-    return json_pack("{s:s, s:s, s:i, s:i}", "code", reason_code_name(gang->reason.code), "message",
-                     gang->reason.text, "pods", (int)gang->reason.pods, "fit",
-                     (int)gang->reason.fit);
+    struct reason why = why_not(gang);
+
+    return json_pack("{s:s, s:s, s:i, s:i}", "code", reason_code_name(why.code), "message", why.text, "pods",
+                     (int)why.pods, "fit", (int)why.fit);
 }
 
 /* Pods that are bound already were not planned here: nothing is certified. */
@@ -186,6 +213,7 @@ void show_placed(const struct core *core, const struct gang *gang,
 
 void show_text(struct core *core, const struct gang *gang)
 {
+    struct reason reason = why_not(gang);
     struct why why = {0};
 
     if (gang_is_placed(gang)) {
@@ -193,7 +221,7 @@ void show_text(struct core *core, const struct gang *gang)
         return;
     }
     printf("%s%s/%s does not fit%s: %s: %s\n", paint("\033[31m"), gang->ns, gang->name,
-           paint("\033[0m"), reason_code_name(gang->reason.code), gang->reason.text);
+           paint("\033[0m"), reason_code_name(reason.code), reason.text);
     core_why(core, gang, &why);
     show_would_fit(&why);
     why_release(&why);

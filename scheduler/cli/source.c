@@ -55,43 +55,15 @@ const struct argp source_argp = {options, parse_option, NULL, NULL, NULL, NULL, 
 
 /* ---- configuration ------------------------------------------------------------------------------------ */
 
-/* --levels in the place of what lockstep.yaml says. */
-static int set_levels(struct config *config, const char *text, struct err *err)
-{
-    char **levels = calloc(CONFIG_LEVELS_MAX + 1, sizeof(char *));
-    size_t n = 0;
-
-    while (levels && *text) {
-        size_t len = strcspn(text, ",");
-
-        if (len == 0 || n == CONFIG_LEVELS_MAX) {
-            for (size_t i = 0; i < n; i++)
-                free(levels[i]);
-            free(levels);
-            return err_set(err, -EINVAL, "--levels: expected 1 to %d keys, comma-joined",
-                           CONFIG_LEVELS_MAX);
-        }
-        levels[n++] = strndup(text, len);
-        text += len + (text[len] == ',');
-    }
-    for (size_t i = 0; i < config->nlevels; i++)
-        free(config->levels[i]);
-    free(config->levels);
-    config->levels = levels;
-    config->nlevels = n;
-    return levels ? 0 : -ENOMEM;
-}
-
 int source_config(const struct source *source, struct config *ret, struct err *err)
 {
     int r = source->config ? config_load(source->config, ret, err) : config_init(ret);
 
     if (r < 0)
         return r;
-    ret->lease[0] = '\0'; /* a what-if needs no leader */
-    ret->preemption = false;
+    config_what_if(ret);
     if (source->levels)
-        r = set_levels(ret, source->levels, err);
+        r = cli_set_levels(ret, source->levels, err);
     if (r < 0)
         config_release(ret);
     return r;

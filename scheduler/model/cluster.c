@@ -12,6 +12,9 @@
 int cluster_init(struct cluster *cluster)
 {
     *cluster = (struct cluster){.capacity_version = 1};
+    cluster->log.items = calloc(LOG_NODES, sizeof(*cluster->log.items));
+    if (!cluster->log.items)
+        return -ENOMEM;
     return resource_table_init(&cluster->resources);
 }
 
@@ -51,6 +54,7 @@ void cluster_release(struct cluster *cluster)
     domains_clear(cluster);
     free(cluster->domain_names);
     free(cluster->nodes);
+    free(cluster->log.items);
     resource_table_release(&cluster->resources);
 }
 
@@ -84,8 +88,10 @@ static uint32_t domain_id(struct cluster *cluster, const char *path, const char 
 static void compute_domains(struct cluster *cluster, struct node *node)
 {
     struct strbuf path = STRBUF_INIT(DOMAIN_PATH_MAX);
+    uint32_t before[PLAN_LEVELS_MAX];
     bool known = node->object != NULL;
 
+    memcpy(before, node->domain, sizeof(before));
     for (uint32_t level = 0; level < PLAN_LEVELS_MAX; level++) {
         const char *value = known && level < cluster->nlevels
                                 ? labels_get(&node->object->labels, cluster->levels[level])
@@ -100,6 +106,7 @@ static void compute_domains(struct cluster *cluster, struct node *node)
             node->domain[level] = domain_id(cluster, path.data, value);
     }
     strbuf_release(&path);
+    cluster->log.layout += memcmp(before, node->domain, sizeof(before)) != 0;
 }
 
 void cluster_set_levels(struct cluster *cluster, const char *const *levels, uint32_t nlevels)
@@ -111,11 +118,27 @@ void cluster_set_levels(struct cluster *cluster, const char *const *levels, uint
     for (size_t i = 0; i < cluster->nnodes; i++)
         compute_domains(cluster, cluster->nodes[i]);
     cluster->capacity_version++;
+    cluster->log.layout++;
 }
 
 const char *cluster_domain_name(const struct cluster *cluster, uint32_t domain)
 {
     return domain < cluster->ndomains ? cluster->domain_names[domain] : "unknown";
+}
+
+/* ---- the log ------------------------------------------------------------------------------- */
+
+void cluster_log_node(struct cluster *cluster, const struct node *node)
+{
+    cluster->log.items[cluster->log.n++ % LOG_NODES] = node->at;
+}
+
+/* From `from` on all nodes have another place. */
+static void number_nodes(struct cluster *cluster, size_t from)
+{
+    for (size_t i = from; i < cluster->nnodes; i++)
+        cluster->nodes[i]->at = (uint32_t)i;
+    cluster->log.layout++;
 }
 
 /* ---- nodes --------------------------------------------------------------------------------- */
@@ -164,6 +187,7 @@ static struct node *node_insert(struct cluster *cluster, const char *name)
             (cluster->nnodes - at) * sizeof(struct node *));
     cluster->nodes[at] = node;
     cluster->nnodes++;
+    number_nodes(cluster, at);
     compute_domains(cluster, node);
     return node;
 fail:
@@ -182,6 +206,7 @@ static void node_forget(struct cluster *cluster, struct node *node)
     memmove(cluster->nodes + at, cluster->nodes + at + 1,
             (cluster->nnodes - at - 1) * sizeof(struct node *));
     cluster->nnodes--;
+    number_nodes(cluster, at);
     hashmap_remove(&cluster->nodes_by_name, node->name);
     node_free(node);
 }
@@ -199,6 +224,7 @@ bool cluster_put_node(struct cluster *cluster, struct obj_node *object)
     obj_node_free(node->object);
     node->object = object;
     resources_read(&cluster->resources, &object->allocatable, &node->total);
+    cluster_log_node(cluster, node);
     compute_domains(cluster, node);
     cluster->capacity_version++;
     return true;
@@ -213,6 +239,7 @@ void cluster_drop_node(struct cluster *cluster, const char *name)
     obj_node_free(node->object);
     node->object = NULL;
     node->total = (struct resources){{0}};
+    cluster_log_node(cluster, node);
     compute_domains(cluster, node);
     node_forget(cluster, node);
 }
@@ -236,6 +263,7 @@ static void pod_uncount(struct cluster *cluster, struct pod *pod)
     if (!node)
         return;
     resources_sub(&node->used, &pod->requests);
+    cluster_log_node(cluster, node);
     node->pods--;
     pod->node = NULL;
     cluster->capacity_version++;
@@ -254,6 +282,7 @@ static void pod_count(struct cluster *cluster, struct pod *pod)
     if (!node)
         return;
     resources_add(&node->used, &pod->requests);
+    cluster_log_node(cluster, node);
     node->pods++;
     pod->node = node;
 }
@@ -285,8 +314,10 @@ struct pod *cluster_put_pod(struct cluster *cluster, struct obj_pod *object)
             resources_sub(&pod->hold.node->held, &pod->requests);
         pod->countable = resources_read(&cluster->resources, &object->shape.requests,
                                         &pod->requests);
-        if (pod->hold.node)
+        if (pod->hold.node) {
             resources_add(&pod->hold.node->held, &pod->requests);
+            cluster_log_node(cluster, pod->hold.node);
+        }
         pod_count(cluster, pod);
     }
     return pod;
@@ -301,14 +332,16 @@ void cluster_drop_pod(struct cluster *cluster, struct pod *pod)
 
 /* ---- holds --------------------------------------------------------------------------------- */
 
-void node_hold(struct node *node, const struct resources *requests)
+void node_hold(struct cluster *cluster, struct node *node, const struct resources *requests)
 {
     resources_add(&node->held, requests);
+    cluster_log_node(cluster, node);
 }
 
 void node_unhold(struct cluster *cluster, struct node *node, const struct resources *requests)
 {
     resources_sub(&node->held, requests);
+    cluster_log_node(cluster, node);
     cluster->capacity_version++;
 }
 

@@ -26,6 +26,7 @@ struct node {
     uint32_t domain[PLAN_LEVELS_MAX]; /* path-qualified ids, PLAN_UNKNOWN without the label */
     int64_t rejected_until_ns; /* its kubelet refused a pod: nothing is planned there until then */
     int64_t rejected_for_ns; /* how long that was: doubles when it happens again */
+    uint32_t at; /* its place in cluster.nodes */
     uint32_t pods; /* bound pods counted in used */
     uint32_t refs; /* slots and holds that point here: it is not freed while there are some */
 };
@@ -53,6 +54,18 @@ struct pod {
     struct pod_hold hold;
 };
 
+/*
+ * Which nodes changed in anything that room for pods depends on, by their place in cluster.nodes: who keeps
+ * something per node reads on from where it was. The last LOG_NODES entries are there; whoever is further
+ * behind, or has seen another layout, looks at all nodes.
+ */
+#define LOG_NODES 16384
+struct node_log {
+    uint32_t *items; /* a ring */
+    uint64_t n; /* entries since the beginning */
+    uint64_t layout; /* grows when nodes come, go or change their domains */
+};
+
 struct cluster {
     struct hashmap nodes_by_name, pods_by_uid;
     struct node **nodes; /* sorted by name */
@@ -64,6 +77,7 @@ struct cluster {
     char **domain_names; /* id -> the innermost label value */
     uint32_t ndomains, domains_size;
     uint64_t capacity_version; /* grows when room may have appeared */
+    struct node_log log;
 };
 
 int cluster_init(struct cluster *cluster);
@@ -95,12 +109,15 @@ uint32_t node_room(const struct node *node, const struct resources *requests);
 /* Is more used and held than there is? Somebody else bound a pod to a held place. */
 bool node_overheld(const struct node *node);
 
+/* Something changed there: used, held, or whether pods may go there. */
+void cluster_log_node(struct cluster *cluster, const struct node *node);
+
 /* References: a holder of a struct node pointer beyond one call takes one. */
 struct node *node_ref(struct node *node);
 void node_unref(struct cluster *cluster, struct node *node);
 
 /* The ledger's two verbs; they keep no reference. */
-void node_hold(struct node *node, const struct resources *requests);
+void node_hold(struct cluster *cluster, struct node *node, const struct resources *requests);
 void node_unhold(struct cluster *cluster, struct node *node, const struct resources *requests);
 
 const char *cluster_domain_name(const struct cluster *cluster, uint32_t domain);

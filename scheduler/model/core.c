@@ -17,7 +17,8 @@ struct core *core_new(const struct config *config)
     core->levels_stale = true;
     core->follows_lease = config->lease[0] != '\0';
     core->scratch = plan_scratch_new();
-    if (core->scratch && cluster_init(&core->cluster) == 0)
+    core->room = core__room_new();
+    if (core->scratch && core->room && cluster_init(&core->cluster) == 0)
         return core;
     core_free(core);
     return NULL;
@@ -75,7 +76,8 @@ void core_free(struct core *core)
     free(core->batch.items);
     free(core->unsaved.items);
     free(core->held);
-    free(core->plan_nodes);
+    core__room_free(core->room);
+    core__parts_free(core->parts);
     plan_scratch_free(core->scratch);
     free(core);
 }

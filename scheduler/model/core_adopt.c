@@ -91,7 +91,7 @@ static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod, 
             !core__keeps_required(core, gang, &domain, slot->node) || /* a former member was bound there by others */
             node_room(slot->node, &pod->requests) == 0)
             continue; /* where it cannot be any more the gang looks for another place */
-        slot_hold(slot, &pod->requests);
+        slot_hold(&core->cluster, slot, &pod->requests);
         core__slot_take(core, gang, i, pod);
         slot->needs_vote = pod->object->created_s > since_s;
         return;

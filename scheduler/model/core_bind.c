@@ -107,7 +107,7 @@ static void vote_ordinary(struct core *core, struct pod *pod, const char *name, 
                                   .deadline_ns = core->now_ns + hold_ns(core)};
     if (pod->hold.deadline_ns < core->next_wake_ns)
         core->next_wake_ns = pod->hold.deadline_ns;
-    node_hold(node, &pod->requests);
+    node_hold(&core->cluster, node, &pod->requests);
     post_binding(core, pod, node->name, &pod->hold.write, NULL);
 }
 
@@ -224,7 +224,7 @@ static char *stamp(const struct gang *gang, uint32_t rank, const char *hosts)
 
     snprintf(number, sizeof(number), "%u", rank);
     json_object_set_new(annotations, "lockstep.dev/rank", json_string(number));
-    json_object_set_new(annotations, "lockstep.dev/role", json_string(gang->role));
+    json_object_set_new(annotations, "lockstep.dev/role", json_string(gang_role(gang, rank)));
     if (hosts)
         json_object_set_new(annotations, "lockstep.dev/placement", json_string(hosts));
     text = json_dumps(annotations, JSON_COMPACT | JSON_SORT_KEYS);

@@ -45,8 +45,8 @@ struct core {
     struct pod **held; /* ordinary pods with a binding under way */
     size_t nheld, held_size;
     struct plan_scratch *scratch;
-    struct plan_node *plan_nodes; /* reused by every plan */
-    size_t plan_nodes_size;
+    struct room *room; /* core_room.c's own */
+    struct parts_room *parts; /* core_parts.c's own; NULL: not needed yet */
     char host[NAME_TEXT]; /* whom kube-scheduler's Lease names when it is ours */
     bool follows_lease;
     struct lease_view lease;
@@ -101,15 +101,41 @@ bool core__wants(const struct core *core, struct gang *gang, struct reason *ret_
 const struct obj_group *core__group_of(const struct core *core, const struct gang *gang); /* or NULL */
 const struct obj_job *core__job_of(const struct core *core, const struct obj_pod *pod); /* or NULL */
 
+/* What must start together; of an elastic gang the others may come later. */
+static inline uint32_t core__needed(const struct gang *gang)
+{
+    return gang->min > 0 && gang->min < gang->size ? gang->min : gang->size;
+}
+
 /* ---- levels (core_levels.c) --------------------------------------------------------------------- */
 bool core__refresh_levels(struct core *core); /* true: they changed, and who waits is looked at again */
 
-/* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
+/* ---- room (core_room.c): the planner's question ------------------------------------------------- */
 struct room_count {
     uint32_t nodes, matching, with_room;
 };
-int core__build_nodes(struct core *core, const struct gang *gang, const struct pod_shape *shape,
-                      bool emptied, struct room_count *ret_count);
+struct room *core__room_new(void);
+void core__room_free(struct room *room);
+bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
+                   const struct pod_shape *shape); /* room apart */
+/* So many of its pods, or as many as there is room for, but no fewer than must start together. */
+struct plan_request core__request(const struct gang *gang, uint32_t pods);
+/* Pods like `like`, on the cluster as it is; as plan_gang(). The plan lives until the next one. */
+int core__plan(struct core *core, const struct gang *gang, const struct pod *like,
+               struct plan_request *request, struct plan *ret_plan,
+               struct plan_shortage *ret_shortage, struct room_count *ret_count);
+/* On the cluster as if nothing ran or was held there. */
+int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_request *request,
+                       struct plan *ret_plan);
+int core__check_room(const struct core *core, struct err *err); /* what is kept is what is (I12) */
+
+/* ---- members that are not alike (core_parts.c) ---------------------------------------------------- */
+bool core__is_mixed(const struct gang *gang);
+bool core__try_parts(struct core *core, struct gang *gang); /* true: its slots are made and its members seated */
+int core__parts_emptied(struct core *core, const struct gang *gang, struct plan *ret_plan);
+void core__parts_free(struct parts_room *room);
+
+/* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
 /* The domain that a gang is required to stay in: that of its members. */
 struct required_domain {
     const struct node *anchor; /* NULL: nobody has a place, or nothing is required */
@@ -118,9 +144,6 @@ struct required_domain {
 struct required_domain core__required_domain(const struct core *core, const struct gang *gang);
 bool core__keeps_required(const struct core *core, const struct gang *gang,
                           const struct required_domain *domain, const struct node *node);
-bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
-                   const struct pod_shape *shape); /* room apart */
-struct plan_request core__request(const struct core *core, const struct gang *gang, uint32_t pods);
 int core__compare_turn(const void *a, const void *b); /* of two struct gang *: who is first */
 void core__queue(struct core *core, struct gang *gang); /* it wants a plan */
 void core__unqueue(struct core *core, struct gang *gang); /* not any more */
@@ -154,6 +177,13 @@ void core__post_bindings(struct core *core, struct gang *gang);
 void core__saw_bound(struct core *core, struct pod *pod);
 void core__release_hold(struct core *core, struct pod *pod, const char *why); /* ordinary pods */
 void core__expire_holds(struct core *core);
+
+void core__settle_planned(struct core *core, struct gang *gang); /* core_planned.c */
+int64_t core__backoff_ns(uint32_t failures); /* how long to wait after so many in a row */
+#define CLEARED_LIMIT 2 /* undone nominations before a node counts as refusing in-tree */
+/* A member was bound by others outside of the domain that the plan is in: the rest cannot go there. */
+bool core__is_cut_off(const struct core *core, const struct gang *gang,
+                      const struct required_domain *domain, const struct slot *slot);
 
 /* The slot gives up pod, node and hold. */
 void core__vacate(struct core *core, struct gang *gang, struct slot *slot, const char *why);

@@ -276,7 +276,8 @@ int leave_open(struct core *core, const struct gang *gang, struct leave *ret)
 {
     int r;
 
-    *ret = (struct leave){.core = core, .gang = gang, .domain = UINT32_MAX};
+    *ret = (struct leave){.core = core, .gang = gang, .pods = core__needed(gang),
+                          .domain = UINT32_MAX};
     r = find_leavers(ret);
     if (r == 0)
         r = find_places(ret);
@@ -324,6 +325,7 @@ static void put_part(struct leave *leave, const struct leave_part *part, bool ou
         resources_sub(sum, part->amount);
     else
         resources_add(sum, part->amount);
+    cluster_log_node(&leave->core->cluster, place->node);
     if (!place->usable)
         return;
     place->room = node_room(place->node, &leave->gang->requests);

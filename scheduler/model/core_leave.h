@@ -43,6 +43,7 @@ struct leave_place { /* a node, in name order */
 struct leave {
     struct core *core;
     const struct gang *gang;
+    uint32_t pods; /* for which there is to be room */
     struct leave_place *places;
     struct leaver *leavers; /* in order of name */
     struct leave_part *parts; /* in order of leavers */

@@ -196,7 +196,7 @@ static void put_back_of_size(struct leave *leave, uint32_t size, bool gangs)
         if (leaver->pods != size || (leaver->gang != NULL) != gangs)
             continue;
         leave_put(leave, leave->out[i], false);
-        if (leave->room < leave->gang->size)
+        if (leave->room < leave->pods)
             leave_put(leave, leave->out[i], true);
     }
 }
@@ -258,7 +258,7 @@ static void finish_at_once(struct leave *leave, const struct step *step)
     uint32_t before = leave->nout;
 
     commit(leave, step);
-    if (leave->room >= leave->gang->size)
+    if (leave->room >= leave->pods)
         keep_if_best(leave);
     while (leave->nout > before) {
         note_changes(leave, leave->out[--leave->nout]);
@@ -272,7 +272,7 @@ static void repeat(struct leave *leave, const struct leave_offer *done)
     uint32_t from = leave->domain_start[leave->domain];
     uint32_t to = leave->domain_start[leave->domain + 1];
 
-    for (uint32_t i = from; i < to && leave->room + done->gain < leave->gang->size; i++) {
+    for (uint32_t i = from; i < to && leave->room + done->gain < leave->pods; i++) {
         uint32_t place = leave->in_domain[i];
         struct leave_offer *offer = &leave->places[place].offer;
 
@@ -283,8 +283,8 @@ static void repeat(struct leave *leave, const struct leave_offer *done)
 
 static void search_domain(struct leave *leave)
 {
-    while (leave->room < leave->gang->size && leave->work < WORK_MAX) {
-        struct choice choice = choose(leave, leave->gang->size - leave->room);
+    while (leave->room < leave->pods && leave->work < WORK_MAX) {
+        struct choice choice = choose(leave, leave->pods - leave->room);
         uint32_t spent = count_pods(leave, leave->out, leave->nout);
         struct leave_offer best;
 
@@ -300,7 +300,7 @@ static void search_domain(struct leave *leave)
         if (choice.best.place != UINT32_MAX)
             repeat(leave, &best);
     }
-    if (leave->room >= leave->gang->size)
+    if (leave->room >= leave->pods)
         keep_if_best(leave);
 }
 
@@ -329,7 +329,7 @@ bool leave_search(struct leave *leave)
     leave->work = 0;
     leave->nbest = 0;
     for (uint32_t domain = 0; domain < leave->ndomains && leave->work < WORK_MAX; domain++) {
-        if (leave->potential[domain] < leave->gang->size)
+        if (leave->potential[domain] < leave->pods)
             continue;
         enter(leave, domain);
         search_domain(leave);

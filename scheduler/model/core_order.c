@@ -73,15 +73,9 @@ void core__check_head(struct core *core)
 /* The plan of the gang, were the cluster emptied of all that runs: 0, or there is none. */
 static int plan_emptied(struct core *core, struct gang *gang, struct plan *ret_plan)
 {
-    struct plan_shortage shortage = {0};
-    struct plan_request request;
-    struct room_count count;
-    int r = core__build_nodes(core, gang, &gang->members[0]->object->shape, true, &count);
+    struct plan_request request = core__request(gang, gang->size);
 
-    if (r < 0)
-        return r;
-    request = core__request(core, gang, gang->size);
-    return plan_gang(&request, core->scratch, ret_plan, &shortage);
+    return core__plan_emptied(core, gang, &request, ret_plan);
 }
 
 static int64_t line_since_ns(const struct core *core, const struct gang *gang)
@@ -116,7 +110,6 @@ void core__choose_head(struct core *core)
         gang->too_large = plan_emptied(core, gang, &plan) < 0;
         if (!gang->too_large)
             reserve(core, gang, &plan);
-        plan_release(&plan);
     }
 }
 
@@ -206,7 +199,7 @@ static int find_victims(struct core *core, struct victims *victims)
     return r;
 }
 
-static void free_pod(struct pod *pod, bool freed)
+static void free_pod(struct cluster *cluster, struct pod *pod, bool freed)
 {
     if (!pod->node)
         return;
@@ -214,36 +207,32 @@ static void free_pod(struct pod *pod, bool freed)
         resources_sub(&pod->node->used, &pod->requests);
     else
         resources_add(&pod->node->used, &pod->requests);
+    cluster_log_node(cluster, pod->node);
 }
 
 /* What-if: the victim's pods are out of the nodes' counts, or back in them. */
-static void free_victim(struct victim *victim, bool freed)
+static void free_victim(struct cluster *cluster, struct victim *victim, bool freed)
 {
     if (victim->pod)
-        free_pod(victim->pod, freed);
+        free_pod(cluster, victim->pod, freed);
     for (size_t i = 0; victim->gang && i < victim->gang->nmembers; i++)
-        free_pod(victim->gang->members[i], freed);
+        free_pod(cluster, victim->gang->members[i], freed);
 }
 
 static int plan_now(struct core *core, struct gang *gang, struct plan *ret_plan)
 {
-    struct plan_shortage shortage = {0};
-    struct plan_request request;
+    struct plan_request request = core__request(gang, gang->size);
+    struct plan_shortage shortage;
     struct room_count count;
 
-    if (core__build_nodes(core, gang, &gang->members[0]->object->shape, false, &count) < 0)
-        return -1;
-    request = core__request(core, gang, gang->size);
-    return plan_gang(&request, core->scratch, ret_plan, &shortage);
+    return core__plan(core, gang, gang->members[0], &request, ret_plan, &shortage, &count);
 }
 
 static bool fits_now(struct core *core, struct gang *gang)
 {
     struct plan plan = {0};
-    bool fits = plan_now(core, gang, &plan) == 0;
 
-    plan_release(&plan);
-    return fits;
+    return plan_now(core, gang, &plan) == 0;
 }
 
 /* Spares all of [from, to) if the gang fits without them going, else halves: v victims of n cost
@@ -256,14 +245,14 @@ static void spare(struct core *core, struct victims *victims, size_t from, size_
         return;
     victims->plans_left--;
     for (size_t i = from; i < to; i++)
-        free_victim(&victims->items[i], false);
+        free_victim(&core->cluster, &victims->items[i], false);
     if (fits_now(core, victims->preemptor)) {
         for (size_t i = from; i < to; i++)
             victims->items[i].spared = true;
         return;
     }
     for (size_t i = from; i < to; i++)
-        free_victim(&victims->items[i], true);
+        free_victim(&core->cluster, &victims->items[i], true);
     if (to - from == 1)
         return;
     spare(core, victims, from, middle);
@@ -293,20 +282,22 @@ static void spare_beside(struct core *core, struct victims *victims, const struc
 
     for (uint32_t i = 0; i < plan->nshares; i++)
         for (uint32_t k = 0; k < plan->shares[i].count; k++)
-            node_hold(core->cluster.nodes[plan->shares[i].node], requests);
+            node_hold(&core->cluster, core->cluster.nodes[plan->shares[i].node], requests);
     for (size_t i = 0; i < victims->n; i++) {
         struct victim *victim = &victims->items[i];
 
         if (victim->spared)
             continue;
-        free_victim(victim, false);
+        free_victim(&core->cluster, victim, false);
         victim->spared = !victim_is_in_the_way(victim, victims->preemptor);
         if (!victim->spared)
-            free_victim(victim, true);
+            free_victim(&core->cluster, victim, true);
     }
     for (uint32_t i = 0; i < plan->nshares; i++)
         for (uint32_t k = 0; k < plan->shares[i].count; k++)
             resources_sub(&core->cluster.nodes[plan->shares[i].node]->held, requests);
+    for (uint32_t i = 0; i < plan->nshares; i++)
+        cluster_log_node(&core->cluster, core->cluster.nodes[plan->shares[i].node]);
 }
 
 static void evict_victims(struct core *core, struct victims *victims)
@@ -346,7 +337,7 @@ static bool preempt_for(struct core *core, struct victims *victims)
     bool found;
 
     for (size_t i = 0; i < victims->n; i++)
-        free_victim(&victims->items[i], true);
+        free_victim(&core->cluster, &victims->items[i], true);
     found = fits_now(core, victims->preemptor);
     if (found) {
         spare(core, victims, 0, victims->n);
@@ -358,13 +349,12 @@ static bool preempt_for(struct core *core, struct victims *victims)
     }
     for (size_t i = 0; i < victims->n; i++)
         if (!victims->items[i].spared)
-            free_victim(&victims->items[i], false);
+            free_victim(&core->cluster, &victims->items[i], false);
     if (found) {
         core->head_preempts = true;
         core->head_until_ns = core->now_ns + PREEMPT_WAIT_NS;
         evict_victims(core, victims);
     }
-    plan_release(&plan);
     return found;
 }
 
@@ -373,7 +363,7 @@ bool core__preempt(struct core *core, struct gang *gang)
     struct victims victims = {.preemptor = gang, .plans_left = SPARE_PLANS};
     bool found = false;
 
-    if (!core->config->preemption)
+    if (!core->config->preemption || core__is_mixed(gang)) /* whom those would need gone is not told */
         return false;
     gang->preempt_owed = lacks_room(gang) && core->now_ns < gang->preempt_after_ns;
     if (!lacks_room(gang))

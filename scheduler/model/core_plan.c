@@ -1,4 +1,4 @@
-/* Plans: the planner's question is built here from the cluster, and its answer becomes slots. */
+/* Plans: which gang asks for one (core_room.c asks the planner), and how the answer becomes slots. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,15 +11,7 @@
 #define REJECTION_FIRST_NS (60 * NS_PER_S) /* a kubelet that refuses once mostly goes on refusing */
 #define REJECTION_MAX_NS (960 * NS_PER_S)
 
-/* ---- the question ---------------------------------------------------------------------------- */
-
-static bool is_excluded(const struct core *core, const struct gang *gang, const struct node *node)
-{
-    for (size_t i = 0; i < gang->nexcluded; i++)
-        if (gang->excluded[i].node == node && gang->excluded[i].until_ns > core->now_ns)
-            return true;
-    return false;
-}
+/* ---- nodes that are left alone --------------------------------------------------------------- */
 
 static void forget_exclusions(struct core *core, struct gang *gang)
 {
@@ -68,6 +60,7 @@ void core__rejected(struct core *core, const char *name)
             node->rejected_until_ns = core->now_ns + REJECTION_FIRST_NS;
         return;
     }
+    cluster_log_node(&core->cluster, node);
     node->rejected_for_ns = !again ? REJECTION_FIRST_NS
                             : node->rejected_for_ns < REJECTION_MAX_NS ? 2 * node->rejected_for_ns
                                                                        : REJECTION_MAX_NS;
@@ -86,115 +79,11 @@ void core__end_rejections(struct core *core)
     for (size_t i = 0; i < core->cluster.nnodes; i++) {
         int64_t until_ns = core->cluster.nodes[i]->rejected_until_ns;
 
+        if (until_ns > 0 && until_ns <= core->now_ns)
+            cluster_log_node(&core->cluster, core->cluster.nodes[i]);
         if (until_ns > core->now_ns && until_ns < core->rejection_ends_ns)
             core->rejection_ends_ns = until_ns;
     }
-}
-
-static int64_t accelerators(const struct core *core, const struct resources *amounts)
-{
-    int64_t sum = 0;
-
-    for (size_t i = 0; i < core->config->naccelerators; i++) {
-        int column = resource_column(&core->cluster.resources, core->config->accelerators[i]);
-
-        if (column >= 0)
-            sum += amounts->v[column];
-    }
-    return sum;
-}
-
-static bool in_pool(const struct core *core, const struct node *node)
-{
-    const struct labels *pool = &core->config->node_selector;
-
-    for (size_t i = 0; node->object && i < pool->n; i++) {
-        const char *value = labels_get(&node->object->labels, pool->items[i].key);
-
-        if (!value || strcmp(value, pool->items[i].value) != 0)
-            return false;
-    }
-    return node->object != NULL;
-}
-
-static uint32_t clamp_units(int64_t units)
-{
-    return units < 0 ? 0 : units > UINT32_MAX ? UINT32_MAX : (uint32_t)units;
-}
-
-/* Is what frees up on the node kept for a gang that comes before this one? */
-static bool kept_for_another(const struct node *node, const struct gang *gang)
-{
-    const struct gang *head = node->reserved_for;
-
-    return head && head != gang && core__compare_turn(&head, &gang) < 0 && !MUTANT(OVERTAKING);
-}
-
-bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
-                   const struct pod_shape *shape)
-{
-    return in_pool(core, node) && node_admits(node, shape) && !is_excluded(core, gang, node) &&
-           node->rejected_until_ns <= core->now_ns &&
-           !kept_for_another(node, gang);
-}
-
-/* Room beside what runs and is held, or on the node as it would be without either. */
-static uint32_t room_on(const struct node *node, const struct resources *requests, bool emptied)
-{
-    static const struct resources none;
-
-    if (MUTANT(HOLD_IGNORED) && !emptied)
-        return resources_fit(&node->total, &node->used, &none, requests);
-    return emptied ? resources_fit(&node->total, &none, &none, requests)
-                   : node_room(node, requests);
-}
-
-/* One planner node per cluster node, in name order, as cluster.nodes is. */
-int core__build_nodes(struct core *core, const struct gang *gang, const struct pod_shape *shape,
-                      bool emptied, struct room_count *ret_count)
-{
-    struct cluster *cluster = &core->cluster;
-
-    if (core->plan_nodes_size < cluster->nnodes) {
-        struct plan_node *grown = realloc(core->plan_nodes, cluster->nnodes * sizeof(*grown));
-
-        if (!grown)
-            return -ENOMEM;
-        core->plan_nodes = grown;
-        core->plan_nodes_size = cluster->nnodes;
-    }
-    *ret_count = (struct room_count){0};
-    for (size_t i = 0; i < cluster->nnodes; i++) {
-        const struct node *node = cluster->nodes[i];
-        struct plan_node *entry = &core->plan_nodes[i];
-        bool matches = core__may_use(core, gang, node, shape);
-        int64_t total = accelerators(core, &node->total);
-
-        memcpy(entry->domain, node->domain, sizeof(entry->domain));
-        for (uint32_t l = 0; MUTANT(UNKNOWN_GUESSED) && l < cluster->nlevels; l++)
-            entry->domain[l] = node->domain[l] == PLAN_UNKNOWN ? 0 : node->domain[l];
-        entry->capacity = matches ? room_on(node, &gang->requests, emptied) : 0;
-        entry->total_units = clamp_units(total);
-        entry->free_units = clamp_units(total - accelerators(core, &node->used) -
-                                        accelerators(core, &node->held));
-        ret_count->nodes += node->object != NULL;
-        ret_count->matching += matches;
-        ret_count->with_room += entry->capacity > 0;
-    }
-    return 0;
-}
-
-struct plan_request core__request(const struct core *core, const struct gang *gang, uint32_t pods)
-{
-    return (struct plan_request){
-        .nlevels = core->cluster.nlevels,
-        .nnodes = (uint32_t)core->cluster.nnodes,
-        .nodes = core->plan_nodes,
-        .pods = pods,
-        .units_per_pod = clamp_units(accelerators(core, &gang->requests)),
-        .required_level = gang->required_level,
-        .preferred_level = gang->preferred_level,
-    };
 }
 
 /* ---- the answer ------------------------------------------------------------------------------ */
@@ -224,7 +113,7 @@ static void set_shortage(struct core *core, struct gang *gang, const struct plan
     char size[96];
 
     pod_size_text(core, gang, size, sizeof(size));
-    if (gang->required_level >= 0 && shortage->fits_anywhere >= gang->size) {
+    if (gang->required_level >= 0 && shortage->fits_anywhere >= gang->min) {
         const char *level = core_level_name(core, gang->required_level);
         const char *best = (uint32_t)gang->required_level < core->cluster.nlevels
                                ? cluster_domain_name(&core->cluster, shortage->best_domain)
@@ -233,33 +122,17 @@ static void set_shortage(struct core *core, struct gang *gang, const struct plan
         core__set_reason(core, gang, REASON_NO_DOMAIN_FITS,
                          "no %s has room for all %u pods%s: the best (%s) fits %u; without "
                          "the required level %u fit",
-                         level, gang->size, size, best, shortage->fits, shortage->fits_anywhere);
+                         level, gang->min, size, best, shortage->fits, shortage->fits_anywhere);
     } else {
         core__set_reason(core, gang, REASON_INSUFFICIENT,
                          "%u of %u pods%s fit: %u of %u nodes have room, %u are full, %u do not "
                          "match",
-                         shortage->fits_anywhere, gang->size, size, count->with_room, count->nodes,
+                         shortage->fits_anywhere, gang->min, size, count->with_room, count->nodes,
                          count->matching - count->with_room, count->nodes - count->matching);
     }
-    gang->reason.pods = gang->size;
-    gang->reason.fit = MUTANT(WRONG_REASON) ? gang->size : shortage->fits;
+    gang->reason.pods = gang->min;
+    gang->reason.fit = MUTANT(WRONG_REASON) ? gang->min : shortage->fits;
     core__tried_in_vain(core, gang);
-}
-
-static bool shapes_agree(struct core *core, struct gang *gang)
-{
-    const char *key = gang->members[0]->object->shape.key;
-
-    for (size_t i = 1; i < gang->nmembers; i++) {
-        if (strcmp(gang->members[i]->object->shape.key, key) == 0)
-            continue;
-        core__set_reason(core, gang, REASON_UNSUPPORTED,
-                         "not supported yet: members differ (pods %.100s and %.100s ask for "
-                         "different resources or nodes)",
-                         gang->members[0]->object->name, gang->members[i]->object->name);
-        return false;
-    }
-    return true;
 }
 
 /* Members with an index get the slot of that rank; the others take free slots by name. */
@@ -286,12 +159,15 @@ static void seat_members(struct core *core, struct gang *gang)
     }
 }
 
-/* Slots are made only for a gang of which nothing is bound, so each takes a hold. */
+/*
+ * Slots are made only for a gang of which nothing is bound, so each takes a hold. Fewer than members: the
+ * others get their places one by one when there is room for them.
+ */
 static int take_plan(struct core *core, struct gang *gang, const struct plan *plan)
 {
     char *key = strdup(gang->members[0]->object->shape.key);
 
-    if (!key || gang_make_slots(gang, gang->size) < 0) {
+    if (!key || gang_make_slots(gang, plan->pods) < 0) {
         free(key);
         return -ENOMEM;
     }
@@ -304,7 +180,7 @@ static int take_plan(struct core *core, struct gang *gang, const struct plan *pl
             struct slot *slot = &gang->slots[share->first_rank + k];
 
             slot_set_node(&core->cluster, slot, core->cluster.nodes[share->node]);
-            slot_hold(slot, &gang->requests);
+            slot_hold(&core->cluster, slot, &gang->requests);
         }
     }
     memcpy(gang->use, plan->use, sizeof(gang->use));
@@ -340,25 +216,26 @@ static void start_planned(struct core *core, struct gang *gang)
 
 static bool try_plan(struct core *core, struct gang *gang)
 {
-    struct plan plan = {0};
     struct plan_shortage shortage = {0};
+    struct plan plan = {0};
     struct plan_request request;
     struct room_count count;
     int r;
 
     forget_exclusions(core, gang);
     gang->requests = gang->members[0]->requests;
-    if (!shapes_agree(core, gang))
-        return false;
-    if (core__build_nodes(core, gang, &gang->members[0]->object->shape, false, &count) < 0)
-        return false;
-    request = core__request(core, gang, gang->size);
-    r = plan_gang(&request, core->scratch, &plan, &shortage);
+    if (core__is_mixed(gang)) {
+        if (!core__try_parts(core, gang))
+            return false;
+        start_planned(core, gang);
+        return true;
+    }
+    request = core__request(gang, gang->size);
+    r = core__plan(core, gang, gang->members[0], &request, &plan, &shortage, &count);
     if (r == 0)
         r = take_plan(core, gang, &plan);
     else if (r == -ENOSPC)
         set_shortage(core, gang, &shortage, &count);
-    plan_release(&plan);
     if (r < 0)
         return false;
     start_planned(core, gang);

@@ -57,35 +57,24 @@ bool core__keeps_required(const struct core *core, const struct gang *gang,
     return keeps_required(core, gang, node, domain->anchor) && !domain->split;
 }
 
-static void keep_to(struct core *core, const struct gang *gang, const struct node *anchor, uint32_t level)
-{
-    for (size_t i = 0; i < core->cluster.nnodes; i++) {
-        const struct node *node = core->cluster.nodes[i];
-
-        if (anchor ? !same_domain(core, node, anchor, level) : !keeps_required(core, gang, node, NULL))
-            core->plan_nodes[i].capacity = 0;
-    }
-}
-
 /* A node for one pod, in the anchor's domain at `level` (NULL: anywhere); NULL: none there. */
-static struct node *node_near(struct core *core, struct gang *gang, const struct pod_shape *shape,
+static struct node *node_near(struct core *core, struct gang *gang, const struct pod *pod,
                               const struct node *anchor, uint32_t level)
 {
-    struct plan plan = {0};
+    struct plan_request request = core__request(gang, 1);
+    struct plan_pin pin = {anchor ? anchor->at : 0, 1};
     struct plan_shortage shortage;
-    struct plan_request request;
     struct room_count count;
-    struct node *node = NULL;
+    struct plan plan = {0};
 
-    if (core__build_nodes(core, gang, shape, false, &count) < 0)
+    if (anchor) { /* where it is a pod is said to be: so that is the domain to stay in */
+        request.required_level = (int)level;
+        request.pins = &pin;
+        request.npins = 1;
+    }
+    if (core__plan(core, gang, pod, &request, &plan, &shortage, &count) < 0 || plan.nshares == 0)
         return NULL;
-    keep_to(core, gang, anchor, level);
-    request = core__request(core, gang, 1);
-    request.required_level = request.preferred_level = -1;
-    if (plan_gang(&request, core->scratch, &plan, &shortage) == 0 && plan.nshares > 0)
-        node = core->cluster.nodes[plan.shares[0].node];
-    plan_release(&plan);
-    return node;
+    return core->cluster.nodes[plan.shares[0].node];
 }
 
 /*
@@ -93,21 +82,21 @@ static struct node *node_near(struct core *core, struct gang *gang, const struct
  * level outwards, never out of the domain that the gang is required to stay in.
  */
 static struct node *replacement_node(struct core *core, struct gang *gang,
-                                     const struct pod_shape *shape, const struct node *before)
+                                     const struct pod *pod, const struct node *before)
 {
     const struct node *anchor = anchor_of(gang);
     const struct node *near = before ? before : anchor;
     int outermost = gang->required_level >= 0 && anchor ? gang->required_level : 0;
 
     for (int level = (int)core->cluster.nlevels - 1; near && level >= outermost; level--) {
-        struct node *node = node_near(core, gang, shape, near, (uint32_t)level);
+        struct node *node = node_near(core, gang, pod, near, (uint32_t)level);
 
         if (node && keeps_required(core, gang, node, anchor))
             return node;
     }
     if (gang->required_level >= 0 && anchor)
-        return node_near(core, gang, shape, anchor, (uint32_t)gang->required_level);
-    return node_near(core, gang, shape, NULL, 0);
+        return node_near(core, gang, pod, anchor, (uint32_t)gang->required_level);
+    return node_near(core, gang, pod, NULL, 0);
 }
 
 /*
@@ -139,26 +128,32 @@ static void note_in_vain(const struct core *core, struct gang *gang, const struc
             last->until_ns = gang->excluded[i].until_ns;
 }
 
-static struct node *find_node(struct core *core, struct gang *gang, const struct pod_shape *shape,
+static struct node *find_node(struct core *core, struct gang *gang, const struct pod *pod,
                               const struct node *before)
 {
     struct node *node;
 
-    if (searched_in_vain(core, gang, shape))
+    if (searched_in_vain(core, gang, &pod->object->shape))
         return NULL;
-    node = replacement_node(core, gang, shape, before);
+    node = replacement_node(core, gang, pod, before);
     if (!node)
-        note_in_vain(core, gang, shape);
+        note_in_vain(core, gang, &pod->object->shape);
     return node;
 }
 
-/* The rank of the pod's index, else any that is free, else one more (nslots or beyond). */
-static uint32_t rank_for(const struct gang *gang, int32_t index)
+/* The rank of the pod's index, else one that was a pod's like it, else any that is free, else one more. */
+static uint32_t rank_for(const struct gang *gang, const struct pod *pod)
 {
+    int32_t index = pod->object->index;
+
     if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod)
         return (uint32_t)index;
     if (index >= 0 && (uint32_t)index >= gang->nslots && (uint32_t)index < gang->size)
         return (uint32_t)index; /* it grew: nobody takes the rank of a member that may come back */
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (!gang->slots[i].pod && gang->slots[i].state == SLOT_EMPTY && gang->slots[i].held &&
+            memcmp(&gang->slots[i].hold, &pod->requests, sizeof(pod->requests)) == 0)
+            return i;
     for (uint32_t i = 0; i < gang->nslots; i++)
         if (!gang->slots[i].pod && gang->slots[i].state == SLOT_EMPTY)
             return i;
@@ -167,7 +162,7 @@ static uint32_t rank_for(const struct gang *gang, int32_t index)
 
 bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
 {
-    uint32_t rank = rank_for(gang, pod->object->index);
+    uint32_t rank = rank_for(gang, pod);
     struct required_domain domain;
     struct slot *slot;
     struct node *node;
@@ -190,13 +185,13 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
     if (slot->held && (!may || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0))
         slot_unhold(&core->cluster, slot); /* its predecessor asked for something else, or failed there */
     if (!slot->held && (!may || node_room(node, &gang->requests) == 0))
-        node = domain.split ? NULL : find_node(core, gang, &pod->object->shape, node);
+        node = domain.split ? NULL : find_node(core, gang, pod, node);
     if (!node)
         return false;
     if (node != slot->node)
         core__plan_changed(gang);
     slot_set_node(&core->cluster, slot, node);
-    slot_hold(slot, &gang->requests);
+    slot_hold(&core->cluster, slot, &gang->requests);
     core__slot_take(core, gang, rank, pod);
     slot->needs_vote = true;
     slot->deadline_ns = core->now_ns + core->config->hold_deadline_ns;

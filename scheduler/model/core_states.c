@@ -5,7 +5,6 @@
 
 #include "scheduler/model/core_internal.h"
 
-#define CLEARED_LIMIT 2 /* undone nominations before a node counts as refusing in-tree */
 #define BACKOFF_FIRST_NS NS_PER_S
 #define BACKOFF_MAX_NS (60 * NS_PER_S)
 #define REFILL_AGAIN_NS (2 * NS_PER_S) /* a member without a place: room may have come */
@@ -43,7 +42,7 @@ void core__set_reason(struct core *core, struct gang *gang, enum reason_code cod
     core__touch(core, gang);
 }
 
-static int64_t backoff(uint32_t failures)
+int64_t core__backoff_ns(uint32_t failures)
 {
     int64_t wait = BACKOFF_FIRST_NS;
 
@@ -54,10 +53,16 @@ static int64_t backoff(uint32_t failures)
 
 /* ---- Forming, Waiting -------------------------------------------------------------------------- */
 
+/* A pod that has succeeded without a node (a status written by hand) has done its work all the same. */
+static bool needs_no_plan(const struct pod *pod)
+{
+    return pod->object->node[0] || pod->object->phase == POD_SUCCEEDED;
+}
+
 static bool bound_already(const struct gang *gang)
 {
     for (size_t i = 0; i < gang->nmembers; i++)
-        if (gang->members[i]->object->node[0])
+        if (needs_no_plan(gang->members[i]))
             return true;
     return false;
 }
@@ -73,7 +78,7 @@ static void take_over_bound(struct core *core, struct gang *gang)
     if (gang_more_slots(gang, gang->size) < 0) /* all ranks, so that each index finds its own */
         return;
     for (size_t i = 0; i < gang->nmembers; i++)
-        if (gang->members[i]->object->node[0])
+        if (needs_no_plan(gang->members[i]))
             core__refill(core, gang, gang->members[i]);
     gang->adopted = true;
     gang_count_use(&core->cluster, gang);
@@ -108,35 +113,7 @@ static void settle_forming(struct core *core, struct gang *gang)
                      gang->min);
 }
 
-/* ---- Planned ----------------------------------------------------------------------------------- */
-
-/* true: somebody took one. */
-static bool fill_slots(struct core *core, struct gang *gang)
-{
-    const char *key = gang->shape_key;
-    uint32_t next = 0;
-    bool filled = false;
-
-    for (size_t i = 0; i < gang->nmembers; i++) {
-        struct pod *pod = gang->members[i];
-        int32_t index = pod->object->index;
-
-        if (pod->slot >= 0 || (key && strcmp(pod->object->shape.key, key) != 0))
-            continue;
-        if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod) {
-            core__slot_take(core, gang, (uint32_t)index, pod);
-            filled = true;
-            continue;
-        }
-        while (next < gang->nslots && gang->slots[next].pod)
-            next++;
-        if (next < gang->nslots) {
-            core__slot_take(core, gang, next, pod);
-            filled = true;
-        }
-    }
-    return filled;
-}
+/* ---- places ------------------------------------------------------------------------------------ */
 
 bool core__place_lost(const struct core *core, const struct slot *slot)
 {
@@ -154,121 +131,11 @@ bool core__place_lost(const struct core *core, const struct slot *slot)
 }
 
 /* A member was bound by others outside of the domain that the plan is in: the rest cannot go there. */
-static bool is_cut_off(const struct core *core, const struct gang *gang,
+bool core__is_cut_off(const struct core *core, const struct gang *gang,
                        const struct required_domain *domain, const struct slot *slot)
 {
     return gang->drifted && slot->node && !slot_is_bound(slot) &&
            !core__keeps_required(core, gang, domain, slot->node);
-}
-
-/* false: the plan was given up. */
-static bool check_nodes(struct core *core, struct gang *gang)
-{
-    struct required_domain domain = core__required_domain(core, gang);
-
-    for (uint32_t i = 0; i < gang->nslots; i++) {
-        struct slot *slot = &gang->slots[i];
-
-        if (slot->cleared >= CLEARED_LIMIT) {
-            core__exclude(core, gang, slot->node);
-            core__release_plan(core, gang, "the planned node refused the pod");
-            return false;
-        }
-        /* Without a hold: a stranger bound its pod elsewhere, and that pod is gone. */
-        if (core__place_lost(core, slot) || is_cut_off(core, gang, &domain, slot) ||
-            (slot->state == SLOT_EMPTY && !slot->held)) {
-            core__release_plan(core, gang, "the planned node changed");
-            return false;
-        }
-    }
-    return true;
-}
-
-static void planned_too_late(struct core *core, struct gang *gang)
-{
-    uint32_t voted = gang_count(gang, SLOT_VOTED), slots = gang->nslots;
-
-    if (gang->early) {
-        gang->no_early = true;
-        core__release_plan(core, gang, "the gang's other pods did not come in time");
-        return;
-    }
-    gang->failures++;
-    gang->not_before_ns = core->now_ns + backoff(gang->failures);
-    core__release_plan(core, gang, "the gang's other pods did not arrive at bind in time");
-    core__set_reason(core, gang, REASON_VOTES_MISSING,
-                     "%u of %u pods arrived at bind before the hold ran out; trying again",
-                     voted, slots);
-}
-
-/* A workload of the same name with other requests has come: the plan is not for it. */
-static bool shape_changed(const struct gang *gang)
-{
-    for (size_t i = 0; i < gang->nmembers; i++)
-        if (gang->shape_key && strcmp(gang->members[i]->object->shape.key, gang->shape_key) != 0)
-            return true;
-    return false;
-}
-
-static void set_deadline(const struct core *core, struct gang *gang, int64_t wait_ns, int64_t last_ns)
-{
-    int64_t deadline_ns = core->now_ns + wait_ns;
-
-    if (!MUTANT(NO_DEADLINE))
-        gang->deadline_ns = deadline_ns < last_ns ? deadline_ns : last_ns;
-}
-
-/*
- * An early plan waits for the next member as long as for the first, up to half of a hold if that is more. All
- * in all no vote is held longer than holdDeadline and earlyPlanDeadline: kube-scheduler's httpTimeout is above that.
- */
-static void wait_for_more(const struct core *core, struct gang *gang)
-{
-    int64_t early_ns = core->config->early_plan_deadline_ns, half_ns = core->config->hold_deadline_ns / 2;
-
-    set_deadline(core, gang, early_ns, gang->planned_ns + (early_ns > half_ns ? early_ns : half_ns));
-}
-
-static void wait_for_votes(const struct core *core, struct gang *gang)
-{
-    gang->early = false;
-    set_deadline(core, gang, core->config->hold_deadline_ns,
-                 gang->planned_ns + core->config->hold_deadline_ns + core->config->early_plan_deadline_ns);
-}
-
-bool core__all_voted(const struct gang *gang)
-{
-    return gang_count(gang, SLOT_VOTED) + gang_bound(gang) + MUTANT(BIND_EARLY) >= gang->nslots;
-}
-
-static void settle_planned(struct core *core, struct gang *gang)
-{
-    uint32_t empty;
-    bool filled;
-
-    if (shape_changed(gang)) {
-        core__release_plan(core, gang, "the gang's pods changed what they ask for");
-        return;
-    }
-    if (!check_nodes(core, gang))
-        return;
-    filled = fill_slots(core, gang);
-    empty = gang_count(gang, SLOT_EMPTY);
-    if (gang->early && empty == 0)
-        wait_for_votes(core, gang);
-    else if (gang->early && filled)
-        wait_for_more(core, gang);
-    if (core->now_ns >= gang->deadline_ns) {
-        planned_too_late(core, gang);
-        return;
-    }
-    for (uint32_t i = 0; i < gang->nslots; i++)
-        core__nominate(core, gang, i);
-    core__wake_at(core, gang, gang->deadline_ns);
-    if (!core__all_voted(gang))
-        return;
-    gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
-    core__set_state(core, gang, GANG_BINDING);
 }
 
 /* ---- Binding ----------------------------------------------------------------------------------- */
@@ -286,7 +153,7 @@ static void binding_too_late(struct core *core, struct gang *gang)
     uint32_t bound = gang_bound(gang);
 
     gang->failures++;
-    gang->not_before_ns = core->now_ns + backoff(gang->failures);
+    gang->not_before_ns = core->now_ns + core__backoff_ns(gang->failures);
     if (gang_is_open(gang)) { /* a retry or the watch will tell: nothing is given away before */
         core__set_reason(core, gang, REASON_PARTLY_BOUND,
                          "%u of %u pods are bound; the API server's answer on the others is awaited",
@@ -320,7 +187,7 @@ static bool keep_places(struct core *core, struct gang *gang)
             continue;
         if (slot->cleared >= CLEARED_LIMIT)
             core__exclude(core, gang, slot->node);
-        else if (!core__place_lost(core, slot) && !is_cut_off(core, gang, &domain, slot))
+        else if (!core__place_lost(core, slot) && !core__is_cut_off(core, gang, &domain, slot))
             continue;
         if (gang_bound(gang) == 0 && !gang_is_open(gang)) {
             core__release_plan(core, gang, "the planned node changed");
@@ -334,7 +201,7 @@ static bool keep_places(struct core *core, struct gang *gang)
 /* Members without a place: one that was deleted meanwhile and came back, or lost its node. */
 static void seat_rest(struct core *core, struct gang *gang)
 {
-    uint32_t without = 0;
+    uint32_t without = 0, surplus = gang->nmembers > gang->nslots ? (uint32_t)gang->nmembers - gang->nslots : 0;
 
     for (size_t i = 0; i < gang->nmembers; i++) {
         struct pod *pod = gang->members[i];
@@ -344,8 +211,9 @@ static void seat_rest(struct core *core, struct gang *gang)
         else
             core__nominate(core, gang, (uint32_t)pod->slot);
     }
-    if (without == 0)
+    if (without <= surplus) /* those are more than the plan is for: they get theirs when it is bound */
         return;
+    without -= surplus;
     core__wake_at(core, gang, core->now_ns + REFILL_AGAIN_NS);
     core__set_reason(core, gang, REASON_PARTLY_BOUND,
                      "%u of %u pods are bound; %u lost their place and no node has room for them: "
@@ -563,7 +431,7 @@ void core__settle_gang(struct core *core, struct gang *gang)
         settle_forming(core, gang);
         break;
     case GANG_PLANNED:
-        settle_planned(core, gang);
+        core__settle_planned(core, gang);
         break;
     case GANG_BINDING:
         settle_binding(core, gang);

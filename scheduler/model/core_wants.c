@@ -110,6 +110,13 @@ static bool has_min(const struct gang *gang, struct reason *ret_why)
                  "lockstep.dev/gang-size on its pods");
 }
 
+static bool is_small_enough(const struct gang *gang, struct reason *ret_why)
+{
+    return gang->size <= OBJ_GANG_PODS_MAX ||
+           lacks(ret_why, REASON_UNSUPPORTED, "not supported: %u pods in one gang, expected at most %d",
+                 gang->size, OBJ_GANG_PODS_MAX);
+}
+
 static bool set_role(struct gang *gang, const char *role)
 {
     char *copy;
@@ -157,7 +164,7 @@ bool core__wants(const struct core *core, struct gang *gang, struct reason *ret_
         gang->created_s = pod->created_s;
     /* What is not supported first: its group may be of a kind that is never read. */
     if (!set_role(gang, pod->wish.role) || !supported(gang, pod, group, ret_why) ||
-        !has_min(gang, ret_why))
+        !has_min(gang, ret_why) || !is_small_enough(gang, ret_why))
         return false;
     job = core__job_of(core, pod); /* what the Job says where its pods say nothing */
     required = pod->wish.required[0]    ? pod->wish.required

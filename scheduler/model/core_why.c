@@ -42,22 +42,16 @@ static int ask(struct question *question, uint32_t pods, int required_level,
 {
     struct core *core = question->core;
     struct gang *gang = question->gang;
-    struct plan_request request;
-    struct plan plan = {0};
+    struct plan_request request = core__request(gang, pods);
     struct room_count count;
-    int r;
+    struct plan plan;
 
     if (question->why->plans == WHY_PLANS_MAX)
         return -EBUSY;
     question->why->plans++;
-    r = core__build_nodes(core, gang, &gang->members[0]->object->shape, false, &count);
-    if (r < 0)
-        return r;
-    request = core__request(core, gang, pods);
+    request.min_pods = 0; /* so many, and not some of them */
     request.required_level = required_level;
-    r = plan_gang(&request, core->scratch, &plan, ret_shortage);
-    plan_release(&plan);
-    return r;
+    return core__plan(core, gang, gang->members[0], &request, &plan, ret_shortage, &count);
 }
 
 /* What is counted by pods is so only where each is as good as another. */
@@ -94,7 +88,7 @@ static void ask_levels(struct question *question)
 
     if (gang->required_level < 0)
         return;
-    while (level >= 0 && !fits(question, gang->size, level))
+    while (level >= 0 && !fits(question, core__needed(gang), level))
         level--;
     if (level >= 0) {
         item = add(question, WHY_LEVEL);
@@ -103,7 +97,7 @@ static void ask_levels(struct question *question)
                  core_level_name(question->core, level),
                  core_level_name(question->core, gang->required_level));
     }
-    if (!fits(question, gang->size, -1))
+    if (!fits(question, core__needed(gang), -1))
         return;
     item = add(question, WHY_PREFERRED);
     item->level = gang->required_level;
@@ -133,22 +127,22 @@ static void ask_pods(struct question *question, uint32_t guess)
     struct counterfactual *item;
     uint32_t most;
 
-    if (guess >= gang->size)
-        guess = gang->size - 1;
+    if (guess >= core__needed(gang))
+        guess = core__needed(gang) - 1;
     if (guess == 0)
         return;
     if (!fits(question, guess, gang->required_level))
         most = largest_between(question, 0, guess);
-    else if (guess + 1 == gang->size || !fits(question, guess + 1, gang->required_level))
+    else if (guess + 1 == core__needed(gang) || !fits(question, guess + 1, gang->required_level))
         most = guess;
     else
-        most = largest_between(question, guess + 1, gang->size);
+        most = largest_between(question, guess + 1, core__needed(gang));
     if (most == 0)
         return;
     item = add(question, WHY_PODS);
     item->pods = most;
     snprintf(item->text, sizeof(item->text), "fits with %u pod%s instead of %u", most,
-             most == 1 ? "" : "s", gang->size);
+             most == 1 ? "" : "s", core__needed(gang));
 }
 
 /* ---- who could leave --------------------------------------------------------------------------------- */
@@ -213,7 +207,7 @@ static void ask_leavers(struct question *question, struct leave *leave)
     if (!leave_search(leave))
         return;
     leave_put_best(leave);
-    if (fits(question, gang->size, gang->required_level) && list_leavers(question->why, leave) == 0)
+    if (fits(question, core__needed(gang), gang->required_level) && list_leavers(question->why, leave) == 0)
         tell_leavers(add(question, WHY_LEAVE), question->why);
     leave_put_back(leave);
 }
@@ -221,7 +215,7 @@ static void ask_leavers(struct question *question, struct leave *leave)
 static void ask_emptied(struct question *question, struct leave *leave, bool *ret_fits)
 {
     leave_put_all(leave);
-    *ret_fits = fits(question, question->gang->size, question->gang->required_level);
+    *ret_fits = fits(question, core__needed(question->gang), question->gang->required_level);
     leave_put_back(leave);
 }
 
@@ -274,11 +268,11 @@ int core_why(struct core *core, const struct gang *of, struct why *ret)
     int r;
 
     *ret = (struct why){0};
-    if (!gang || !core__waits_for_room(gang))
+    if (!gang || !core__waits_for_room(gang) || core__is_mixed(gang)) /* of unlike pods no number tells */
         return 0;
     requests = gang->requests;
     gang->requests = gang->members[0]->requests;
-    r = ask(&question, gang->size, gang->required_level, &shortage);
+    r = ask(&question, core__needed(gang), gang->required_level, &shortage);
     if (r == -ENOSPC) /* else room has come that it was not tried on yet */
         r = ask_all(&question, shortage.fits);
     gang->requests = requests;
@@ -364,31 +358,35 @@ void core__ask_why(struct core *core, struct gang *gang)
 
 /* ---- of a gang that has places ----------------------------------------------------------------------- */
 
-static void take_gang_out(struct gang *gang, bool out)
+static void count_out(struct cluster *cluster, struct node *node, struct resources *sum,
+                      const struct resources *amount, bool out)
+{
+    if (out)
+        resources_sub(sum, amount);
+    else
+        resources_add(sum, amount);
+    cluster_log_node(cluster, node);
+}
+
+static void take_gang_out(struct cluster *cluster, struct gang *gang, bool out)
 {
     for (size_t i = 0; i < gang->nmembers; i++)
-        if (gang->members[i]->node && out)
-            resources_sub(&gang->members[i]->node->used, &gang->members[i]->requests);
-        else if (gang->members[i]->node)
-            resources_add(&gang->members[i]->node->used, &gang->members[i]->requests);
+        if (gang->members[i]->node)
+            count_out(cluster, gang->members[i]->node, &gang->members[i]->node->used,
+                      &gang->members[i]->requests, out);
     for (uint32_t i = 0; i < gang->nslots; i++)
-        if (gang->slots[i].held && out)
-            resources_sub(&gang->slots[i].node->held, &gang->slots[i].hold);
-        else if (gang->slots[i].held)
-            resources_add(&gang->slots[i].node->held, &gang->slots[i].hold);
+        if (gang->slots[i].held)
+            count_out(cluster, gang->slots[i].node, &gang->slots[i].node->held, &gang->slots[i].hold, out);
 }
 
 static int plan_anew(struct core *core, struct gang *gang, struct plan *ret_plan)
 {
+    struct plan_request request = core__request(gang, gang->nslots);
     struct plan_shortage shortage;
-    struct plan_request request;
     struct room_count count;
-    int r = core__build_nodes(core, gang, &gang->members[0]->object->shape, false, &count);
 
-    if (r < 0)
-        return r;
-    request = core__request(core, gang, gang->nslots);
-    return plan_gang(&request, core->scratch, ret_plan, &shortage);
+    request.min_pods = 0;
+    return core__plan(core, gang, gang->members[0], &request, ret_plan, &shortage, &count);
 }
 
 int core_certify(struct core *core, const struct gang *of,
@@ -399,16 +397,15 @@ int core_certify(struct core *core, const struct gang *of,
     struct plan plan = {0};
     int r;
 
-    if (!gang || gang->nslots == 0 || gang->nmembers == 0)
+    if (!gang || gang->nslots == 0 || gang->nmembers == 0 || core__is_mixed(gang))
         return -EINVAL;
     requests = gang->requests;
     gang->requests = gang->members[0]->requests;
-    take_gang_out(gang, true);
+    take_gang_out(&core->cluster, gang, true);
     r = plan_anew(core, gang, &plan);
-    take_gang_out(gang, false);
+    take_gang_out(&core->cluster, gang, false);
     gang->requests = requests;
     if (r == 0)
         memcpy(ret_use, plan.use, sizeof(plan.use));
-    plan_release(&plan);
     return r;
 }

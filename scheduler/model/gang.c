@@ -7,6 +7,8 @@
 #include "base/sha256.h"
 #include "base/strbuf.h"
 
+#define DEFAULT_ROLE "worker"
+
 static const char *const state_names[] = {
     [GANG_FORMING] = "Forming", [GANG_WAITING] = "Waiting", [GANG_PLANNED] = "Planned",
     [GANG_BINDING] = "Binding", [GANG_BOUND] = "Bound",     [GANG_RUNNING] = "Running",
@@ -65,7 +67,7 @@ struct gang *gang_new(const char *key, enum gang_kind kind, const char *ns, cons
     gang->key = strdup(key);
     gang->ns = strdup(ns);
     gang->name = strdup(name);
-    gang->role = strdup("worker");
+    gang->role = strdup(DEFAULT_ROLE);
     gang->record.name = strdup(name);
     gang->required_level = gang->preferred_level = -1;
     gang->deadline_ns = INT64_MAX;
@@ -215,12 +217,12 @@ void slot_set_node(struct cluster *cluster, struct slot *slot, struct node *node
     node_unref(cluster, old);
 }
 
-void slot_hold(struct slot *slot, const struct resources *requests)
+void slot_hold(struct cluster *cluster, struct slot *slot, const struct resources *requests)
 {
     if (slot->held || !slot->node)
         return;
     slot->hold = *requests;
-    node_hold(slot->node, &slot->hold);
+    node_hold(cluster, slot->node, &slot->hold);
     slot->held = true;
 }
 
@@ -302,13 +304,43 @@ void gang_count_use(const struct cluster *cluster, struct gang *gang)
     free(places);
 }
 
+const char *gang_role(const struct gang *gang, uint32_t rank)
+{
+    const struct pod *pod = gang->slots[rank].pod;
+
+    if (!pod)
+        return gang->role;
+    return pod->object->wish.role[0] ? pod->object->wish.role : DEFAULT_ROLE;
+}
+
+struct ranked {
+    const char *role, *node;
+    uint32_t rank;
+};
+
+static int compare_ranked(const void *a, const void *b)
+{
+    const struct ranked *left = a, *right = b;
+    int by_role = strcmp(left->role, right->role);
+
+    if (by_role != 0)
+        return by_role;
+    return left->rank < right->rank ? -1 : left->rank > right->rank;
+}
+
 void gang_hash(const struct gang *gang, char ret_hex[GANG_HASH_TEXT])
 {
+    struct ranked *lines = calloc(gang->nslots ? gang->nslots : 1, sizeof(*lines));
     struct strbuf text = STRBUF_INIT((size_t)64 << 20);
 
-    for (uint32_t i = 0; i < gang->nslots; i++)
-        strbuf_addf(&text, "%s %u %s\n", gang->role, i,
-                    gang->slots[i].node ? gang->slots[i].node->name : "");
+    for (uint32_t i = 0; lines && i < gang->nslots; i++)
+        lines[i] = (struct ranked){gang_role(gang, i),
+                                   gang->slots[i].node ? gang->slots[i].node->name : "", i};
+    if (lines)
+        qsort(lines, gang->nslots, sizeof(*lines), compare_ranked);
+    for (uint32_t i = 0; lines && i < gang->nslots; i++)
+        strbuf_addf(&text, "%s %u %s\n", lines[i].role, lines[i].rank, lines[i].node);
+    free(lines);
     sha256_hex(text.data ? text.data : "", text.len, ret_hex);
     strbuf_release(&text);
 }

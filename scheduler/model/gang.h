@@ -165,7 +165,7 @@ struct gang {
     uint32_t min; /* members that must start together; 0: unknown */
     uint32_t size; /* slots wanted: max(min, members seen) */
     struct resources requests; /* of one member, as the plan counted them */
-    char *shape_key; /* of the members that the plan is for, NULL: no plan yet */
+    char *shape_key; /* of the members that the plan is for; "": of several shapes; NULL: no plan yet */
     int required_level, preferred_level; /* plan.h's indices, -1: none */
     char *role; /* "worker" unless said otherwise */
     int32_t priority;
@@ -234,7 +234,7 @@ void gang_drop_slots(struct gang *gang); /* none are left; they must have been r
 void slot_set_state(struct gang *gang, struct slot *slot, enum slot_state state);
 void slot_set_node(struct cluster *cluster, struct slot *slot, struct node *node);
 /* A slot remembers what it holds, as a replacement may ask for something else. */
-void slot_hold(struct slot *slot, const struct resources *requests);
+void slot_hold(struct cluster *cluster, struct slot *slot, const struct resources *requests);
 void slot_unhold(struct cluster *cluster, struct slot *slot);
 
 /* May a binding of this slot (of any slot) have been applied, or is one under way? */
@@ -248,7 +248,10 @@ uint32_t gang_bound(const struct gang *gang); /* slots bound or done */
 /* Counts the domains that the slots are in, per level; a plan's lower bounds stay. */
 void gang_count_use(const struct cluster *cluster, struct gang *gang);
 
-/* SHA-256 over the lines "role rank node" in order of rank, as hex. */
+/* What the pod of the slot says it is, or else the gang's pods are. */
+const char *gang_role(const struct gang *gang, uint32_t rank);
+
+/* SHA-256 over the lines "role rank node" in order of role and rank, as hex. */
 #define GANG_HASH_TEXT 65
 void gang_hash(const struct gang *gang, char ret_hex[GANG_HASH_TEXT]);
 

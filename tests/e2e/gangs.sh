@@ -168,6 +168,30 @@ tainted_while_planned() {
     k taint node "$node" broken- >/dev/null
 }
 
+# A leader of 2 GPUs and 9 workers of a node each, in one rack of 8 nodes they do not fit: two racks, and the
+# leader beside nobody, as workers fill their nodes.
+leader_and_workers() {
+    clean
+    local i
+    member boss-0 boss 10 2 '.metadata.annotations["lockstep.dev/role"] = "leader"'
+    for i in $(seq 8); do
+        member boss-$i boss 10 8
+    done
+    sleep 3
+    [ "$(bound boss)" = 0 ] || fail "bound before all members exist"
+    [[ $(reason boss) == '9 of 10 pods exist'* ]] || fail "reason: $(reason boss)"
+    member boss-9 boss 10 8
+    within 10 "10 pods bound" all_bound boss 10
+    k get pods -l lockstep.dev/gang=boss -o json | jq -e '
+        [.items[] | {name: .metadata.name, node: .spec.nodeName, role: .metadata.annotations["lockstep.dev/role"]}]
+        | (map(.node) | unique | length) == 10
+          and all(.[]; .role == (if .name == "boss-0" then "leader" else "worker" end))' >/dev/null ||
+        fail "roles or nodes are wrong"
+    k delete pod boss-0 --force --grace-period=0 >/dev/null 2>&1
+    member boss-0 boss 10 2 '.metadata.annotations["lockstep.dev/role"] = "leader"'
+    within 10 "the leader is back" all_bound boss 10
+}
+
 # A volume that kube-scheduler may not attach on node-000: nothing in our model says so.
 refused_in_tree() {
     clean
@@ -285,6 +309,7 @@ check g_others_do_not_split_a_held_gang others_do_not_split_a_held_gang
 check h_starts_though_never_asked_on_a_full_cluster full_cluster_never_asked
 check i_replans_when_a_planned_node_is_tainted tainted_while_planned
 check i_replans_when_a_volume_forbids_the_node refused_in_tree
+check j_a_leader_and_its_workers leader_and_workers
 check k_forbidden_rights_are_not_held forbidden_rights
 case $GROUPS_API in
 '') skip l_native_pod_group "Kubernetes $K8S has no PodGroup" ;;

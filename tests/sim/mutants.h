@@ -24,7 +24,7 @@
     X(I12, USE_FORGOTTEN, "delete", "a deleted pod's use stays counted")                                         \
     X(I13, DRIFT_HIDDEN, "stranger", "a pod that is bound elsewhere is said to be where it was planned")         \
     X(I14, REJECTION_FORGOTTEN, "bad-kubelet", "a node whose kubelet refused a pod is tried at once again")      \
-    X(I15, UNKNOWN_GUESSED, "", "a node that names no domain counts as one of the first")                        \
+    X(I15, UNKNOWN_GUESSED, "time", "a node that names no domain counts as one of the first")                    \
     X(I17, WRONG_REASON, "", "the reason counts pods that do not fit as fitting")                                \
     X(I18, WRITES_REPEATED, "", "the GangPlacement is written though nothing changed")                           \
     X(I20, EARLY_YES, "", "a bind call is answered before the binding is acknowledged")

@@ -95,6 +95,7 @@ struct sim_record { /* a GangPlacement */
     struct sim_seen seen;
     char ns[8], name[16];
     uint64_t uid, version;
+    int64_t made_ns;
     char *body;
     bool stale; /* what it says was sent by a process that had ended, and its successor had begun */
     uint64_t acknowledged_by; /* the process whose write of `body` was acknowledged, 0: none */
@@ -184,6 +185,7 @@ void sim_lease_tick(struct sim *sim); /* renewals and elections up to now */
 
 /* sim_api.c: objects and writes */
 struct sim_pod *sim_new_pod(struct sim *sim, int job, int index);
+bool sim_has_leader(const struct sim_job *job);
 struct sim_pod *sim_ordinary_pod(struct sim *sim, int gpus, bool foreign);
 void sim_delete_pod(struct sim *sim, struct sim_pod *pod);
 void sim_take_actions(struct sim *sim, int replica);

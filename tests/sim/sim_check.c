@@ -82,8 +82,8 @@ static void check_gang_bind(struct sim *sim, const struct sim_write *write, cons
 
     if (job->required && !(job->orphaned && job->kind == SIM_GROUP)) /* its wish went with the PodGroup */
         check_block(sim, job, pod, (int)strtol(write->node + 1, NULL, 10));
-    if (!record)
-        return; /* it was deleted behind our back, and is being written anew */
+    if (!record || record->made_ns > write->sent_ns)
+        return; /* it was deleted behind our back (it goes with its PodGroup), and is written anew */
     for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
         snprintf(state, sizeof(state), "\"state\":\"%s\"", before[i]);
         if (!record->stale && strstr(record->body, state))

@@ -133,7 +133,8 @@ struct obj_group *sim_group_object(const struct sim *sim, const struct sim_job *
     object->name = text(job->name);
     object->uid = text(job->uid);
     object->api_version = text("scheduling.k8s.io/v1beta1");
-    object->min = job->size;
+    /* One in eight is elastic: it starts with half of its pods and grows. */
+    object->min = strtol(job->uid + 1, NULL, 10) % 8 == 3 ? (job->size + 1) / 2 : job->size;
     object->required = text(job->required ? "block" : "");
     object->preferred = text("");
     object->unsupported = text("");

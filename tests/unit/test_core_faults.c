@@ -84,6 +84,32 @@ static void a_refill_that_leaves_amid_a_batch_is_put_right_by_the_settling(void 
     world_check(world);
 }
 
+/* Only a status that is written by hand says that a pod succeeded without a node; what is done needs no plan. */
+static void a_member_that_succeeded_without_a_node_is_not_planned(void **state)
+{
+    struct world *world = *state;
+    struct obj_pod *pod = make_member("g", 0, 2, "");
+
+    sync_world(world);
+    pod->phase = POD_SUCCEEDED;
+    put_pod(world, pod);
+    assert_int_equal(the_gang(world, "g")->state, GANG_BROKEN);
+    assert_int_equal(the_gang(world, "g")->slots[0].state, SLOT_DONE);
+    assert_false(the_gang(world, "g")->slots[0].held);
+    put_pod(world, make_member("g", 1, 2, ""));
+    assert_string_not_equal(planned(world, "g-1"), "");
+}
+
+static void a_gang_beyond_all_limits_is_told_so(void **state)
+{
+    struct world *world = *state;
+
+    sync_world(world);
+    put_pod(world, make_member("g", 0, OBJ_GANG_PODS_MAX + 1, ""));
+    assert_int_equal(the_gang(world, "g")->reason.code, REASON_UNSUPPORTED);
+    assert_non_null(strstr(the_gang(world, "g")->reason.text, "20001 pods in one gang"));
+}
+
 /* Its pods went while nobody led, and others came under the same name: the plan is not theirs. */
 static void a_stored_binding_is_not_finished_for_younger_pods(void **state)
 {
@@ -418,6 +444,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_gang_without_room_for_all_its_missing_members_writes_nothing),
         CASE(a_refill_that_leaves_amid_a_batch_is_put_right_by_the_settling),
+        CASE(a_member_that_succeeded_without_a_node_is_not_planned),
+        CASE(a_gang_beyond_all_limits_is_told_so),
         CASE(a_stored_binding_is_not_finished_for_younger_pods),
         CASE(a_state_never_reads_earlier_than_a_pod_created_before),
         CASE(a_younger_member_of_a_stored_binding_votes),

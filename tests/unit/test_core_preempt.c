@@ -139,7 +139,7 @@ static void nobody_goes_for_members_that_differ(void **state)
     add_member(&world, 0, 8, 2);
     add_member(&world, 1, 4, 2);
     pass_time(&world, 30 * SECOND);
-    assert_int_equal(the_gang(&world, "g")->reason.code, REASON_UNSUPPORTED);
+    assert_int_equal(the_gang(&world, "g")->reason.code, REASON_INSUFFICIENT);
     assert_int_equal(count_actions(&world, ACT_EVICT), 0);
     world_close(&world);
 }

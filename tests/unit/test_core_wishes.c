@@ -50,6 +50,48 @@ static void expect_waiting(struct world *world, enum reason_code code)
     assert_int_equal(the_gang(world, "g")->reason.code, code);
 }
 
+/* Elastic: more pods than must start together. As many start as there is room for, the rest when there is. */
+static void a_gang_starts_with_what_fits_and_grows(void **state)
+{
+    struct world *world = *state;
+    const struct gang *gang;
+    char name[8];
+
+    use_node(world, "n3", "other", 8);
+    add_members(world, NODES);
+    see_group(world, 2, "", "");
+    gang = the_gang(world, "g");
+    assert_int_equal(gang->state, GANG_PLANNED);
+    assert_int_equal(gang->nslots, NODES - 1);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    for (int i = 0; i < NODES - 1; i++) {
+        snprintf(name, sizeof(name), "g-%d", i);
+        vote(world, name, planned(world, name));
+    }
+    while (count_actions(world, ACT_PLACEMENT) > 0)
+        answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    answer_writes(world, ACT_BIND, WRITE_OK);
+    assert_int_equal(gang->state, GANG_BOUND);
+    assert_int_equal(gang->reason.code, REASON_NONE);
+    assert_string_equal(planned(world, "g-3"), "");
+    drop_pod(world, "other");
+    pass_time(world, 3 * SECOND);
+    assert_string_equal(planned(world, "g-3"), "n3");
+}
+
+static void below_its_min_a_gang_waits_whatever_more_pods_it_has(void **state)
+{
+    struct world *world = *state;
+
+    use_node(world, "n2", "one", 8);
+    use_node(world, "n3", "other", 8);
+    see_group(world, 3, "", "");
+    add_members(world, NODES);
+    expect_waiting(world, REASON_INSUFFICIENT);
+    assert_int_equal(the_gang(world, "g")->reason.pods, 3);
+    assert_int_equal(the_gang(world, "g")->reason.fit, 2);
+}
+
 static void a_lower_min_of_its_pod_group_is_tried(void **state)
 {
     struct world *world = *state;
@@ -223,6 +265,8 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
     const struct CMUnitTest tests[] = {
+        CASE(a_gang_starts_with_what_fits_and_grows),
+        CASE(below_its_min_a_gang_waits_whatever_more_pods_it_has),
         CASE(a_lower_min_of_its_pod_group_is_tried),
         CASE(another_required_level_is_tried),
         CASE(another_preferred_level_is_tried),
