@@ -133,6 +133,8 @@ int core__check_room(const struct core *core, struct err *err); /* what is kept 
 bool core__is_mixed(const struct gang *gang);
 bool core__try_parts(struct core *core, struct gang *gang); /* true: its slots are made and its members seated */
 int core__parts_emptied(struct core *core, const struct gang *gang, struct plan *ret_plan);
+/* All of them, on that level: 0; -ENOSPC: proven not to; -EAGAIN: no place was found, and one may be there. */
+int core__parts_fit(struct core *core, const struct gang *gang, int required_level);
 void core__parts_free(struct parts_room *room);
 
 /* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
