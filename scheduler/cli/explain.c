@@ -40,7 +40,8 @@ static const struct argp parser = {
     NULL, parse_option, "[NAMESPACE/]GANG",
     "Says where a gang is, or why it waits and what would have to be otherwise for it to fit; each of "
     "these answers was planned. GANG is the name of its GangPlacement, as kubectl get gangplacements "
-    "prints it; without a namespace it is looked for in 'default'.\v"
+    "prints it; without a namespace it is looked for in 'default'. Of the live cluster, nodes, pods, jobs, "
+    "PodGroups, namespaces and GangPlacements are listed once: whoever asks must be allowed to.\v"
     "Examples:\n"
     "  lockstep explain team-a/train        (the live cluster, through the kubeconfig)\n"
     "  kubectl get nodes,pods,jobs,gangplacements -A -o json | lockstep explain -f - train -o json\n\n"
@@ -174,8 +175,9 @@ static void explain_waiting(struct core *core, const struct gang *gang)
     size_t ahead = core_ahead(core, gang);
     struct why why = {0};
 
-    printf("%s%s/%s is %s%s: %s: %s\n", paint("\033[31m"), gang->ns, gang->record.name,
+    printf("%s%s/%s is %s%s: %s%s%s\n", paint("\033[31m"), gang->ns, gang->record.name,
            gang_state_name(gang->state), paint("\033[0m"), reason_code_name(gang->reason.code),
+           gang->reason.code == REASON_NONE ? "nothing is known to be in its way" : ": ",
            gang->reason.text);
     core_why(core, gang, &why);
     show_would_fit(&why);

@@ -115,10 +115,13 @@ const struct gang *core_gang_of(const struct core *core, const char *pod_uid);
  * that N + 1 do not. Of the pods and gangs that would have to leave none could stay; they are few, not
  * always the fewest. Pods of DaemonSets and of nodes themselves stay, on the "empty" cluster too.
  *
+ * A gang of unlike pods is told only what is proven, of no number of its pods, and of leavers only as far
+ * as the plans go.
+ *
  * At most WHY_PLANS_MAX plans. It takes pods out of the counts and puts them back: on the stepping thread
  * only, or under the write lock.
  */
-#define WHY_PLANS_MAX 32 /* most need 6: itself, emptied, two numbers of pods, a level, who leaves */
+#define WHY_PLANS_MAX 48 /* most need 6: itself, emptied, two numbers of pods, a level, who leaves */
 #define WHY_NAMED 3 /* leavers whose names a text gives */
 #define WHY_TEXT 1200 /* three names of 63 + 253 bytes, and what goes with them */
 enum why_change { /* in the order in which they are told */

@@ -133,6 +133,8 @@ int core__check_room(const struct core *core, struct err *err); /* what is kept 
 bool core__is_mixed(const struct gang *gang);
 bool core__try_parts(struct core *core, struct gang *gang); /* true: its slots are made and its members seated */
 int core__parts_emptied(struct core *core, const struct gang *gang, struct plan *ret_plan);
+/* All of them, on that level: 0; -ENOSPC: proven not to; -EAGAIN: no place was found, and one may be there. */
+int core__parts_fit(struct core *core, const struct gang *gang, int required_level);
 void core__parts_free(struct parts_room *room);
 
 /* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
@@ -201,6 +203,7 @@ bool core__preempt(struct core *core, struct gang *gang); /* true: others are be
 bool core__waits_for_room(const struct gang *gang);
 /* When the reason has stood for a while: asks what would let the gang fit, to be told with it. */
 void core__ask_why(struct core *core, struct gang *gang);
+void core__tried_in_vain(struct core *core, struct gang *gang); /* again: what was told may be old */
 void core__forget_would_fit(struct gang *gang); /* the reason is another one now */
 
 /* ---- exits (core_exits.c): evicting, giving up ---------------------------------------------------- */

@@ -215,22 +215,18 @@ static int compare_turns(const void *a, const void *b)
     return left->part < right->part ? -1 : 1;
 }
 
-/* How much of what the waiting gang needs the pod takes, in thousandths of one of its pods. */
-static uint64_t weight(const struct leave *leave, const struct resources *amount)
+/* How much of what the waiting gang needs the part takes, in thousandths of one of its pods. */
+static uint64_t weight(const struct leave *leave, const struct leave_part *part)
 {
-    int64_t most = 0;
+    __int128 most = 0;
 
-    for (unsigned r = 0; amount && r < RES_MAX; r++) {
+    for (unsigned r = 0; r < RES_MAX && part->amount; r++) {
         int64_t wanted = leave->gang->requests.v[r];
 
-        if (wanted > 0 && r != RES_PODS && amount->v[r] / wanted < INT64_MAX / 2000) {
-            int64_t share = amount->v[r] < INT64_MAX / 1000 ? amount->v[r] * 1000 / wanted
-                                                            : amount->v[r] / wanted * 1000;
-
-            most = share > most ? share : most;
-        }
+        if (wanted > 0 && r != RES_PODS && (__int128)part->amount->v[r] * 1000 / wanted > most)
+            most = (__int128)part->amount->v[r] * 1000 / wanted;
     }
-    return (uint64_t)most;
+    return most < INT64_MAX ? (uint64_t)most : INT64_MAX;
 }
 
 static int order_places(struct leave *leave)
@@ -249,7 +245,7 @@ static int order_places(struct leave *leave)
 
         turns[i] = (struct turn){part->place, i, leaver->gang != NULL,
                                  leaver->gang ? leaver->pods
-                                              : UINT64_MAX - weight(leave, part->amount)};
+                                              : UINT64_MAX - weight(leave, part)};
     }
     qsort(turns, leave->nparts, sizeof(*turns), compare_turns);
     for (uint32_t i = 0; i < leave->nparts; i++)

@@ -159,14 +159,15 @@ static void read_nodes(const struct core *core, const struct gang *gang, const s
     }
 }
 
-static int ask(struct core *core, const struct gang *gang, struct parts *parts, bool emptied,
-               struct plan_parts *ret_plan, struct room_count *ret_count, bool *ret_certain)
+static int ask_on(struct core *core, const struct gang *gang, struct parts *parts, int required_level,
+                  bool emptied, struct plan_parts *ret_plan, struct room_count *ret_count,
+                  bool *ret_certain)
 {
     struct parts_room *room = room_of(core);
     struct plan_parts_request request = {.nlevels = core->cluster.nlevels,
                                          .nnodes = (uint32_t)core->cluster.nnodes,
                                          .nresources = parts->ncolumns, .nparts = parts->n,
-                                         .parts = parts->items, .required_level = gang->required_level,
+                                         .parts = parts->items, .required_level = required_level,
                                          .preferred_level = gang->preferred_level};
 
     if (!room || grow_room(room, core->cluster.nnodes) < 0)
@@ -176,6 +177,12 @@ static int ask(struct core *core, const struct gang *gang, struct parts *parts, 
     request.free = room->free;
     request.eligible = room->eligible;
     return plan_parts(&request, room->scratch, ret_plan, ret_certain);
+}
+
+static int ask(struct core *core, const struct gang *gang, struct parts *parts, bool emptied,
+               struct plan_parts *ret_plan, struct room_count *ret_count, bool *ret_certain)
+{
+    return ask_on(core, gang, parts, gang->required_level, emptied, ret_plan, ret_count, ret_certain);
 }
 
 int core__parts_emptied(struct core *core, const struct gang *gang, struct plan *ret_plan)
@@ -195,6 +202,20 @@ int core__parts_emptied(struct core *core, const struct gang *gang, struct plan 
     for (uint32_t i = 0; i < plan.nshares; i++)
         ret_plan->shares[ret_plan->nshares++] = (struct plan_share){plan.shares[i].node, plan.shares[i].count, 0};
     return 0;
+}
+
+int core__parts_fit(struct core *core, const struct gang *gang, int required_level)
+{
+    struct room_count count;
+    struct plan_parts plan;
+    struct parts parts;
+    bool certain = false;
+    int r;
+
+    if (!find_parts(core, gang, &parts))
+        return -EAGAIN;
+    r = ask_on(core, gang, &parts, required_level, false, &plan, &count, &certain);
+    return r == -ENOSPC && !certain ? -EAGAIN : r;
 }
 
 /* ---- the answer -------------------------------------------------------------------------------------------- */
@@ -274,6 +295,7 @@ static void set_shortage(struct core *core, struct gang *gang, const struct part
                      count->matching, count->nodes, certain ? "" : "; not every combination was tried");
     gang->reason.pods = (uint32_t)gang->nmembers;
     gang->reason.fit = 0;
+    core__tried_in_vain(core, gang);
 }
 
 bool core__try_parts(struct core *core, struct gang *gang)

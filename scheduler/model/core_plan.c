@@ -132,6 +132,7 @@ static void set_shortage(struct core *core, struct gang *gang, const struct plan
     }
     gang->reason.pods = gang->min;
     gang->reason.fit = MUTANT(WRONG_REASON) ? gang->min : shortage->fits;
+    core__tried_in_vain(core, gang);
 }
 
 /* Members with an index get the slot of that rank; the others take free slots by name. */

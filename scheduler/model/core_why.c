@@ -36,7 +36,10 @@ void why_release(struct why *why)
     *why = (struct why){0};
 }
 
-/* 0: it would be planned so; -ENOSPC: not; -EBUSY: enough was planned for this question. */
+/*
+ * 0: it would be planned so; -ENOSPC: it could not; others: nobody knows, as enough was planned for this question,
+ * or unlike pods have more combinations than are tried. Those are asked for all together.
+ */
 static int ask(struct question *question, uint32_t pods, int required_level,
                struct plan_shortage *ret_shortage)
 {
@@ -49,6 +52,8 @@ static int ask(struct question *question, uint32_t pods, int required_level,
     if (question->why->plans == WHY_PLANS_MAX)
         return -EBUSY;
     question->why->plans++;
+    if (core__is_mixed(gang))
+        return core__parts_fit(core, gang, required_level);
     request.min_pods = 0; /* so many, and not some of them */
     request.required_level = required_level;
     return core__plan(core, gang, gang->members[0], &request, &plan, ret_shortage, &count);
@@ -191,11 +196,56 @@ static void tell_leavers(struct counterfactual *item, const struct why *why)
         add_text(item, " and %zu more", why->nleavers - WHY_NAMED);
 }
 
+/*
+ * Of unlike pods only plans tell who is in the way. All are out; [from, to) stay if the gang fits beside them,
+ * else halves of them: v leavers of n cost some v log n plans. False: those that are left did not suffice.
+ */
+static bool spare(struct question *question, struct leave *leave, uint32_t from, uint32_t to)
+{
+    uint32_t middle = from + (to - from) / 2;
+    struct plan_shortage unused;
+    int r;
+
+    if (from == to)
+        return true;
+    for (uint32_t i = from; i < to; i++)
+        leave_put(leave, leave->best[i], false);
+    r = ask(question, core__needed(question->gang), question->gang->required_level, &unused);
+    for (uint32_t i = from; i < to && r != 0; i++)
+        leave_put(leave, leave->best[i], true);
+    if (r == 0 || (r == -ENOSPC && to - from == 1))
+        return true;
+    return r == -ENOSPC && spare(question, leave, from, middle) &&
+           spare(question, leave, middle, to);
+}
+
+/* Gangs are spared before pods. */
+static bool search_by_plans(struct question *question, struct leave *leave)
+{
+    uint32_t n = 0;
+    bool found;
+
+    for (uint32_t i = 0; i < leave->nleavers; i++)
+        if (leave->leavers[i].gang)
+            leave->best[n++] = i;
+    for (uint32_t i = 0; i < leave->nleavers; i++)
+        if (!leave->leavers[i].gang)
+            leave->best[n++] = i;
+    leave_put_all(leave);
+    found = spare(question, leave, 0, n);
+    leave->nbest = 0;
+    for (uint32_t i = 0; i < leave->nleavers; i++)
+        if (leave->leavers[i].out)
+            leave->best[leave->nbest++] = i;
+    leave_put_back(leave);
+    return found && leave->nbest > 0;
+}
+
 static void ask_leavers(struct question *question, struct leave *leave)
 {
     struct gang *gang = question->gang;
 
-    if (!leave_search(leave))
+    if (core__is_mixed(gang) ? !search_by_plans(question, leave) : !leave_search(leave))
         return;
     leave_put_best(leave);
     if (fits(question, core__needed(gang), gang->required_level) && list_leavers(question->why, leave) == 0)
@@ -203,11 +253,15 @@ static void ask_leavers(struct question *question, struct leave *leave)
     leave_put_back(leave);
 }
 
-static void ask_emptied(struct question *question, struct leave *leave, bool *ret_fits)
+static int ask_emptied(struct question *question, struct leave *leave)
 {
+    struct plan_shortage unused;
+    int r;
+
     leave_put_all(leave);
-    *ret_fits = fits(question, core__needed(question->gang), question->gang->required_level);
+    r = ask(question, core__needed(question->gang), question->gang->required_level, &unused);
     leave_put_back(leave);
+    return r;
 }
 
 static void tell_empty(struct question *question, bool would)
@@ -221,23 +275,27 @@ static void tell_empty(struct question *question, bool would)
 
 /* ---- all ---------------------------------------------------------------------------------------------- */
 
-/* That it never fits is told first: what others do is no help then. */
+/*
+ * That it never fits is told first: what others do is no help then. Of unlike pods no number tells which of
+ * them would fit.
+ */
 static int ask_all(struct question *question, uint32_t fit)
 {
+    bool alike = !core__is_mixed(question->gang);
     struct leave leave;
-    bool would = false;
-    int r = leave_open(question->core, question->gang, &leave);
+    int emptied, r = leave_open(question->core, question->gang, &leave);
 
     if (r < 0)
         return r;
-    ask_emptied(question, &leave, &would);
-    if (!would)
+    emptied = ask_emptied(question, &leave);
+    if (emptied == -ENOSPC)
         tell_empty(question, false);
     ask_levels(question);
-    ask_pods(question, fit);
-    if (would)
+    if (alike)
+        ask_pods(question, fit);
+    if (emptied == 0)
         ask_leavers(question, &leave);
-    if (would)
+    if (emptied == 0)
         tell_empty(question, true);
     leave_close(&leave);
     return 0;
@@ -258,12 +316,12 @@ int core_why(struct core *core, const struct gang *of, struct why *ret)
     int r;
 
     *ret = (struct why){0};
-    if (!gang || !core__waits_for_room(gang) || core__is_mixed(gang)) /* of unlike pods no number tells */
+    if (!gang || !core__waits_for_room(gang))
         return 0;
     requests = gang->requests;
     gang->requests = gang->members[0]->requests;
     r = ask(&question, core__needed(gang), gang->required_level, &shortage);
-    if (r == -ENOSPC) /* else room has come that it was not tried on yet */
+    if (r == -ENOSPC || r == -EAGAIN) /* 0: room has come that it was not tried on yet */
         r = ask_all(&question, shortage.fits);
     gang->requests = requests;
     if (r < 0)
@@ -284,6 +342,7 @@ void core__forget_would_fit(struct gang *gang)
         free(gang->would_fit[i]);
         gang->would_fit[i] = NULL;
     }
+    gang->would_fit_stale = false;
 }
 
 static int64_t due_ns(const struct core *core, const struct gang *gang)
@@ -295,11 +354,39 @@ static int64_t due_ns(const struct core *core, const struct gang *gang)
     return due > core->why_due_ns ? due : core->why_due_ns;
 }
 
+/* Its numbers may be the same, and yet other pods are in the way by now. */
+void core__tried_in_vain(struct core *core, struct gang *gang)
+{
+    gang->would_fit_stale = gang->would_fit[0] != NULL;
+    if (gang->would_fit_stale)
+        core__wake_at(core, gang, due_ns(core, gang));
+}
+
+/* True: it is another answer than the one that was told. */
+static bool keep_answer(struct gang *gang, const struct why *why)
+{
+    bool changed = false;
+
+    for (size_t i = 0; i < GANG_WOULD_FIT; i++) {
+        const char *text = i < why->n ? why->items[i].text : NULL;
+
+        if (!text && !gang->would_fit[i])
+            continue;
+        if (text && gang->would_fit[i] && strcmp(text, gang->would_fit[i]) == 0)
+            continue;
+        free(gang->would_fit[i]);
+        gang->would_fit[i] = text ? strdup(text) : NULL;
+        changed = true;
+    }
+    gang->would_fit_stale = false;
+    return changed;
+}
+
 void core__ask_why(struct core *core, struct gang *gang)
 {
     struct why why;
 
-    if (!core__waits_for_room(gang) || gang->would_fit[0])
+    if (!core__waits_for_room(gang) || (gang->would_fit[0] && !gang->would_fit_stale))
         return;
     if (due_ns(core, gang) > core->now_ns) {
         core__wake_at(core, gang, due_ns(core, gang));
@@ -310,9 +397,7 @@ void core__ask_why(struct core *core, struct gang *gang)
                        (int64_t)core->cluster.pods_by_uid.n * POD_NS;
     if (core_why(core, gang, &why) < 0)
         return;
-    for (size_t i = 0; i < why.n && i < GANG_WOULD_FIT; i++)
-        gang->would_fit[i] = strdup(why.items[i].text);
-    if (gang->would_fit[0]) {
+    if (keep_answer(gang, &why)) {
         gang->record.dirty = true;
         core__touch(core, gang);
     }

@@ -212,6 +212,7 @@ struct gang {
     int64_t reason_text_ns; /* since when it says exactly this */
     bool reason_told; /* Events were posted for this reason */
     char *would_fit[GANG_WOULD_FIT]; /* what would let it fit, as it was then; NULL: not asked or nothing */
+    bool would_fit_stale; /* it was tried again since */
     int64_t would_fit_ns; /* when that was last asked, 0: never */
     struct gang_record record;
     bool dirty; /* on the core's list of gangs to look at */

@@ -215,6 +215,54 @@ static void there_is_no_answer_for_who_does_not_wait_for_room(void **state)
     free_world(world);
 }
 
+static void put_unlike(struct world *world, const char *name, int64_t gpus, int size, const char *required)
+{
+    struct obj_pod *pod = make_pod(name, gpus, "g", size);
+
+    set_text(&pod->wish.required, required);
+    put_pod(world, pod);
+}
+
+/* A leader of 4 GPUs and workers of a node each, required on a rack of two nodes. */
+static void of_unlike_pods_too_it_is_told_what_plans_prove(void **state)
+{
+    static const struct {
+        const char *nodes;
+        int workers;
+        const char *expected;
+    } mixed[] = {
+        {"....", 2, "would not fit on the empty cluster either\n"
+                    "fits with required=block instead of required=rack\n"
+                    "fits with preferred=rack instead of required=rack"},
+        {".8.8", 1, "fits with required=block instead of required=rack\n"
+                    "fits with preferred=rack instead of required=rack\n"
+                    "fits if 1 pod left: ns/p3\nfits on the empty cluster"},
+        {"8888", 1, "fits if 2 pods left: ns/p2, ns/p3\nfits on the empty cluster"},
+        {"AA88", 1, "fits if 2 pods left: ns/p2, ns/p3\nfits on the empty cluster"},
+        {"A.4A", 1, "fits with required=block instead of required=rack\n"
+                    "fits with preferred=rack instead of required=rack\nfits if 1 gang of 2 pods left: gang ns/A\nfits on the empty cluster"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(mixed) / sizeof(mixed[0]); i++) {
+        struct world *world = make_world(mixed[i].nodes);
+        char texts[4096], name[32];
+        struct why why;
+
+        put_unlike(world, "leader", 4, mixed[i].workers + 1, "rack");
+        for (int k = 0; k < mixed[i].workers; k++) {
+            snprintf(name, sizeof(name), "worker-%d", k);
+            put_unlike(world, name, 8, mixed[i].workers + 1, "rack");
+        }
+        assert_int_equal(core_why(world->core, the_gang(world, "g"), &why), 0);
+        texts_of(&why, texts, sizeof(texts));
+        assert_string_equal(texts, mixed[i].expected);
+        why_release(&why);
+        world_check(world);
+        free_world(world);
+    }
+}
+
 /* It is not bound yet: what it holds goes with it. */
 static void a_planned_gang_leaves_with_its_holds(void **state)
 {
@@ -315,6 +363,30 @@ static void another_reason_is_asked_about_anew(void **state)
     free_world(world);
 }
 
+/* The reason's numbers stay, and yet another pod would have to leave by now. */
+static void the_same_reason_is_asked_about_again_when_room_came_and_went(void **state)
+{
+    struct world *world = make_world("...8");
+    struct event gone = {.kind = EV_POD_GONE, .uid = "p3"}, come = {.kind = EV_POD};
+
+    (void)state;
+    ask_for(world, 4, 8, "", "");
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    pass_time(world, 2 * SECOND);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    come.object.pod = make_pod("q3", 8, "", 0);
+    set_text(&come.object.pod->node, "n3");
+    come.object.pod->phase = POD_RUNNING;
+    core_step(world->core, &gone, world->now_ns, &world->actions); /* one batch */
+    world_step(world, come);
+    assert_true(core_deadline(world->core) <= world->now_ns + 30 * SECOND);
+    pass_time(world, 30 * SECOND);
+    assert_true(tells(find_action(world, ACT_PLACEMENT, NULL), "fits if 1 pod left: ns/q3"));
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    assert_true(core_deadline(world->core) > world->now_ns + 3600 * SECOND);
+    free_world(world);
+}
+
 /* A question takes its time on a large cluster: the next gang's comes later, its Event does not. */
 static void one_gang_is_asked_about_at_a_time(void **state)
 {
@@ -362,9 +434,11 @@ int main(void)
         cmocka_unit_test(asking_changes_nothing),
         cmocka_unit_test(there_is_no_answer_for_who_does_not_wait_for_room),
         cmocka_unit_test(a_planned_gang_leaves_with_its_holds),
+        cmocka_unit_test(of_unlike_pods_too_it_is_told_what_plans_prove),
         cmocka_unit_test(many_nodes_are_searched_too),
         cmocka_unit_test(it_is_told_when_the_reason_has_stood),
         cmocka_unit_test(another_reason_is_asked_about_anew),
+        cmocka_unit_test(the_same_reason_is_asked_about_again_when_room_came_and_went),
         cmocka_unit_test(one_gang_is_asked_about_at_a_time),
         cmocka_unit_test(a_gang_that_runs_is_certified_against_the_cluster_as_it_is),
     };
