@@ -400,7 +400,7 @@ static void make_rest(struct counting *counting, struct table *top)
     counting->top = top;
 }
 
-/* As many in each dimension as there are below, but not beyond the bounds. One too large to be is as large as can be. */
+/* As many in each dimension as there are below, but not beyond the bounds. A size that overflows stays too large. */
 static void set_sizes(const struct counting *counting, uint32_t dim, struct table *table)
 {
     uint64_t there[PLAN_LEVELS_MAX] = {0};
