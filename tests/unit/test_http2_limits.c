@@ -57,12 +57,11 @@ static enum http_outcome echo(void *context, const struct http_request *request,
 static enum http_outcome hold(void *context, const struct http_request *request, struct http_reply *reply)
 {
     struct fixture *fixture = context;
-    int n = atomic_load(&fixture->held);
+    int n = atomic_fetch_add(&fixture->held, 1); /* several workers are here at a time */
 
     (void)reply;
     if (n < 64)
         fixture->tokens[n] = request->token;
-    atomic_fetch_add(&fixture->held, 1);
     return HTTP_HELD;
 }
 
