@@ -5,7 +5,7 @@
  * Each part in turn is planned by the planner of equal pods, beside what has its place already, in every
  * order of the parts that is worth a try, in each domain that might do, from the innermost level outwards.
  * With one leader, every place that a leader can have is tried: that is exact, unless it takes more tries
- * than are allowed. Otherwise the answer says how far it can be from the best: used and lower bound per level.
+ * or more work than are allowed. Otherwise the answer says how far it can be from the best: used and lower bound per level.
  *
  * Memory: the scratch (one thread at a time); an answer's shares live until its next plan.
  */
@@ -15,6 +15,7 @@
 
 #define PLAN_PARTS_MAX 8
 #define PLAN_TRIES 512 /* placements looked at for one answer */
+#define PLAN_PARTS_WORK UINT64_C(40000000) /* ... as long as they have not taken so many steps of about a ns */
 
 struct plan_part {
     uint32_t pods;

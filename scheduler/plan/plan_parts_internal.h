@@ -33,6 +33,7 @@ struct trial {
     bool found;
     bool complete; /* nothing is possible that was not tried */
     uint32_t tries;
+    uint64_t work;
     bool out_of_memory;
 };
 

@@ -50,6 +50,17 @@ void parts__begin(struct trial *trial)
     memset(trial->counts, 0, (size_t)request->nparts * trial->n * sizeof(*trial->counts));
 }
 
+/*
+ * About what it takes to plan the part. Beside what has its place already every domain has a price of its own, and
+ * the planner goes through all numbers of pods in each of them.
+ */
+static uint64_t work_of(const struct trial *trial, uint32_t part, uint64_t room)
+{
+    uint64_t pods = trial->request->parts[part].pods;
+
+    return trial->n + (trial->npins > 0 ? pods * room * (trial->request->nlevels + 1) : pods);
+}
+
 /* false: the part does not fit beside the others. *ret_proven: nothing better beside them is possible. */
 static bool place_part(struct trial *trial, uint32_t part, bool *ret_proven)
 {
@@ -58,11 +69,15 @@ static bool place_part(struct trial *trial, uint32_t part, bool *ret_proven)
                                    .required_level = -1, .preferred_level = -1,
                                    .pins = trial->pins, .npins = trial->npins};
     struct plan_shortage unused;
+    uint64_t room = 0;
     struct plan plan;
     int r;
 
-    for (uint32_t i = 0; i < trial->n; i++)
+    for (uint32_t i = 0; i < trial->n; i++) {
         trial->nodes[i].capacity = parts__room_for(trial, i, part);
+        room += trial->nodes[i].capacity;
+    }
+    trial->work += work_of(trial, part, room);
     r = plan_gang(&request, trial->scratch->plans, &plan, &unused);
     trial->out_of_memory |= r == -ENOMEM;
     if (r < 0)
@@ -136,7 +151,7 @@ static bool may_try(const struct trial *trial)
 {
     uint32_t most = trial->request->tries_max ? trial->request->tries_max : PLAN_TRIES;
 
-    return trial->tries < most && !trial->out_of_memory;
+    return trial->tries < most && trial->work < PLAN_PARTS_WORK && !trial->out_of_memory;
 }
 
 static void try_order(struct trial *trial, const uint32_t *order)
@@ -215,11 +230,11 @@ static void try_leaders(struct trial *trial, uint32_t leader)
 {
     uint32_t ntried = 0;
 
+    parts__begin(trial);
+    trial->tries--; /* only to see the nodes as they are: so they stand again after each try */
     for (uint32_t i = 0; i < trial->n; i++) {
         bool tried = false;
 
-        parts__begin(trial);
-        trial->tries--; /* only to see the nodes as they are */
         if (parts__room_for(trial, i, leader) == 0)
             continue;
         for (uint32_t k = 0; k < ntried && !tried; k++)
@@ -232,6 +247,8 @@ static void try_leaders(struct trial *trial, uint32_t leader)
         }
         trial->tried[ntried++] = i;
         try_leader_at(trial, i, leader);
+        parts__begin(trial);
+        trial->tries--;
     }
 }
 
@@ -265,6 +282,16 @@ static bool is_enough(struct trial *trial)
     return true;
 }
 
+/* The part of most pods first: it is planned beside nothing, which is quick. */
+static void add_to_order(const struct plan_parts_request *request, uint32_t *order, uint32_t part)
+{
+    uint32_t at = part;
+
+    for (; at > 0 && request->parts[order[at - 1]].pods < request->parts[part].pods; at--)
+        order[at] = order[at - 1];
+    order[at] = part;
+}
+
 void parts__try_subset(struct trial *trial)
 {
     const struct plan_parts_request *request = trial->request;
@@ -274,11 +301,19 @@ void parts__try_subset(struct trial *trial)
         trial->nodes[i] = request->nodes[trial->subset[i]];
     if (trial->n == 0 || !is_enough(trial))
         return;
+    if (!may_try(trial)) {
+        trial->complete = false;
+        return;
+    }
     for (uint32_t p = 0; p < request->nparts; p++)
-        order[p] = p;
+        add_to_order(request, order, p);
     try_orders(trial, order, 0);
-    for (uint32_t p = 0; p < request->nparts; p++)
-        order[p] = request->nparts - 1 - p;
+    for (uint32_t p = 0; p < request->nparts / 2; p++) {
+        uint32_t part = order[p];
+
+        order[p] = order[request->nparts - 1 - p];
+        order[request->nparts - 1 - p] = part;
+    }
     if (request->nparts > ALL_ORDERS_MAX)
         try_orders(trial, order, 0);
     if (request->nparts == 2 && (request->parts[0].pods == 1 || request->parts[1].pods == 1))

@@ -20,7 +20,7 @@ if [ $# -eq 0 ]; then
     exit 2
 fi
 for name in "$@"; do
-    names | grep -qxF "$name" || {
+    [[ " $(names | tr '\n' ' ')" == *" $name "* ]] || {
         echo "tests/bench/run.sh: no benchmark '$name'; there is: $(names | tr '\n' ' ')" >&2
         exit 2
     }

@@ -303,11 +303,44 @@ static void of_several_roles_what_is_said_is_true(void **state)
     run(0);
 }
 
+/* 1,000 workers and a leader on 15,000 nodes took 9 s while every place of the leader was tried beside them. */
+static void a_large_gang_is_placed_in_bounded_work(void **state)
+{
+    enum { MANY = 4000 };
+    struct plan_node *nodes = calloc(MANY, sizeof(*nodes));
+    int64_t *amounts = calloc((size_t)MANY * RESOURCES, sizeof(*amounts));
+    uint8_t *eligible = calloc(MANY, 1);
+    static const int64_t leader[RESOURCES] = {1, 1}, worker[RESOURCES] = {4, 1};
+    const struct plan_part parts[] = {{1, leader}, {1000, worker}};
+    struct plan_parts_request request = {.nlevels = 1, .nnodes = MANY, .nresources = RESOURCES, .nparts = 2,
+                                         .nodes = nodes, .free = amounts, .eligible = eligible, .parts = parts,
+                                         .required_level = -1, .preferred_level = -1, .tries_max = 1000000};
+    struct plan_parts_scratch *scratch = plan_parts_scratch_new();
+    struct plan_parts plan;
+    bool certain;
+
+    (void)state;
+    for (uint32_t i = 0; i < MANY; i++) {
+        nodes[i].domain[0] = i / 32;
+        amounts[i * RESOURCES] = i % 9;
+        amounts[i * RESOURCES + 1] = 100;
+        eligible[i] = 0xff;
+    }
+    assert_int_equal(plan_parts(&request, scratch, &plan, &certain), 0);
+    assert_false(plan.even); /* not every place of the leader was tried, and it says so */
+    assert_true(plan.use[0].used >= plan.use[0].lower_bound);
+    plan_parts_scratch_free(scratch);
+    free(nodes);
+    free(amounts);
+    free(eligible);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(with_one_leader_nothing_is_better),
         cmocka_unit_test(of_several_roles_what_is_said_is_true),
+        cmocka_unit_test(a_large_gang_is_placed_in_bounded_work),
     };
 
     return cmocka_run_group_tests_name("plan_parts", tests, NULL, NULL);
