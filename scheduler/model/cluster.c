@@ -7,6 +7,7 @@
 
 #include "base/strbuf.h"
 
+#define DOMAINS_KEPT 1024 /* beside two for each node and level before their ids are given anew */
 #define DOMAIN_PATH_MAX 2048 /* bytes: PLAN_LEVELS_MAX label values of at most 63 characters */
 
 int cluster_init(struct cluster *cluster)
@@ -211,6 +212,17 @@ static void node_forget(struct cluster *cluster, struct node *node)
     node_free(node);
 }
 
+/* Nodes come and go and with them domains: ids of those that are no more are not kept for ever. */
+static void renumber_domains(struct cluster *cluster)
+{
+    if (cluster->ndomains <= DOMAINS_KEPT + 2 * cluster->nnodes * cluster->nlevels)
+        return;
+    domains_clear(cluster);
+    for (size_t i = 0; i < cluster->nnodes; i++)
+        compute_domains(cluster, cluster->nodes[i]);
+    cluster->log.layout++;
+}
+
 bool cluster_put_node(struct cluster *cluster, struct obj_node *object)
 {
     struct node *node = cluster_node(cluster, object->name);
@@ -226,6 +238,7 @@ bool cluster_put_node(struct cluster *cluster, struct obj_node *object)
     resources_read(&cluster->resources, &object->allocatable, &node->total);
     cluster_log_node(cluster, node);
     compute_domains(cluster, node);
+    renumber_domains(cluster);
     cluster->capacity_version++;
     return true;
 }

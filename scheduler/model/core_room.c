@@ -365,12 +365,14 @@ int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_r
 
 /* ---- the check ------------------------------------------------------------------------------------------------- */
 
-static bool is_logged(const struct core *core, const struct shape_index *shape, uint32_t at)
+/* By node: it has changed since the index was last asked, so that it may differ. NULL: no memory. */
+static bool *mark_logged(const struct core *core, const struct shape_index *shape)
 {
-    for (uint64_t i = shape->seen; i < core->cluster.log.n; i++)
-        if (core->cluster.log.items[i % LOG_NODES] == at)
-            return true;
-    return false;
+    bool *logged = calloc(core->cluster.nnodes + 1, sizeof(*logged));
+
+    for (uint64_t i = shape->seen; logged && i < core->cluster.log.n; i++)
+        logged[core->cluster.log.items[i % LOG_NODES]] = true;
+    return logged;
 }
 
 static const struct pod *pod_of_shape(const struct core *core, const struct shape_index *shape)
@@ -385,26 +387,35 @@ static const struct pod *pod_of_shape(const struct core *core, const struct shap
     return NULL;
 }
 
+/* A rejection that has ended is read when the next settling says so. */
+static bool rejection_ends(const struct core *core, const struct node *node)
+{
+    return node->rejected_until_ns > 0 && core->rejection_ends_ns <= core->now_ns;
+}
+
 static int check_shape(const struct core *core, const struct shape_index *shape, struct err *err)
 {
     const struct pod *like = pod_of_shape(core, shape);
-    uint64_t behind = core->cluster.log.n - shape->seen;
+    bool *logged;
+    int r = 0;
 
-    if (!like || shape->layout != core->cluster.log.layout || behind > LOG_NODES)
+    if (!like || shape->layout != core->cluster.log.layout ||
+        core->cluster.log.n - shape->seen > LOG_NODES)
         return 0;
-    for (uint32_t i = 0; i < core->cluster.nnodes; i++) {
+    logged = mark_logged(core, shape);
+    for (uint32_t i = 0; logged && r == 0 && i < core->cluster.nnodes; i++) {
         const struct node *node = core->cluster.nodes[i];
+        uint32_t known = plan_index_capacity(shape->index, i);
         uint32_t room = matches(core, node, &like->object->shape) ? room_on(node, &like->requests, false)
                                                                   : 0;
 
         room = room < PLAN_NODE_PODS_MAX ? room : PLAN_NODE_PODS_MAX;
-        /* One whose rejection has just ended is read again when the next settling says so. */
-        if (plan_index_capacity(shape->index, i) != room && !is_logged(core, shape, i) &&
-            node->rejected_until_ns == 0)
-            return err_set(err, -EINVAL, "I12: node %s has room for %u pods of %s, its index says %u",
-                           node->name, room, like->object->name, plan_index_capacity(shape->index, i));
+        if (known != room && !logged[i] && !rejection_ends(core, node))
+            r = err_set(err, -EINVAL, "I12: node %s has room for %u pods of %s, its index says %u",
+                        node->name, room, like->object->name, known);
     }
-    return 0;
+    free(logged);
+    return r;
 }
 
 int core__check_room(const struct core *core, struct err *err)

@@ -10,6 +10,7 @@
 
 #include "scheduler/plan/plan_internal.h"
 
+#define PINNED_NODE_STEPS 32
 #define COST_BITS 63 /* UINT64_MAX is "impossible" */
 
 struct fine_table {
@@ -126,11 +127,18 @@ static uint32_t cut(const struct plan_solver *solver, uint32_t domain)
     return capacity < solver->pods ? capacity : solver->pods;
 }
 
+static bool has_pins(const struct plan_solver *solver, uint32_t domain)
+{
+    return solver->has_pins && solver->has_pins[domain];
+}
+
 static uint64_t work_below(const struct plan_solver *solver, uint32_t domain)
 {
     const struct plan_domain *here = &solver->index->domains[domain];
     uint64_t work = 0, reach = 0, mine = cut(solver, domain);
 
+    if (here->nchildren == 0 && has_pins(solver, domain)) /* its nodes are sorted for each number of pods */
+        return mine * here->nnodes * PINNED_NODE_STEPS;
     if (here->nchildren == 0)
         return mine * (solver->index->most < mine ? solver->index->most : mine);
     for (uint32_t c = 0; c < here->nchildren; c++) {
@@ -160,11 +168,6 @@ static uint64_t unit_of_node(const struct plan_solver *solver, const struct plan
     for (uint32_t level = leaf->level - 1; leaf->loose && level < solver->index->nlevels; level++)
         unit += UINT64_C(1) << fine->shift[level];
     return unit;
-}
-
-static bool has_pins(const struct plan_solver *solver, uint32_t domain)
-{
-    return solver->has_pins && solver->has_pins[domain];
 }
 
 static uint64_t leaf_cost(struct plan_solver *solver, uint32_t leaf, uint32_t pods)

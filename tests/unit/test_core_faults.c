@@ -1,4 +1,5 @@
 /* What the simulator found in the core, one test a fault, from the shortest history that shows it. */
+#include "scheduler/model/cluster.h"
 #include "scheduler/model/lease.h"
 #include "tests/unit/world.h"
 
@@ -108,6 +109,29 @@ static void a_gang_beyond_all_limits_is_told_so(void **state)
     put_pod(world, make_member("g", 0, OBJ_GANG_PODS_MAX + 1, ""));
     assert_int_equal(the_gang(world, "g")->reason.code, REASON_UNSUPPORTED);
     assert_non_null(strstr(the_gang(world, "g")->reason.text, "20001 pods in one gang"));
+}
+
+/* Racks come and go by thousands: ids of those that are no more are given again, and plans stay right. */
+static void domains_that_are_gone_cost_nothing_for_ever(void **state)
+{
+    struct world *world = *state;
+    const struct cluster *cluster = core_cluster(world->core);
+    char rack[16];
+
+    sync_world(world);
+    for (int i = 0; i < 5000; i++) {
+        struct event event = {.kind = EV_NODE};
+
+        snprintf(rack, sizeof(rack), "rack-%d", i);
+        event.object.node = make_node("n0", "b0", rack);
+        core_step(world->core, &event, world->now_ns, &world->actions);
+    }
+    assert_true(cluster->ndomains < 1100);
+    assert_string_equal(cluster_domain_name(cluster, cluster_node(cluster, "n0")->domain[1]), "rack-4999");
+    put_pod(world, make_member("g", 0, 2, ""));
+    put_pod(world, make_member("g", 1, 2, ""));
+    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+    assert_int_equal(the_gang(world, "g")->use[1].used, 1);
 }
 
 /* Its pods went while nobody led, and others came under the same name: the plan is not theirs. */
@@ -446,6 +470,7 @@ int main(void)
         CASE(a_refill_that_leaves_amid_a_batch_is_put_right_by_the_settling),
         CASE(a_member_that_succeeded_without_a_node_is_not_planned),
         CASE(a_gang_beyond_all_limits_is_told_so),
+        CASE(domains_that_are_gone_cost_nothing_for_ever),
         CASE(a_stored_binding_is_not_finished_for_younger_pods),
         CASE(a_state_never_reads_earlier_than_a_pod_created_before),
         CASE(a_younger_member_of_a_stored_binding_votes),
