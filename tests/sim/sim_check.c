@@ -73,6 +73,16 @@ static void check_block(struct sim *sim, const struct sim_job *job, const struct
     }
 }
 
+/* Its own was deleted behind our back, and this one is left from a former life under another name. */
+static bool is_left_over(struct sim *sim, const struct sim_write *write, const struct sim_pod *pod,
+                         const struct sim_record *record)
+{
+    const struct core *core = sim->replicas[write->replica].core;
+    const struct gang *gang = core ? core_gang_of(core, pod->uid) : NULL;
+
+    return gang && strcmp(gang->record.name, record->name) != 0;
+}
+
 static void check_gang_bind(struct sim *sim, const struct sim_write *write, const struct sim_pod *pod)
 {
     static const char *const before[] = {"Forming", "Waiting", "Planned", "Replacing"};
@@ -84,6 +94,8 @@ static void check_gang_bind(struct sim *sim, const struct sim_write *write, cons
         check_block(sim, job, pod, (int)strtol(write->node + 1, NULL, 10));
     if (!record || record->made_ns > write->sent_ns)
         return; /* it was deleted behind our back (it goes with its PodGroup), and is written anew */
+    if (is_left_over(sim, write, pod, record))
+        return;
     for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
         snprintf(state, sizeof(state), "\"state\":\"%s\"", before[i]);
         if (!record->stale && strstr(record->body, state))
