@@ -23,6 +23,8 @@ struct node {
     struct obj_node *object; /* NULL: known only because a pod names it */
     struct resources total, used, held;
     const struct gang *reserved_for; /* what frees up here is this gang's (core_order.c); or NULL */
+    int64_t reserved_ns; /* since when */
+    bool reserved_beside; /* ... though the gang's plan is for other nodes: it keeps all that it could use */
     uint32_t domain[PLAN_LEVELS_MAX]; /* path-qualified ids, PLAN_UNKNOWN without the label */
     int64_t rejected_until_ns; /* its kubelet refused a pod: nothing is planned there until then */
     int64_t rejected_for_ns; /* how long that was: doubles when it happens again */

@@ -125,6 +125,7 @@ const struct gang *core_gang_of(const struct core *core, const char *pod_uid);
 #define WHY_NAMED 3 /* leavers whose names a text gives */
 #define WHY_TEXT 1200 /* three names of 63 + 253 bytes, and what goes with them */
 enum why_change { /* in the order in which they are told */
+    WHY_HEAD, /* all that it could use is kept for the head of the line: if that did not wait; then alone */
     WHY_LEVEL, /* required on `level`, which is outside of the one that it asks for */
     WHY_PREFERRED, /* `level` preferred instead of required */
     WHY_PODS, /* with `pods` pods */

@@ -57,6 +57,7 @@ struct core {
     int64_t sent_until_ns; /* bindings that this core does not know of were sent until then, 0: none */
     int64_t doubt_until_ns; /* they may arrive until then: no room is given away, 0: no doubt */
     struct gang *head; /* what frees up on reserved nodes is this gang's, NULL: nobody's */
+    bool head_keeps_all; /* ... and all nodes that it could use are reserved, not those of its plan alone */
     int64_t head_since_ns;
     bool head_preempts; /* ... because we evicted others for it */
     int64_t head_until_ns; /* of a preemption: then the reservation ends */
@@ -107,17 +108,29 @@ static inline uint32_t core__needed(const struct gang *gang)
     return gang->min > 0 && gang->min < gang->size ? gang->min : gang->size;
 }
 
+/* ... of those that it has places for: below that it cannot go on. */
+static inline uint32_t core__least(const struct gang *gang)
+{
+    return gang->min && gang->min < gang->nslots ? gang->min : gang->nslots;
+}
+
 /* ---- levels (core_levels.c) --------------------------------------------------------------------- */
 bool core__refresh_levels(struct core *core); /* true: they changed, and who waits is looked at again */
 
 /* ---- room (core_room.c): the planner's question ------------------------------------------------- */
 struct room_count {
     uint32_t nodes, matching, with_room;
+    uint32_t kept; /* would match, and are kept for the head of the line */
 };
 struct room *core__room_new(void);
 void core__room_free(struct room *room);
 bool core__may_use(const struct core *core, const struct gang *gang, const struct node *node,
                    const struct pod_shape *shape); /* room apart */
+/* Is what frees up there kept for the head of the line, and the gang not before it? */
+bool core__is_kept(const struct core *core, const struct gang *gang, const struct node *node);
+/* Could any of the gang's members run there if nothing else did? */
+bool core__could_use(const struct core *core, const struct gang *gang, const struct node *node);
+bool core__wants_accelerators(const struct core *core, const struct resources *requests);
 /* So many of its pods, or as many as there is room for, but no fewer than must start together. */
 struct plan_request core__request(const struct gang *gang, uint32_t pods);
 /* Pods like `like`, on the cluster as it is; as plan_gang(). The plan lives until the next one. */
@@ -191,12 +204,22 @@ bool core__is_cut_off(const struct core *core, const struct gang *gang,
 void core__vacate(struct core *core, struct gang *gang, struct slot *slot, const char *why);
 bool core__place_lost(const struct core *core, const struct slot *slot); /* its node is gone, refuses or is too full */
 
-/* ---- order (core_order.c): head of line, preemption ---------------------------------------------- */
-void core__check_head(struct core *core); /* ends a reservation that has no reason any more */
+/* ---- order (core_order.c): the head of the line ---------------------------------------------------- */
+void core__check_head(struct core *core); /* what is kept for it: all, its plan's nodes, or nothing any more */
+/* Waits for nothing but room. */
+bool core__lacks_room(const struct gang *gang);
 /* From when on the gang, as it waits, may become the head; INT64_MAX: it may not, or there is one. */
 int64_t core__head_due_ns(const struct core *core, const struct gang *gang);
+void core__wake_for_head(struct core *core, struct gang *gang); /* when it may, or as the head keeps more or less */
+bool core__keeps_all(const struct core *core); /* the head, by now; there is one */
+/* "N matching nodes are kept for gang ns/name, head of the line since ..."; none are: "". */
+#define KEPT_TEXT 288
+void core__kept_text(const struct core *core, const struct room_count *count, char ret[KEPT_TEXT]);
 void core__choose_head(struct core *core);
+void core__reserve(struct core *core, struct gang *gang, const struct plan *plan); /* its nodes, for the gang */
 void core__unreserve(struct core *core);
+
+/* ---- preemption (core_preempt.c) ------------------------------------------------------------------- */
 bool core__preempt(struct core *core, struct gang *gang); /* true: others are being evicted for it */
 
 /* ---- what would fit (core_why.c) ----------------------------------------------------------------- */
@@ -242,6 +265,8 @@ void core__take_former_write(struct core *core, struct gang *gang, const char *k
 void core__record_done(struct core *core, const struct event *event);
 void core__record_seen(struct core *core, struct gang *gang, const struct obj_placement *placement);
 void core__forget_written(struct gang *gang); /* what is stored is not known any more */
+#define TIME_TEXT 32
+void core__time_text(char ret[TIME_TEXT], int64_t wall_s); /* as the API server writes it */
 void core__tell_reason(struct core *core, struct gang *gang);
 void core__adopt(struct core *core);
 

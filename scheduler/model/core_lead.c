@@ -60,6 +60,7 @@ static void forget_gang(struct core *core, struct gang *gang)
     gang->failures = 0;
     gang->persisted = gang->adopted = gang->torn = gang->early = gang->ready = false;
     gang->reason = (struct reason){0};
+    gang->line = (struct line){0};
     core__forget_written(gang);
     gang->record.former = gang->record.write != 0;
     gang->record.dirty = true;

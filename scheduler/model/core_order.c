@@ -1,31 +1,25 @@
 /*
- * Who comes first when not all fit: the head of the line, and preemption.
+ * The head of the line: for whom room is kept when not all fit.
  *
- * Smaller gangs pass one that does not fit (backfill). After headOfLineAfter the first in order
- * becomes the head: it is planned on the cluster as if nothing ran there, and what frees up on the
- * nodes of that plan goes to nobody behind it. One head at a time; a gang that would not fit on the
- * empty cluster never is one, so that nothing is kept for what cannot be.
+ * Smaller gangs pass one that does not fit (backfill). After headOfLineAfter the first in order becomes the
+ * head: it is planned on the cluster as if nothing ran there, and what frees up on the nodes of that plan
+ * goes to nobody behind it. The others still pass it on all other nodes, and it may wait for the last of its
+ * own for long: a head of another headOfLineAfter keeps every node that it could use, so that it starts
+ * where room comes first. Not stopped are those before it in order, nodes that it could not use, and what a
+ * gang that has started lacks: a gang that cannot go on does not end, and would keep its room from the head.
  *
- * Preemption (off by default) is the same reservation, made at once, and the victims evicted: whole
- * gangs of lower priority and ordinary pods, never part of a gang, only in namespaces that allow it.
- * Whom it takes does not depend on the order in which anything was read: all that may go are sorted,
- * the highest priority first, then the smallest, then by name, and spared in that order. At most
- * SPARE_PLANS plans decide who may stay wherever the gang goes; the last plan is then the gang's, and
- * beside it all stay that can. So whoever goes is on a node of that plan and in its way: evicted are
- * at most those whom one placement needs gone, in whatever time. Within SPARE_PLANS it is more: none of
- * the evicted could have stayed with any placement of the gang.
+ * One head at a time. A gang that would not fit on the empty cluster never is one, so that nothing is kept
+ * for what cannot be. Nor is the cluster kept for ever for one that waits for what never ends: when it has
+ * come no nearer for PATIENCE times headOfLineAfter, the nodes of its plan are what is kept, until more of its
+ * pods fit than ever.
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "scheduler/model/core_internal.h"
 
-#define PREEMPT_WAIT_NS (120 * NS_PER_S) /* how long the victims may take to go */
-#define PREEMPT_AGAIN_NS (10 * NS_PER_S)
-#define SPARE_PLANS 64 /* some 7 ms each on 5,000 nodes, under the lock that filter waits for */
+#define PATIENCE 6
 
-/* ---- the reservation ------------------------------------------------------------------------------- */
+/* ---- what is kept ------------------------------------------------------------------------------- */
 
 void core__unreserve(struct core *core)
 {
@@ -34,41 +28,59 @@ void core__unreserve(struct core *core)
     for (size_t i = 0; i < core->cluster.nnodes; i++)
         core->cluster.nodes[i]->reserved_for = NULL;
     core->head = NULL;
-    core->head_preempts = false;
+    core->head_preempts = core->head_keeps_all = false;
     core->cluster.capacity_version++; /* for the others it has grown */
 }
 
-static void reserve(struct core *core, struct gang *gang, const struct plan *plan)
+static void keep_node(struct core *core, struct node *node, bool beside)
+{
+    node->reserved_for = core->head;
+    node->reserved_ns = core->now_ns;
+    node->reserved_beside = beside;
+}
+
+void core__reserve(struct core *core, struct gang *gang, const struct plan *plan)
 {
     core__unreserve(core);
     core->head = gang;
     core->head_since_ns = core->now_ns;
     core->head_until_ns = INT64_MAX;
     for (uint32_t i = 0; i < plan->nshares; i++)
-        core->cluster.nodes[plan->shares[i].node]->reserved_for = gang;
+        keep_node(core, core->cluster.nodes[plan->shares[i].node], false);
 }
 
-static bool nodes_left(const struct core *core, const struct gang *head)
+/* Beside the nodes of its plan: all that it could use, and none that it no longer could. */
+static void keep_beside(struct core *core, bool all)
 {
-    const struct pod_shape *shape = &head->members[0]->object->shape;
+    for (size_t i = 0; i < core->cluster.nnodes; i++) {
+        struct node *node = core->cluster.nodes[i];
+        bool usable = all && core__could_use(core, core->head, node);
 
-    for (size_t i = 0; i < core->cluster.nnodes; i++)
-        if (core->cluster.nodes[i]->reserved_for == head &&
-            !node_admits(core->cluster.nodes[i], shape))
-            return false;
-    return true;
+        if (!node->reserved_for && usable)
+            keep_node(core, node, true);
+        else if (node->reserved_for && node->reserved_beside && !usable)
+            node->reserved_for = NULL;
+    }
+    core->head_keeps_all = all;
+    core->cluster.capacity_version++; /* who waits is tried again: there is more, or the reason is another */
 }
 
-void core__check_head(struct core *core)
+void core__kept_text(const struct core *core, const struct room_count *count, char ret[KEPT_TEXT])
 {
-    struct gang *head = core->head;
+    const struct gang *head = core->head;
+    char since[TIME_TEXT];
 
-    if (!head)
+    ret[0] = '\0';
+    if (count->kept == 0)
         return;
-    if (!head->ready || head->nmembers < head->min || core->now_ns >= core->head_until_ns ||
-        (core->nodes_changed && !nodes_left(core, head)))
-        core__unreserve(core);
+    core__time_text(since, core->epoch_s + (head->line.since_ns ? head->line.since_ns
+                                                                 : core->head_since_ns) / NS_PER_S);
+    snprintf(ret, KEPT_TEXT, "%s%u matching nodes are kept for gang %.63s/%.100s, %s since %s",
+             count->matching == 0 ? "all " : "", count->kept, head->ns, head->name,
+             core->head_preempts ? "for which others are evicted" : "head of the line", since);
 }
+
+/* ---- who is the head ------------------------------------------------------------------------------ */
 
 /* The plan of the gang, were the cluster emptied of all that runs: 0, or there is none. */
 static int plan_emptied(struct core *core, struct gang *gang, struct plan *ret_plan)
@@ -78,20 +90,107 @@ static int plan_emptied(struct core *core, struct gang *gang, struct plan *ret_p
     return core__plan_emptied(core, gang, &request, ret_plan);
 }
 
+static void make_head(struct core *core, struct gang *gang)
+{
+    struct plan plan = {0};
+
+    gang->too_large = plan_emptied(core, gang, &plan) < 0;
+    if (gang->too_large)
+        return;
+    core__reserve(core, gang, &plan);
+    if (gang->line.since_ns == 0)
+        gang->line = (struct line){.since_ns = core->now_ns, .nearer_ns = core->now_ns};
+}
+
+static bool nodes_left(const struct core *core, const struct gang *head)
+{
+    const struct pod_shape *shape = &head->members[0]->object->shape;
+
+    for (size_t i = 0; i < core->cluster.nnodes; i++)
+        if (core->cluster.nodes[i]->reserved_for == head && !core->cluster.nodes[i]->reserved_beside &&
+            !node_admits(core->cluster.nodes[i], shape))
+            return false;
+    return true;
+}
+
+bool core__keeps_all(const struct core *core)
+{
+    const struct line *line = &core->head->line;
+
+    return !core->head_preempts && line->since_ns &&
+           core->now_ns >= line->since_ns + core->config->head_of_line_ns &&
+           core->now_ns < line->nearer_ns + PATIENCE * core->config->head_of_line_ns;
+}
+
+/* When that is to be asked again though nothing happens. */
+static int64_t next_ns(const struct core *core)
+{
+    const struct line *line = &core->head->line;
+    int64_t from_ns = line->since_ns + core->config->head_of_line_ns;
+
+    return core->now_ns < from_ns ? from_ns : line->nearer_ns + PATIENCE * core->config->head_of_line_ns;
+}
+
+static void keep_in_step(struct core *core)
+{
+    struct gang *head = core->head;
+    bool all;
+
+    if (head->line.since_ns && head->reason.fit > head->line.fit) {
+        head->line.fit = head->reason.fit;
+        head->line.nearer_ns = core->now_ns;
+    }
+    all = core__keeps_all(core) && !MUTANT(LINE_PASSED);
+    if (all != core->head_keeps_all ||
+        (all && (core->nodes_changed || head->changes != head->line.changes)))
+        keep_beside(core, all);
+    head->line.changes = head->changes;
+    core__wake_for_head(core, head);
+}
+
+void core__wake_for_head(struct core *core, struct gang *gang)
+{
+    int64_t due_ns = core->head == gang ? next_ns(core) : core__head_due_ns(core, gang);
+
+    if (due_ns > core->now_ns && due_ns < INT64_MAX)
+        core__wake_at(core, gang, due_ns);
+}
+
+void core__check_head(struct core *core)
+{
+    struct gang *head = core->head;
+
+    if (!head)
+        return;
+    if (!head->ready || head->nmembers < head->min) {
+        head->line = (struct line){0};
+        core__unreserve(core);
+    } else if (core->now_ns >= core->head_until_ns) {
+        core__unreserve(core);
+    } else if (core->nodes_changed && !nodes_left(core, head)) {
+        bool preempts = core->head_preempts;
+
+        core__unreserve(core);
+        if (!preempts) /* before anybody behind it is planned */
+            make_head(core, head);
+    }
+    if (core->head)
+        keep_in_step(core);
+}
+
 static int64_t line_since_ns(const struct core *core, const struct gang *gang)
 {
     return (gang->newest_s - core->epoch_s) * NS_PER_S;
 }
 
-static bool lacks_room(const struct gang *gang)
+bool core__lacks_room(const struct gang *gang)
 {
-    return gang->state == GANG_WAITING && gang->nmembers >= gang->min &&
-           (gang->reason.code == REASON_INSUFFICIENT || gang->reason.code == REASON_NO_DOMAIN_FITS);
+    return core__waits_for_room(gang) && gang->nmembers >= gang->min;
 }
 
 int64_t core__head_due_ns(const struct core *core, const struct gang *gang)
 {
-    if (core->head || core->epoch_s == 0 || gang->too_large || !lacks_room(gang))
+    if (core->head || core->epoch_s == 0 || gang->too_large || !core__lacks_room(gang))
         return INT64_MAX;
     return line_since_ns(core, gang) + core->config->head_of_line_ns;
 }
@@ -101,285 +200,12 @@ void core__choose_head(struct core *core)
     for (size_t i = 0; i < core->ready.n && !core->head; i++) {
         struct gang *gang = core->ready.items[i];
         int64_t due_ns = core__head_due_ns(core, gang);
-        struct plan plan = {0};
 
-        if (due_ns > core->now_ns) {
-            core__wake_at(core, gang, due_ns);
-            continue;
-        }
-        gang->too_large = plan_emptied(core, gang, &plan) < 0;
-        if (!gang->too_large)
-            reserve(core, gang, &plan);
+        if (due_ns <= core->now_ns)
+            make_head(core, gang);
+        else
+            core__wake_for_head(core, gang);
     }
-}
-
-/* ---- preemption ------------------------------------------------------------------------------------ */
-
-struct victim {
-    struct gang *gang; /* or */
-    struct pod *pod; /* an ordinary one */
-    int32_t priority;
-    uint32_t pods;
-    const char *name;
-    bool spared;
-};
-
-struct victims {
-    struct victim *items;
-    size_t n, size;
-    struct gang *preemptor;
-    unsigned plans_left; /* for spare() */
-};
-
-/* What is on its way to a gang cannot be called back: such a gang is no victim now. */
-static bool may_go(const struct gang *gang)
-{
-    return (gang->state == GANG_BOUND || gang->state == GANG_RUNNING || gang->state == GANG_BROKEN) &&
-           !gang_is_open(gang);
-}
-
-static bool is_daemon(const struct obj_pod *pod)
-{
-    return strcmp(pod->owner.kind_name, "DaemonSet") == 0 || strcmp(pod->owner.kind_name, "Node") == 0;
-}
-
-static int add_victim(struct victims *victims, struct victim victim)
-{
-    if (victims->n == victims->size) {
-        size_t size = victims->size ? victims->size * 2 : 256;
-        struct victim *items = realloc(victims->items, size * sizeof(*items));
-
-        if (!items)
-            return -1;
-        victims->items = items;
-        victims->size = size;
-    }
-    victims->items[victims->n++] = victim;
-    return 0;
-}
-
-/* Spared first: high priority, then small; what is left to evict is low and, if it may be, few. */
-static int compare_victims(const void *a, const void *b)
-{
-    const struct victim *left = a, *right = b;
-
-    if (left->priority != right->priority)
-        return left->priority > right->priority ? -1 : 1;
-    if (left->pods != right->pods)
-        return left->pods < right->pods ? -1 : 1;
-    return strcmp(left->name, right->name);
-}
-
-static int find_victims(struct core *core, struct victims *victims)
-{
-    struct hashmap_iter iter = {0};
-    const char *key;
-    void *value;
-    int r = 0;
-
-    for (size_t i = 0; i < core->all.n && r == 0; i++) {
-        struct gang *gang = core->all.items[i];
-
-        if (may_go(gang) && gang->priority < victims->preemptor->priority &&
-            core__may_evict(core, gang->ns))
-            r = add_victim(victims, (struct victim){.gang = gang, .priority = gang->priority,
-                                                    .pods = gang_bound(gang), .name = gang->key});
-    }
-    while (r == 0 && hashmap_next(&core->cluster.pods_by_uid, &iter, &key, &value)) {
-        struct pod *pod = value;
-
-        if (pod->node && !pod->gang && !pod->object->terminating && !is_daemon(pod->object) &&
-            pod->object->priority < victims->preemptor->priority &&
-            core__may_evict(core, pod->object->ns))
-            r = add_victim(victims, (struct victim){.pod = pod, .priority = pod->object->priority,
-                                                    .pods = 1, .name = pod->object->uid});
-    }
-    if (victims->n > 0)
-        qsort(victims->items, victims->n, sizeof(*victims->items), compare_victims);
-    return r;
-}
-
-static void free_pod(struct cluster *cluster, struct pod *pod, bool freed)
-{
-    if (!pod->node)
-        return;
-    if (freed)
-        resources_sub(&pod->node->used, &pod->requests);
-    else
-        resources_add(&pod->node->used, &pod->requests);
-    cluster_log_node(cluster, pod->node);
-}
-
-/* What-if: the victim's pods are out of the nodes' counts, or back in them. */
-static void free_victim(struct cluster *cluster, struct victim *victim, bool freed)
-{
-    if (victim->pod)
-        free_pod(cluster, victim->pod, freed);
-    for (size_t i = 0; victim->gang && i < victim->gang->nmembers; i++)
-        free_pod(cluster, victim->gang->members[i], freed);
-}
-
-static int plan_now(struct core *core, struct gang *gang, struct plan *ret_plan)
-{
-    struct plan_request request = core__request(gang, gang->size);
-    struct plan_shortage shortage;
-    struct room_count count;
-
-    return core__plan(core, gang, gang->members[0], &request, ret_plan, &shortage, &count);
-}
-
-static bool fits_now(struct core *core, struct gang *gang)
-{
-    struct plan plan = {0};
-
-    return plan_now(core, gang, &plan) == 0;
-}
-
-/* Spares all of [from, to) if the gang fits without them going, else halves: v victims of n cost
- * some v log n plans, as long as there are any left. */
-static void spare(struct core *core, struct victims *victims, size_t from, size_t to)
-{
-    size_t middle = from + (to - from) / 2;
-
-    if (from == to || victims->plans_left == 0)
-        return;
-    victims->plans_left--;
-    for (size_t i = from; i < to; i++)
-        free_victim(&core->cluster, &victims->items[i], false);
-    if (fits_now(core, victims->preemptor)) {
-        for (size_t i = from; i < to; i++)
-            victims->items[i].spared = true;
-        return;
-    }
-    for (size_t i = from; i < to; i++)
-        free_victim(&core->cluster, &victims->items[i], true);
-    if (to - from == 1)
-        return;
-    spare(core, victims, from, middle);
-    spare(core, victims, middle, to);
-}
-
-static bool is_in_the_way(const struct pod *pod, const struct gang *of)
-{
-    return pod->node && pod->node->reserved_for == of && node_overheld(pod->node);
-}
-
-/* Is the victim, counted again, too much beside the plan that is held on the reserved nodes? */
-static bool victim_is_in_the_way(const struct victim *victim, const struct gang *of)
-{
-    if (victim->pod)
-        return is_in_the_way(victim->pod, of);
-    for (size_t i = 0; i < victim->gang->nmembers; i++)
-        if (is_in_the_way(victim->gang->members[i], of))
-            return true;
-    return false;
-}
-
-/* All stay that can beside this one plan, for which its nodes are reserved: no further plan is needed. */
-static void spare_beside(struct core *core, struct victims *victims, const struct plan *plan)
-{
-    const struct resources *requests = &victims->preemptor->requests;
-
-    for (uint32_t i = 0; i < plan->nshares; i++)
-        for (uint32_t k = 0; k < plan->shares[i].count; k++)
-            node_hold(&core->cluster, core->cluster.nodes[plan->shares[i].node], requests);
-    for (size_t i = 0; i < victims->n; i++) {
-        struct victim *victim = &victims->items[i];
-
-        if (victim->spared)
-            continue;
-        free_victim(&core->cluster, victim, false);
-        victim->spared = !victim_is_in_the_way(victim, victims->preemptor);
-        if (!victim->spared)
-            free_victim(&core->cluster, victim, true);
-    }
-    for (uint32_t i = 0; i < plan->nshares; i++)
-        for (uint32_t k = 0; k < plan->shares[i].count; k++)
-            resources_sub(&core->cluster.nodes[plan->shares[i].node]->held, requests);
-    for (uint32_t i = 0; i < plan->nshares; i++)
-        cluster_log_node(&core->cluster, core->cluster.nodes[plan->shares[i].node]);
-}
-
-static void evict_victims(struct core *core, struct victims *victims)
-{
-    struct gang *by = victims->preemptor;
-    uint32_t gangs = 0, pods = 0;
-    char first[200] = "";
-
-    for (size_t i = 0; i < victims->n; i++) {
-        struct victim *victim = &victims->items[i];
-
-        if (victim->spared)
-            continue;
-        if (!first[0])
-            snprintf(first, sizeof(first), "%.90s/%.90s",
-                     victim->gang ? victim->gang->ns : victim->pod->object->ns,
-                     victim->gang ? victim->gang->name : victim->pod->object->name);
-        gangs += victim->gang != NULL;
-        pods += victim->pod != NULL;
-        if (victim->pod) {
-            core__evict(core, victim->pod);
-            continue;
-        }
-        core__replace(core, victim->gang);
-        core__set_reason(core, victim->gang, REASON_PREEMPTED,
-                         "gang %.90s/%.90s of priority %d takes its place (own priority: %d)", by->ns,
-                         by->name, by->priority, victim->gang->priority);
-    }
-    core__set_reason(core, by, REASON_PREEMPTING,
-                     "evicting %u gangs and %u other pods of lower priority to make room, first %s",
-                     gangs, pods, first);
-}
-
-static bool preempt_for(struct core *core, struct victims *victims)
-{
-    struct plan plan = {0};
-    bool found;
-
-    for (size_t i = 0; i < victims->n; i++)
-        free_victim(&core->cluster, &victims->items[i], true);
-    found = fits_now(core, victims->preemptor);
-    if (found) {
-        spare(core, victims, 0, victims->n);
-        found = plan_now(core, victims->preemptor, &plan) == 0;
-    }
-    if (found) {
-        reserve(core, victims->preemptor, &plan);
-        spare_beside(core, victims, &plan);
-    }
-    for (size_t i = 0; i < victims->n; i++)
-        if (!victims->items[i].spared)
-            free_victim(&core->cluster, &victims->items[i], false);
-    if (found) {
-        core->head_preempts = true;
-        core->head_until_ns = core->now_ns + PREEMPT_WAIT_NS;
-        evict_victims(core, victims);
-    }
-    return found;
-}
-
-bool core__preempt(struct core *core, struct gang *gang)
-{
-    struct victims victims = {.preemptor = gang, .plans_left = SPARE_PLANS};
-    bool found = false;
-
-    if (!core->config->preemption || core__is_mixed(gang)) /* whom those would need gone is not told */
-        return false;
-    gang->preempt_owed = lacks_room(gang) && core->now_ns < gang->preempt_after_ns;
-    if (!lacks_room(gang))
-        return false; /* whoever went for it would go in vain: it could not start, or not yet */
-    if (gang->preempt_owed) {
-        core__wake_at(core, gang, gang->preempt_after_ns);
-        return false;
-    }
-    if (core->head == gang && core->head_preempts)
-        return true; /* its victims are on their way */
-    if (core->head && core__compare_turn(&core->head, &gang) < 0)
-        return false; /* somebody before it is being served */
-    gang->preempt_after_ns = core->now_ns + PREEMPT_AGAIN_NS;
-    if (find_victims(core, &victims) == 0 && victims.n > 0)
-        found = preempt_for(core, &victims);
-    free(victims.items);
-    core__wake_at(core, gang, found ? core->head_until_ns : gang->preempt_after_ns);
-    return found;
+    if (core->head)
+        keep_in_step(core);
 }

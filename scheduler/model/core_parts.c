@@ -156,6 +156,7 @@ static void read_nodes(const struct core *core, const struct gang *gang, const s
                 room->eligible[i] |= (uint8_t)(1u << p);
         ret_count->nodes += node->object != NULL;
         ret_count->matching += room->eligible[i] != 0;
+        ret_count->kept += core__is_kept(core, gang, node) && core__could_use(core, gang, node);
     }
 }
 
@@ -287,12 +288,18 @@ static void set_shortage(struct core *core, struct gang *gang, const struct part
                         : (uint32_t)gang->required_level < core->cluster.nlevels
                             ? core->cluster.levels[gang->required_level]
                             : "one node";
+    char kept[KEPT_TEXT];
 
-    core__set_reason(core, gang, code,
-                     "no place for all %zu pods of %u kinds together on %.100s (required: %s); %u of %u "
-                     "nodes match%s",
-                     gang->nmembers, parts->n, where, gang->required_level >= 0 ? "yes" : "no",
-                     count->matching, count->nodes, certain ? "" : "; not every combination was tried");
+    core__kept_text(core, count, kept);
+    if (count->kept > 0 && count->matching == 0)
+        core__set_reason(core, gang, REASON_HEAD_OF_LINE, "%s", kept);
+    else
+        core__set_reason(core, gang, code,
+                         "no place for all %zu pods of %u kinds together on %.100s (required: %s); %u of "
+                         "%u nodes match%s%s%s",
+                         gang->nmembers, parts->n, where, gang->required_level >= 0 ? "yes" : "no",
+                         count->matching, count->nodes, certain ? "" : "; not every combination was tried",
+                         kept[0] ? "; " : "", kept);
     gang->reason.pods = (uint32_t)gang->nmembers;
     gang->reason.fit = 0;
     core__tried_in_vain(core, gang);

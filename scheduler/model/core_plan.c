@@ -110,10 +110,13 @@ static void pod_size_text(const struct core *core, const struct gang *gang, char
 static void set_shortage(struct core *core, struct gang *gang, const struct plan_shortage *shortage,
                          const struct room_count *count)
 {
-    char size[96];
+    char size[96], kept[KEPT_TEXT];
 
     pod_size_text(core, gang, size, sizeof(size));
-    if (gang->required_level >= 0 && shortage->fits_anywhere >= gang->min) {
+    core__kept_text(core, count, kept);
+    if (count->kept > 0 && count->matching == 0) {
+        core__set_reason(core, gang, REASON_HEAD_OF_LINE, "%s", kept);
+    } else if (gang->required_level >= 0 && shortage->fits_anywhere >= gang->min) {
         const char *level = core_level_name(core, gang->required_level);
         const char *best = (uint32_t)gang->required_level < core->cluster.nlevels
                                ? cluster_domain_name(&core->cluster, shortage->best_domain)
@@ -121,14 +124,16 @@ static void set_shortage(struct core *core, struct gang *gang, const struct plan
 
         core__set_reason(core, gang, REASON_NO_DOMAIN_FITS,
                          "no %s has room for all %u pods%s: the best (%s) fits %u; without "
-                         "the required level %u fit",
-                         level, gang->min, size, best, shortage->fits, shortage->fits_anywhere);
+                         "the required level %u fit%s%s",
+                         level, gang->min, size, best, shortage->fits, shortage->fits_anywhere,
+                         kept[0] ? "; " : "", kept);
     } else {
         core__set_reason(core, gang, REASON_INSUFFICIENT,
                          "%u of %u pods%s fit: %u of %u nodes have room, %u are full, %u do not "
-                         "match",
+                         "match%s%s",
                          shortage->fits_anywhere, gang->min, size, count->with_room, count->nodes,
-                         count->matching - count->with_room, count->nodes - count->matching);
+                         count->matching - count->with_room,
+                         count->nodes - count->matching - count->kept, kept[0] ? "; " : "", kept);
     }
     gang->reason.pods = gang->min;
     gang->reason.fit = MUTANT(WRONG_REASON) ? gang->min : shortage->fits;
@@ -204,6 +209,7 @@ static void start_planned(struct core *core, struct gang *gang)
     if (MUTANT(NO_DEADLINE))
         gang->deadline_ns = INT64_MAX;
     gang->planned_ns = core->now_ns;
+    gang->line = (struct line){0};
     gang->before_head = core->head && core__compare_turn(&gang, &core->head) <= 0;
     gang->unsteered = 0;
     seat_members(core, gang);
@@ -275,8 +281,7 @@ static void wake_when_over(struct core *core, struct gang *gang)
         core__wake_at(core, gang, gang->not_before_ns);
     if (gang->preempt_owed)
         core__wake_at(core, gang, gang->preempt_after_ns);
-    if (core__head_due_ns(core, gang) > core->now_ns)
-        core__wake_at(core, gang, core__head_due_ns(core, gang));
+    core__wake_for_head(core, gang);
 }
 
 void core__queue(struct core *core, struct gang *gang)

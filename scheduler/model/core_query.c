@@ -65,7 +65,8 @@ bool core_node_fits(const struct core *core, const char *pod_uid, const char *no
 
     if (!pod || !node || !node->object || pod->hold.node == node)
         return true;
-    if (node->reserved_for && pod->object->priority <= node->reserved_for->priority)
+    if (node->reserved_for && pod->object->priority <= node->reserved_for->priority &&
+        (!node->reserved_beside || core__wants_accelerators(core, &pod->requests)))
         return false;
     for (unsigned i = 0; i < RES_MAX; i++)
         if (node->held.v[i] > 0 && pod->requests.v[i] > 0 &&
@@ -197,7 +198,7 @@ static int check_gang(const struct core *core, const struct gang *gang, struct e
         if (r < 0)
             return r;
         if (core->head && core->head != gang && gang->state == GANG_PLANNED &&
-            gang->planned_ns > core->head_since_ns && gang->slots[i].held &&
+            gang->planned_ns > gang->slots[i].node->reserved_ns && gang->slots[i].held &&
             gang->slots[i].node->reserved_for == core->head && !gang->before_head)
             return err_set(err, -EINVAL, "I11: gang %s took %s, which is kept for %s", gang->key,
                            gang->slots[i].node->name, core->head->key);
@@ -213,6 +214,21 @@ static int check_gang(const struct core *core, const struct gang *gang, struct e
                        gang->reason.pods, gang->reason.fit);
     if (!core->active && gang->nslots > 0)
         return err_set(err, -EINVAL, "I6: gang %s has a plan outside of a term", gang->key);
+    return 0;
+}
+
+/* A head that has waited for so long is not passed: each node that it could use is kept for it. */
+static int check_line(const struct core *core, struct err *err)
+{
+    const struct gang *head = core->head;
+
+    if (!head || core->nodes_changed || is_due(core, head) || !core__keeps_all(core))
+        return 0;
+    for (size_t i = 0; i < core->cluster.nnodes; i++)
+        if (core->cluster.nodes[i]->reserved_for != head &&
+            core__could_use(core, head, core->cluster.nodes[i]))
+            return err_set(err, -EINVAL, "I11: %s is not kept for gang %s, which is first and has waited for long",
+                           core->cluster.nodes[i]->name, head->key);
     return 0;
 }
 
@@ -310,7 +326,9 @@ int core_check(const struct core *core, struct err *err)
         if (r < 0)
             return r;
     }
-    r = check_use(core, err);
+    r = check_line(core, err);
+    if (r == 0)
+        r = check_use(core, err);
     if (r == 0)
         r = check_holds(core, err);
     return r < 0 ? r : core__check_room(core, err);

@@ -16,14 +16,20 @@
 #define RECORD_RETRY_NS NS_PER_S
 #define RECORD_COUNTS_NS NS_PER_S
 
-static json_t *time_json(int64_t wall_s)
+void core__time_text(char ret[TIME_TEXT], int64_t wall_s)
 {
     time_t when = (time_t)wall_s;
     struct tm tm;
-    char text[32];
 
     gmtime_r(&when, &tm);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    strftime(ret, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+static json_t *time_json(int64_t wall_s)
+{
+    char text[TIME_TEXT];
+
+    core__time_text(text, wall_s);
     return json_string(text);
 }
 

@@ -109,12 +109,19 @@ static bool is_excluded(const struct core *core, const struct gang *gang, const 
     return false;
 }
 
-/* Is what frees up on the node kept for a gang that comes before this one? */
-static bool kept_for_another(const struct node *node, const struct gang *gang)
+/* It has started and cannot go on: what it lacks comes before what others wait for (core_order.c). */
+static bool lacks_members(const struct gang *gang)
 {
-    const struct gang *head = node->reserved_for;
+    return gang->state == GANG_BINDING ||
+           (gang->state > GANG_BINDING && gang_bound(gang) < core__least(gang));
+}
 
-    return head && head != gang && core__compare_turn(&head, &gang) < 0 && !MUTANT(OVERTAKING);
+bool core__is_kept(const struct core *core, const struct gang *gang, const struct node *node)
+{
+    const struct gang *head = core->head;
+
+    return head && node->reserved_for == head && head != gang &&
+           core__compare_turn(&head, &gang) < 0 && !lacks_members(gang) && !MUTANT(OVERTAKING);
 }
 
 /* Whatever gang it is of. */
@@ -127,7 +134,36 @@ bool core__may_use(const struct core *core, const struct gang *gang, const struc
                    const struct pod_shape *shape)
 {
     return matches(core, node, shape) && !is_excluded(core, gang, node) &&
-           !kept_for_another(node, gang);
+           !core__is_kept(core, gang, node);
+}
+
+bool core__could_use(const struct core *core, const struct gang *gang, const struct node *node)
+{
+    static const struct resources none;
+    const char *key = NULL;
+
+    for (size_t i = 0; i < gang->nmembers; i++) {
+        const struct pod *pod = gang->members[i];
+
+        if (pod->object->shape.key == key)
+            continue; /* as the one before it */
+        key = pod->object->shape.key;
+        if (in_pool(core, node) && node_admits(node, &pod->object->shape) &&
+            resources_fit(&node->total, &none, &none, &pod->requests) > 0)
+            return true;
+    }
+    return false;
+}
+
+bool core__wants_accelerators(const struct core *core, const struct resources *requests)
+{
+    for (size_t i = 0; i < core->config->naccelerators; i++) {
+        int column = resource_column(&core->cluster.resources, core->config->accelerators[i]);
+
+        if (column >= 0 && requests->v[column] > 0)
+            return true;
+    }
+    return false;
 }
 
 /* Room beside what runs and is held, or on the node as it would be without either. */
@@ -299,8 +335,18 @@ static void hide_what_is_not_its(struct core *core, const struct gang *gang, str
         if (gang->excluded[i].until_ns > core->now_ns)
             hide(core, shape, gang->excluded[i].node);
     for (size_t i = 0; core->head && core->head != gang && i < core->cluster.nnodes; i++)
-        if (kept_for_another(core->cluster.nodes[i], gang))
+        if (core__is_kept(core, gang, core->cluster.nodes[i]))
             hide(core, shape, core->cluster.nodes[i]);
+}
+
+/* Nodes that match and are kept for the head of the line. */
+static uint32_t count_kept(const struct core *core, const struct gang *gang, const struct shape_index *shape)
+{
+    uint32_t kept = 0;
+
+    for (size_t i = 0; core->head && core->head != gang && i < core->cluster.nnodes; i++)
+        kept += (shape->flags[i] & NODE_MATCHES) && core__is_kept(core, gang, core->cluster.nodes[i]);
+    return kept;
 }
 
 static void show_again(struct core *core, struct shape_index *shape, const struct pod *like)
@@ -331,9 +377,15 @@ int core__plan(struct core *core, const struct gang *gang, const struct pod *lik
 
     if (!shape)
         return r;
+    *ret_count = (struct room_count){.nodes = shape->nodes, .kept = count_kept(core, gang, shape)};
+    if (ret_count->kept > 0 && ret_count->kept == shape->matching) {
+        *ret_shortage = (struct plan_shortage){0};
+        return -ENOSPC; /* with nothing left to plan on */
+    }
     hide_what_is_not_its(core, gang, shape);
     r = plan_on_index(shape->index, request, core->scratch, ret_plan, ret_shortage);
-    *ret_count = (struct room_count){shape->nodes, shape->matching, ret_shortage->nodes_with_room};
+    ret_count->matching = shape->matching;
+    ret_count->with_room = ret_shortage->nodes_with_room;
     show_again(core, shape, like);
     return r;
 }

@@ -307,11 +307,6 @@ static uint32_t seat_members(struct core *core, struct gang *gang)
     return waiting;
 }
 
-static uint32_t min_of(const struct gang *gang)
-{
-    return gang->min && gang->min < gang->nslots ? gang->min : gang->nslots;
-}
-
 /* Slots that are bound, or could be as soon as we post their bindings. */
 static uint32_t count_ready(const struct gang *gang, bool seated)
 {
@@ -335,14 +330,14 @@ static void refill(struct core *core, struct gang *gang)
     waiting = seat_members(core, gang);
     if (waiting > 0)
         core__wake_at(core, gang, core->now_ns + REFILL_AGAIN_NS);
-    if (waiting > 0 && count_ready(gang, true) < min_of(gang))
+    if (waiting > 0 && count_ready(gang, true) < core__least(gang))
         for (uint32_t i = 0; i < gang->nslots; i++)
             if (gang->slots[i].held && gang->slots[i].pod && !slot_is_open(&gang->slots[i]) &&
                 gang->slots[i].state < SLOT_BOUND)
                 core__vacate(core, gang, &gang->slots[i], "there is no room for the others of its gang");
     for (uint32_t i = 0; i < gang->nslots; i++)
         core__nominate(core, gang, i);
-    if (gang->persisted && count_ready(gang, false) >= min_of(gang))
+    if (gang->persisted && count_ready(gang, false) >= core__least(gang))
         core__post_bindings(core, gang);
 }
 
@@ -391,7 +386,7 @@ static void settle_bound(struct core *core, struct gang *gang)
     core__wants(core, gang, &unused);
     bound = gang_bound(gang);
     count_phases(gang, &running, &done);
-    min = min_of(gang);
+    min = core__least(gang);
     if (done > 0 && done == gang->nmembers && done >= min) {
         core__set_reason(core, gang, REASON_NONE, "%s", "");
         core__set_state(core, gang, GANG_DONE);

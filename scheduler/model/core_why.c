@@ -21,7 +21,8 @@ struct question {
 
 const char *why_change_name(enum why_change change)
 {
-    static const char *const names[WHY_CHANGES] = {"level", "preferred", "pods", "leave", "empty"};
+    static const char *const names[WHY_CHANGES] = {"head", "level", "preferred", "pods", "leave",
+                                                  "empty"};
 
     return change < WHY_CHANGES ? names[change] : "";
 }
@@ -253,13 +254,40 @@ static void ask_leavers(struct question *question, struct leave *leave)
     leave_put_back(leave);
 }
 
-static int ask_emptied(struct question *question, struct leave *leave)
+/* Nobody waits before it: what is kept for the head of the line counts as any other node. */
+static int ask_without_head(struct question *question)
 {
+    struct gang *head = question->core->head;
     struct plan_shortage unused;
     int r;
 
-    leave_put_all(leave);
+    question->core->head = NULL;
     r = ask(question, core__needed(question->gang), question->gang->required_level, &unused);
+    question->core->head = head;
+    return r;
+}
+
+static int ask_head(struct question *question)
+{
+    const struct gang *head = question->core->head;
+    int r = ask_without_head(question);
+    struct counterfactual *item;
+
+    if (r != 0 && r != -ENOSPC)
+        return 0; /* nobody knows */
+    item = add(question, WHY_HEAD);
+    item->fits = r == 0;
+    snprintf(item->text, sizeof(item->text), "%s if gang %s/%s did not wait before it",
+             r == 0 ? "fits" : "would not fit now even", head->ns, head->name);
+    return 0;
+}
+
+static int ask_emptied(struct question *question, struct leave *leave)
+{
+    int r;
+
+    leave_put_all(leave);
+    r = ask_without_head(question);
     leave_put_back(leave);
     return r;
 }
@@ -304,7 +332,8 @@ static int ask_all(struct question *question, uint32_t fit)
 bool core__waits_for_room(const struct gang *gang)
 {
     return gang->state == GANG_WAITING && gang->nmembers > 0 &&
-           (gang->reason.code == REASON_INSUFFICIENT || gang->reason.code == REASON_NO_DOMAIN_FITS);
+           (gang->reason.code == REASON_INSUFFICIENT || gang->reason.code == REASON_NO_DOMAIN_FITS ||
+            gang->reason.code == REASON_HEAD_OF_LINE);
 }
 
 int core_why(struct core *core, const struct gang *of, struct why *ret)
@@ -321,7 +350,9 @@ int core_why(struct core *core, const struct gang *of, struct why *ret)
     requests = gang->requests;
     gang->requests = gang->members[0]->requests;
     r = ask(&question, core__needed(gang), gang->required_level, &shortage);
-    if (r == -ENOSPC || r == -EAGAIN) /* 0: room has come that it was not tried on yet */
+    if (r == -ENOSPC && core->head && gang->reason.code == REASON_HEAD_OF_LINE)
+        r = ask_head(&question);
+    else if (r == -ENOSPC || r == -EAGAIN) /* 0: room has come that it was not tried on yet */
         r = ask_all(&question, shortage.fits);
     gang->requests = requests;
     if (r < 0)
@@ -358,7 +389,9 @@ static int64_t due_ns(const struct core *core, const struct gang *gang)
 void core__tried_in_vain(struct core *core, struct gang *gang)
 {
     gang->would_fit_stale = gang->would_fit[0] != NULL;
-    if (gang->would_fit_stale)
+    if (gang->would_fit_stale && due_ns(core, gang) <= core->now_ns)
+        core__touch(core, gang);
+    else if (gang->would_fit_stale)
         core__wake_at(core, gang, due_ns(core, gang));
 }
 

@@ -30,6 +30,7 @@ static const char *const reason_names[] = {
     [REASON_GROUP_MISSING] = "PodGroupMissing",
     [REASON_INSUFFICIENT] = "InsufficientRoom",
     [REASON_NO_DOMAIN_FITS] = "NoDomainFits",
+    [REASON_HEAD_OF_LINE] = "HeadOfLine",
     [REASON_UNKNOWN_LEVEL] = "UnknownLevel",
     [REASON_UNSUPPORTED] = "Unsupported",
     [REASON_VOTES_MISSING] = "VotesMissing",

@@ -89,6 +89,7 @@ enum reason_code {
     REASON_GROUP_MISSING,
     REASON_INSUFFICIENT,
     REASON_NO_DOMAIN_FITS,
+    REASON_HEAD_OF_LINE, /* all that it could use is kept for a gang that waits for longer */
     REASON_UNKNOWN_LEVEL,
     REASON_UNSUPPORTED,
     REASON_VOTES_MISSING,
@@ -119,6 +120,14 @@ struct excluded {
 struct tried_wish {
     uint32_t min, size;
     int required_level, preferred_level;
+};
+
+/* The gang as head of the line (core_order.c), though a preemption may come between. */
+struct line {
+    int64_t since_ns; /* 0: it is not */
+    int64_t nearer_ns; /* when more of its pods fitted than ever before */
+    uint32_t fit; /* how many those were */
+    uint32_t changes; /* of membership, when the nodes that it could use were last looked for */
 };
 
 /* The last search for one more place that found none: what it looked for, and how the cluster was. */
@@ -202,6 +211,7 @@ struct gang {
     uint32_t changes, tried_changes; /* of membership; at the last failed plan */
     struct tried_wish tried_wish; /* at the last failed plan */
     uint64_t tried_version; /* cluster.capacity_version at the last failed plan */
+    struct line line;
     bool too_large; /* as it was tried last: for the emptied cluster too, so it heads no line */
     struct excluded *excluded;
     size_t nexcluded, excluded_size;

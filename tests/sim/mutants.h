@@ -21,6 +21,7 @@
     X(I9, ROOM_UNNOTICED, "", "room that appears wakes nobody")                                                  \
     X(I10, WAITS_HOLDING, "", "a gang that could not start keeps its places")                                    \
     X(I11, OVERTAKING, "time", "nodes that are kept for the head of the line are given to others")                \
+    X(I11, LINE_PASSED, "time", "the head of the line keeps the nodes of its plan alone, however long it waits") \
     X(I12, USE_FORGOTTEN, "delete", "a deleted pod's use stays counted")                                         \
     X(I13, DRIFT_HIDDEN, "stranger", "a pod that is bound elsewhere is said to be where it was planned")         \
     X(I14, REJECTION_FORGOTTEN, "bad-kubelet", "a node whose kubelet refused a pod is tried at once again")      \
