@@ -374,6 +374,7 @@ void core__plan_ready(struct core *core)
         return; /* the next round plans, when all wishes are read by the new levels */
     if (core->ready.n > 1)
         qsort(core->ready.items, core->ready.n, sizeof(struct gang *), core__compare_turn);
+    core__choose_head(core); /* where the last one has left: those behind the next do not pass it now */
     for (size_t i = 0; i < core->ready.n; i++)
         try_turn(core, core->ready.items[i]);
     for (size_t i = 0; i < core->ready.n; i++)

@@ -142,6 +142,28 @@ static void a_head_of_long_is_not_passed_and_starts_where_room_comes_first(void 
     assert_int_equal(the_gang(world, "small")->state, GANG_PLANNED);
 }
 
+/* Its turn came late: it does not begin by letting others pass. */
+static void one_that_has_waited_in_a_long_line_is_not_passed(void **state)
+{
+    struct world *world = *state;
+
+    create_gang(world, "first", NODES);
+    sleep_for(world, SECOND);
+    create_gang(world, "big", 2);
+    sleep_for(world, 5 * world->config.head_of_line_ns);
+    create_gang(world, "small", 1);
+    drop_pod(world, "x3");
+    for (int i = 0; i < NODES; i++) {
+        char pod[32];
+
+        snprintf(pod, sizeof(pod), "first-%d", i);
+        drop_pod(world, pod);
+    }
+    assert_string_equal(planned(world, "small-0"), "");
+    drop_pod(world, "x2");
+    assert_string_equal(planned(world, "big-0"), "n2");
+}
+
 static void who_waits_for_the_head_is_told_what_it_could_have_without(void **state)
 {
     struct world *world = *state;
@@ -291,6 +313,7 @@ int main(void)
         CASE(one_that_the_empty_cluster_has_no_room_for_heads_no_line),
         CASE(a_head_of_short_is_passed_beside_its_plan),
         CASE(a_head_of_long_is_not_passed_and_starts_where_room_comes_first),
+        CASE(one_that_has_waited_in_a_long_line_is_not_passed),
         CASE(who_waits_for_the_head_is_told_what_it_could_have_without),
         CASE(who_comes_before_the_head_is_not_stopped),
         CASE(nodes_that_the_head_could_not_use_are_not_kept),
