@@ -48,7 +48,7 @@ static const struct argp_option options[] = {
                                           "acceleratorResources, nvidia.com/gpu)", 0},
     {"keep", KEY_KEEP, "WHAT", 0, "for who has waited for headOfLineAfter best-fit and first-fit keep all "
                                   "(default: nobody behind it starts) or nodes (those that it would get "
-                                  "on the emptied cluster, as lockstep does)", 0},
+                                  "on the emptied cluster, as lockstep does at first)", 0},
     {"output", 'o', "FORMAT", 0, "text (default) or json", 0},
     {"make-trace", KEY_MAKE_TRACE, "SEED,GANGS", 0, "print a trace for CLUSTER as CSV instead", 0},
     {"load", KEY_LOAD, "PERCENT", 0, "of such a trace: work asked for, of what CLUSTER can do while "

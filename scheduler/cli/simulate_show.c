@@ -175,8 +175,8 @@ static void head(const struct simulation *simulation, const struct policy_run *r
     printf("%u nodes with %llu free %s; %zu gangs that ask for %.0f%% of them while they are submitted\n",
            cluster->nnodes, (unsigned long long)cluster->room, cluster->resource, simulation->trace->n,
            100 * load_of(simulation));
-    printf("for a gang that has waited for headOfLineAfter lockstep keeps the nodes of one plan, "
-           "the others keep %s\n\n",
+    printf("for a gang that has waited for headOfLineAfter lockstep keeps the nodes of one plan, and the "
+           "cluster when it waits on; the others keep %s\n\n",
            simulation->keep_nodes ? "as many" : "the cluster");
     label("");
     for (size_t i = 0; i < n; i++)

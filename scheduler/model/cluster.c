@@ -207,6 +207,7 @@ static void node_forget(struct cluster *cluster, struct node *node)
     memmove(cluster->nodes + at, cluster->nodes + at + 1,
             (cluster->nnodes - at - 1) * sizeof(struct node *));
     cluster->nnodes--;
+    cluster->capacity_version += cluster->nnodes == PLAN_NODES_MAX; /* the planner takes so many */
     number_nodes(cluster, at);
     hashmap_remove(&cluster->nodes_by_name, node->name);
     node_free(node);

@@ -140,6 +140,7 @@ int core__plan(struct core *core, const struct gang *gang, const struct pod *lik
 /* On the cluster as if nothing ran or was held there. */
 int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_request *request,
                        struct plan *ret_plan);
+void core__tell_limits(struct core *core, struct gang *gang); /* the planner's -EINVAL is the gang's reason */
 int core__check_room(const struct core *core, struct err *err); /* what is kept is what is (I12) */
 
 /* ---- members that are not alike (core_parts.c) ---------------------------------------------------- */

@@ -328,5 +328,7 @@ bool core__try_parts(struct core *core, struct gang *gang)
     r = ask(core, gang, &parts, false, &plan, &count, &certain);
     if (r == -ENOSPC)
         set_shortage(core, gang, &parts, &count, certain);
+    else if (r == -EINVAL)
+        core__tell_limits(core, gang);
     return r == 0 && take_parts(core, gang, &parts, &plan) == 0;
 }

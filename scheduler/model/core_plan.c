@@ -220,6 +220,15 @@ static void start_planned(struct core *core, struct gang *gang)
     core__touch(core, gang);
 }
 
+void core__tell_limits(struct core *core, struct gang *gang)
+{
+    core__set_reason(core, gang, REASON_UNSUPPORTED,
+                     "not supported: nothing is planned on a cluster of %zu nodes with %u levels and %u "
+                     "domains; expected at most %d nodes, %d levels and %d domains",
+                     core->cluster.nnodes, core->cluster.nlevels, core->cluster.ndomains, PLAN_NODES_MAX,
+                     PLAN_LEVELS_MAX, PLAN_NODES_MAX * PLAN_LEVELS_MAX);
+}
+
 static bool try_plan(struct core *core, struct gang *gang)
 {
     struct plan_shortage shortage = {0};
@@ -242,6 +251,8 @@ static bool try_plan(struct core *core, struct gang *gang)
         r = take_plan(core, gang, &plan);
     else if (r == -ENOSPC)
         set_shortage(core, gang, &shortage, &count);
+    else if (r == -EINVAL)
+        core__tell_limits(core, gang);
     if (r < 0)
         return false;
     start_planned(core, gang);

@@ -9,8 +9,8 @@
  * The two baselines know no topology but a required level (its domains are tried in name order), start a
  * gang whole or not at all, and try who waits by priority, submission and name: whoever fits goes
  * (backfill), until one that has waited for headOfLineAfter, and fits on the emptied cluster, does not:
- * nobody behind it starts then. With keep_nodes they keep less for such a head, as lockstep does: one head at
- * a time, and only the nodes that it would get on the emptied cluster. preferred levels mean nothing to them.
+ * nobody behind it starts then. With keep_nodes they keep less for such a head, as lockstep does at first: one
+ * head at a time, and only the nodes that it would get on the emptied cluster. preferred levels mean nothing to them.
  *
  * Time is nanoseconds since the trace's beginning. What ends at a moment makes room for what is submitted
  * then. A pod takes its accelerators and one pod's place on a node, nothing else. Pods that run in CLUSTER

@@ -225,13 +225,11 @@ static void a_node_that_comes_is_kept_too(void **state)
 static void one_whose_planned_nodes_go_is_the_head_still(void **state)
 {
     struct world *world = *state;
-    struct event gone = {.kind = EV_NODE_GONE};
 
     let_head_wait(world, world->config.head_of_line_ns);
     create_gang(world, "small", 1);
     drop_pod(world, "x3");
-    snprintf(gone.name, sizeof(gone.name), "n0");
-    world_step(world, gone);
+    drop_node(world, "n0");
     assert_string_equal(planned(world, "small-0"), "");
     drop_pod(world, "x2");
     assert_string_equal(planned(world, "big-0"), "n2");

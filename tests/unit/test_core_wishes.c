@@ -261,6 +261,39 @@ static void a_level_that_comes_is_not_taken_for_the_required_one(void **state)
     assert_int_equal(the_gang(world, "g")->required_level, 1);
 }
 
+static void a_cluster_beyond_the_planners_limits_is_the_reason(void **state)
+{
+    struct world *world = *state;
+
+    for (int i = 0; i <= PLAN_NODES_MAX - NODES; i++) { /* a settling and a check of each would take hours */
+        char name[16];
+        struct event event = {.kind = EV_NODE};
+
+        snprintf(name, sizeof(name), "x%06d", i);
+        event.object.node = make_node(name, "b0", "r0");
+        core_step(world->core, &event, world->now_ns, &world->actions);
+    }
+    add_gang(world, "g", 1, 1);
+    expect_waiting(world, REASON_UNSUPPORTED);
+    assert_non_null(strstr(the_gang(world, "g")->reason.text, "a cluster of 200001 nodes"));
+    drop_node(world, "x000000");
+    assert_int_equal(the_gang(world, "g")->state, GANG_PLANNED);
+}
+
+static void without_any_node_there_is_no_room(void **state)
+{
+    struct world *world = *state;
+
+    for (int i = 0; i < NODES; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "n%d", i);
+        drop_node(world, name);
+    }
+    add_gang(world, "g", 1, 1);
+    expect_waiting(world, REASON_INSUFFICIENT);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
@@ -275,6 +308,8 @@ int main(void)
         CASE(a_preemptor_hears_that_its_victims_may_go_now),
         CASE(an_unknown_level_that_comes_is_noticed),
         CASE(a_level_that_comes_is_not_taken_for_the_required_one),
+        CASE(a_cluster_beyond_the_planners_limits_is_the_reason),
+        CASE(without_any_node_there_is_no_room),
     };
 
     return cmocka_run_group_tests_name("core_wishes", tests, NULL, NULL);

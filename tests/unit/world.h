@@ -172,6 +172,14 @@ static inline void use_node(struct world *world, const char *node, const char *n
     put_pod(world, pod);
 }
 
+static inline void drop_node(struct world *world, const char *name)
+{
+    struct event event = {.kind = EV_NODE_GONE};
+
+    snprintf(event.name, sizeof(event.name), "%s", name);
+    world_step(world, event);
+}
+
 static inline void sync_world(struct world *world)
 {
     world_step(world, (struct event){.kind = EV_SYNCED});
