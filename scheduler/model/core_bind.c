@@ -392,6 +392,21 @@ void core__bind_done(struct core *core, const struct event *event)
         slot_write_done(core, pod, &pod->gang->slots[pod->slot], event);
 }
 
+/*
+ * What was held is used now: no room has come, and nobody who waits is tried again for it. With preemption it
+ * is as good as room: its gang may be evicted from now on.
+ */
+static void end_hold(struct core *core, struct slot *slot, const struct pod *pod)
+{
+    uint64_t version = core->cluster.capacity_version;
+    bool becomes_use = slot->held && pod->node == slot->node &&
+                       memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) == 0;
+
+    slot_unhold(&core->cluster, slot);
+    if (becomes_use && !core->config->preemption)
+        core->cluster.capacity_version = version;
+}
+
 /* The pod was read with a node: the ledger's part of it ends here. */
 void core__saw_bound(struct core *core, struct pod *pod)
 {
@@ -402,7 +417,7 @@ void core__saw_bound(struct core *core, struct pod *pod)
     if (!gang || pod->slot < 0)
         return;
     slot = &gang->slots[pod->slot];
-    slot_unhold(&core->cluster, slot);
+    end_hold(core, slot, pod);
     if (!slot_is_bound(slot)) {
         bool ours = slot->node && strcmp(slot->node->name, pod->object->node) == 0;
 
