@@ -59,17 +59,22 @@ void core__reserve(struct core *core, struct gang *gang, const struct plan *plan
 /* Beside the nodes of its plan: all that it could use, and none that it no longer could. */
 static void keep_beside(struct core *core, bool all)
 {
+    bool changed = all != core->head_keeps_all;
+
     for (size_t i = 0; i < core->cluster.nnodes; i++) {
         struct node *node = core->cluster.nodes[i];
         bool usable = all && core__could_use(core, core->head, node);
 
-        if (!node->reserved_for && usable)
+        if (!node->reserved_for && usable) {
             keep_node(core, node, true);
-        else if (node->reserved_for && node->reserved_beside && !usable)
+            changed = true;
+        } else if (node->reserved_for && node->reserved_beside && !usable) {
             node->reserved_for = NULL;
+            changed = true;
+        }
     }
     core->head_keeps_all = all;
-    core->cluster.capacity_version++; /* who waits is tried again: there is more, or the reason is another */
+    core->cluster.capacity_version += changed; /* tried again: there is more, or the reason is another */
 }
 
 void core__kept_text(const struct core *core, const struct room_count *count, char ret[KEPT_TEXT])
