@@ -22,6 +22,7 @@
 #define MACHINE_NUMA_MAX 32
 #define MACHINE_BRIDGES_MAX 128
 #define MACHINE_TEXT_MAX 64
+#define MACHINE_SPEED_MAX 1e6 /* GB/s, and Gbit/s of a NIC: more is a fault of who says it */
 
 /* How two devices reach each other, best first; the words are those of `nvidia-smi topo -m`. */
 enum link_class {
@@ -89,6 +90,7 @@ struct machine {
     enum cpu_vendor cpu_vendor;
     uint32_t cpu_family, cpu_model; /* as CPUID tells; 0: not known */
     enum machine_fabric fabric;
+    char fabric_from[MACHINE_TEXT_MAX]; /* how that is known, for people: "matrix of hwloc 2.12.2" */
     bool nvls; /* the switches reduce in flight (SHARP): third generation NVSwitch on */
     uint32_t nvl_domain_gpus; /* accelerators that one NVLink domain holds when it spans machines; else 0 */
     struct machine_numa numa[MACHINE_NUMA_MAX];
