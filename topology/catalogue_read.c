@@ -324,7 +324,8 @@ static int read_pair(const struct reading *reading, const json_t *fabric, const 
 
         numbers[i] = json_integer_value(number);
         if (json_array_size(pair) != 3 || !json_is_integer(number) || numbers[i] < (i == 2) ||
-            numbers[i] >= (i == 2 ? 256 : (int64_t)reading->machine->ngpus) || numbers[0] == numbers[1])
+            numbers[i] >= (i == 2 ? 256 : (int64_t)reading->machine->ngpus) ||
+            (i == 1 && numbers[0] == numbers[1]))
             return bad(reading, fabric, "pairs", pair, "[gpu, other gpu, number of links]");
     }
     join(reading->machine, (uint32_t)numbers[0], (uint32_t)numbers[1], (uint32_t)numbers[2]);

@@ -32,6 +32,8 @@ bool machine__root_is(const char *text, size_t len, const char *root)
         }
         if (text[at] != '<' || at + 1 >= len)
             return false;
+        if (len - at > 10 + n && memcmp(text + at, "<!DOCTYPE ", 10) == 0)
+            return memcmp(text + at + 10, root, n) == 0;
         if (text[at + 1] != '?' && text[at + 1] != '!')
             return len - at > n + 1 && memcmp(text + at + 1, root, n) == 0 &&
                    !isalnum((unsigned char)text[at + 1 + n]);

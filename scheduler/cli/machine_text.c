@@ -220,6 +220,8 @@ static void add_summary(const struct machine *machine, struct strbuf *out)
         strbuf_addf(out, " (%s)", machine->fabric_from);
     if (machine->nvl_domain_gpus)
         strbuf_addf(out, "; NVLink domain of %u GPUs", machine->nvl_domain_gpus);
+    if (machine->fabric == FABRIC_UNKNOWN && fastest > 0)
+        strbuf_adds(out, "; over PCIe alone");
     if (fastest > 0 && slowest >= fastest)
         strbuf_addf(out, "; %.4g GB/s between any two", (double)fastest);
     else if (fastest > 0 && slowest > 0)

@@ -1,5 +1,8 @@
 #include "scheduler/kube/node_topology.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "base/strbuf.h"
 
 const char *const node_topology__fabrics[4] = {"Unknown", "None", "Mesh", "Switch"};
@@ -23,10 +26,26 @@ static void set_index(json_t *object, const char *key, int index)
         json_object_set_new(object, key, json_integer(index));
 }
 
+/* In as few digits as give the same single precision again: 31.5076923, not 31.507692337036133. */
+static double shortest(float speed)
+{
+    double value = (double)speed;
+
+    for (int digits = 1; digits <= 9; digits++) {
+        char text[32];
+
+        snprintf(text, sizeof(text), "%.*g", digits, (double)speed);
+        value = strtod(text, NULL);
+        if ((float)value >= speed && (float)value <= speed)
+            break;
+    }
+    return value;
+}
+
 static void set_speed(json_t *object, const char *key, float speed)
 {
     if (speed > 0)
-        json_object_set_new(object, key, json_real((double)speed));
+        json_object_set_new(object, key, json_real(shortest(speed)));
 }
 
 /* NUMA nodes go by the number that the machine's own tools have for them. */
@@ -115,7 +134,7 @@ static void add_link(struct strbuf *row, const struct machine_link *link)
     if (link->links)
         strbuf_addf(row, "%u", link->links);
     if (link->gb_s > 0)
-        strbuf_addf(row, "@%.9g", (double)link->gb_s);
+        strbuf_addf(row, "@%.9g", shortest(link->gb_s));
 }
 
 /* Of one accelerator to those after it, or to all NICs. NULL: too long or no memory. */
