@@ -7,8 +7,8 @@
  * expected (-EINVAL; -ENOMEM). What a file does not say stays unknown (machine.h). The result has its paths and
  * has passed machine_check().
  *
- * hwloc reads the environment: for files it is given one without variables, so these calls belong into a thread
- * beside which no other reads or changes the environment (programs that only read one file have no other).
+ * hwloc imports a file in a child process: it can be made to crash. -EIO: an error of ours there. Reading this
+ * machine changes the environment for hwloc's time, so it belongs into a thread beside which none looks at that.
  */
 #pragma once
 

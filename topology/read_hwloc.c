@@ -397,20 +397,25 @@ static int set_filters(hwloc_topology_t topology)
     return hwloc_topology_set_io_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_ALL);
 }
 
-int machine__hwloc(const char *text, size_t len, struct machine *machine, struct err *err)
+int machine__hwloc(const char *text, size_t len, struct machine *machine, enum hwloc_stage *stage,
+                   struct err *err)
 {
     hwloc_topology_t topology;
     int r = -EINVAL;
 
+    *stage = HWLOC_LOADS;
     if (hwloc_topology_init(&topology) < 0)
         return -ENOMEM;
     if (set_filters(topology) < 0 ||
         (text && hwloc_topology_set_xmlbuffer(topology, text, (int)len + 1) < 0) ||
-        load(topology, text != NULL) < 0)
-        (void)err_set(err, r, text ? "hwloc cannot import it, expected a topology as lstopo --of xml writes "
-                                     "it" : "hwloc cannot read this machine");
-    else
+        load(topology, text != NULL) < 0) {
+        (void)err_set(err, r, text ? HWLOC_REFUSES : "hwloc cannot read this machine");
+    } else {
+        *stage = HWLOC_IS_WALKED;
         r = read_loaded(topology, machine, err);
+    }
+    *stage = HWLOC_ENDS;
     hwloc_topology_destroy(topology);
+    *stage = HWLOC_DONE;
     return r;
 }

@@ -52,8 +52,8 @@ static int read_xml(const char *name, const char *text, size_t len, struct machi
 
     if (r < 0)
         return r;
-    r = machine__hwloc(text, len, machine, err);
-    return r == -EINVAL ? err_prefix(err, r, "%s", name) : r;
+    r = machine__hwloc_apart(text, len, machine, err);
+    return r < 0 ? err_prefix(err, r, "%s", name) : 0;
 }
 
 const struct machine_reader machine__hwloc_reader = {"hwloc XML", knows, read_xml};

@@ -69,11 +69,12 @@ static float nic_gbit_s(const char *name)
 int machine_read_live(struct machine *ret, struct err *err)
 {
     CLEANUP_FREE struct machine *machine = calloc(1, sizeof(*machine));
+    enum hwloc_stage stage;
     int r;
 
     if (!machine)
         return err_set(err, -ENOMEM, "this machine: out of memory");
-    r = machine__hwloc(NULL, 0, machine, err);
+    r = machine__hwloc(NULL, 0, machine, &stage, err);
     if (r < 0)
         return err_prefix(err, r, "this machine");
     for (uint32_t i = 0; i < machine->ngpus; i++)

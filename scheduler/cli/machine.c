@@ -117,7 +117,7 @@ int cmd_machine(int argc, char **argv)
         return source_failed("machine", &err);
     r = arguments.file ? machine_read_named(arguments.file, machine, &err)
                        : machine_read_live(machine, &err);
-    if (r == -ENOMEM) {
+    if (r == -ENOMEM || r == -EIO) {
         fprintf(stderr, "lockstep machine: %s\n", err.text);
         return EXIT_INTERNAL;
     }

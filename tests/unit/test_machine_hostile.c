@@ -1,6 +1,7 @@
 /* Files that somebody broke, or made to break us: each is refused with a message, soon, or read as a machine. */
 #include "tests/unit/machine_files.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -18,6 +19,8 @@ static int read_bytes(const char *bytes, size_t len, struct err *err)
 
     if (seconds > SECONDS_MAX)
         fail_msg("took %.1f s", seconds);
+    if (r == -EIO)
+        fail_msg("%s", err->text);
     if (r < 0 && !err->text[0])
         fail_msg("refused without a word");
     if (r == 0 && machine_check(&machine, err) < 0)
