@@ -9,7 +9,7 @@ enum { MARGIN = 20, BOX_W = 108, BOX_H = 44, GAP = 14, HEAD = 26, ARC_MAX = 220 
 
 struct drawing {
     const struct machine *machine;
-    struct strbuf *out;
+    struct strbuf *out, *numa; /* numa: frames that lie over those of sockets */
     int gpu_x[MACHINE_GPUS_MAX], nic_x[MACHINE_NICS_MAX]; /* left edges */
     int top, width; /* of the frames */
 };
@@ -77,12 +77,12 @@ static void draw_numa(struct drawing *drawing, int numa, int from, int to)
 {
     char text[64];
 
-    add_frame(drawing->out, from - GAP / 2, drawing->top + HEAD, to - from, 2 * HEAD + BOX_H, "numa");
+    add_frame(drawing->numa, from - GAP / 2, drawing->top + HEAD, to - from, 2 * HEAD + BOX_H, "numa");
     if (numa >= 0)
         snprintf(text, sizeof(text), "NUMA %u", drawing->machine->numa[numa].os_index);
     else
         snprintf(text, sizeof(text), "NUMA node not known");
-    add_label(drawing->out, from, drawing->top + HEAD + 17, "small", text);
+    add_label(drawing->numa, from, drawing->top + HEAD + 17, "small", text);
 }
 
 /* A NUMA node without a device has an empty box. */
@@ -163,7 +163,7 @@ static void draw_link(struct drawing *drawing, uint32_t a, uint32_t b)
     bool above = link->class == LINK_NVLINK || link->class == LINK_XGMI;
     int from = drawing->gpu_x[a] + BOX_W / 2, to = drawing->gpu_x[b] + BOX_W / 2;
     int y = drawing->top + 2 * HEAD + (above ? 0 : BOX_H), rise = abs(to - from) / 3 + 20;
-    double width = link->gb_s > 0 ? 0.6 + log2(1 + (double)link->gb_s) / 4 : 1;
+    double width = link->gb_s > 0 ? 0.8 + log2(1 + (double)link->gb_s / 10) / 1.5 : 1;
 
     if (!links[link->class].colour)
         return;
@@ -201,10 +201,13 @@ static void draw_legend(struct drawing *drawing, int y)
 void machine_svg(const struct machine *machine, struct strbuf *out)
 {
     struct strbuf body = STRBUF_INIT(out->max);
-    struct drawing drawing = {.machine = machine, .out = &body, .top = MARGIN + HEAD + ARC_MAX * 3 / 4};
+    struct strbuf numa = STRBUF_INIT(out->max);
+    struct drawing drawing = {.machine = machine, .out = &body, .numa = &numa, .top = MARGIN + HEAD + ARC_MAX * 3 / 4};
     int bottom = drawing.top + 4 * HEAD + BOX_H, height = bottom + ARC_MAX * 3 / 4 + 2 * HEAD;
 
     draw_frames(&drawing);
+    if (numa.failed || strbuf_add(&body, numa.data ? numa.data : "", numa.len) < 0)
+        body.failed = true;
     strbuf_adds(&body, "<g fill=\"none\">\n");
     for (uint32_t a = 0; a < machine->ngpus; a++)
         for (uint32_t b = a + 1; b < machine->ngpus; b++)
@@ -225,4 +228,5 @@ void machine_svg(const struct machine *machine, struct strbuf *out)
         out->failed = true;
     strbuf_adds(out, "</svg>\n");
     strbuf_release(&body);
+    strbuf_release(&numa);
 }
