@@ -147,6 +147,85 @@ static void public_files_tell_what_is_known_of_their_machines(void **state)
     skip();
 }
 
+/* ---- what one format says in several ways ----------------------------------------------------------------- */
+
+/* Drivers before 515 name NICs in the head, and SYS was SOC before 396. */
+static void older_text_of_nvidia_smi_is_read(void **state)
+{
+    static const char text[] = "        GPU0    GPU1    mlx5_0  CPU Affinity\r\n"
+                               "GPU0     X      SOC     PIX     0-7\r\n"
+                               "GPU1    SOC      X      PHB     8-15\r\n"
+                               "mlx5_0  PIX     PHB      X\r\n";
+    struct err err = ERR_INIT;
+
+    (void)state;
+    if (machine_read("t", text, strlen(text), &machine, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(machine.ngpus, 2);
+    assert_int_equal(machine.nnics, 1);
+    assert_string_equal(machine.nics[0].name, "mlx5_0");
+    assert_int_equal(machine.link[0][1].class, LINK_SYS);
+    assert_int_equal(machine.nic_class[0][0], LINK_PIX);
+    assert_int_equal(machine.nic_class[1][0], LINK_PHB);
+    assert_int_equal(machine.fabric, FABRIC_NONE);
+    assert_int_equal(machine.nnuma, 0);
+}
+
+static const struct {
+    const char *version; /* of hwloc */
+    unsigned value; /* of one pair, MB/s */
+    const char *pci_type;
+    uint8_t links;
+    float gb_s;
+} rates[] = {
+    {"2.9.0", 600000, "0302 [10de:20b5] [10de:0000] a1", 12, 300}, /* A100: 50000 a link, which is wrong */
+    {"2.9.3", 300000, "0302 [10de:20b5] [10de:0000] a1", 12, 300},
+    {"2.12.0", 450000, "0302 [10de:2330] [10de:0000] a1", 18, 450},
+    {"2.12.0", 900000, "0302 [10de:2901] [10de:0000] a1", 18, 900}, /* B200 */
+    {"2.9.0", 150000, "0302 [10de:1db1] [10de:0000] a1", 6, 150}, /* V100: always right */
+    {"2.9.0", 80000, "0302 [10de:15f9] [10de:0000] a1", 4, 80}, /* P100: 20000 a link */
+    {"2.9.3", 100000, "0300 [10de:2230] [10de:0000] a1", 4, 56.25F}, /* A6000: slower links than hwloc says */
+};
+
+/* Whatever hwloc's version counts for one link, the number of links and their true speed come out. */
+static void a_matrix_is_read_by_the_version_that_wrote_it(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+        struct strbuf text = STRBUF_INIT(1 << 16);
+        struct err err = ERR_INIT;
+        char values[64];
+
+        strbuf_addf(&text,
+                    "<topology version=\"2.0\"><object type=\"Machine\" os_index=\"0\" cpuset=\"0x1\" "
+                    "complete_cpuset=\"0x1\" allowed_cpuset=\"0x1\" nodeset=\"0x1\" complete_nodeset=\"0x1\" "
+                    "allowed_nodeset=\"0x1\" gp_index=\"1\"><info name=\"hwlocVersion\" value=\"%s\"/>"
+                    "<object type=\"NUMANode\" os_index=\"0\" cpuset=\"0x1\" complete_cpuset=\"0x1\" "
+                    "nodeset=\"0x1\" complete_nodeset=\"0x1\" gp_index=\"2\" local_memory=\"4096\"/>"
+                    "<object type=\"PU\" os_index=\"0\" cpuset=\"0x1\" complete_cpuset=\"0x1\" nodeset=\"0x1\" "
+                    "complete_nodeset=\"0x1\" gp_index=\"3\"/><object type=\"Bridge\" gp_index=\"4\" "
+                    "bridge_type=\"0-1\" depth=\"0\" bridge_pci=\"0000:[00-01]\">", rates[i].version);
+        for (unsigned k = 0; k < 2; k++)
+            strbuf_addf(&text,
+                        "<object type=\"PCIDev\" gp_index=\"%u\" pci_busid=\"0000:00:%02u.0\" pci_type=\"%s\" "
+                        "pci_link_speed=\"0\"><object type=\"OSDev\" gp_index=\"%u\" name=\"nvml%u\" "
+                        "osdev_type=\"1\"/></object>", 10 + k, 1 + k, rates[i].pci_type, 20 + k, k);
+        snprintf(values, sizeof(values), "1000000 %u %u 1000000 ", rates[i].value, rates[i].value);
+        strbuf_addf(&text,
+                    "</object></object><distances2 type=\"OSDev\" nbobjs=\"2\" kind=\"9\" "
+                    "name=\"NVLinkBandwidth\" indexing=\"gp\"><indexes length=\"6\">20 21 </indexes>"
+                    "<u64values length=\"%zu\">%s</u64values></distances2></topology>", strlen(values), values);
+        if (machine_read("t", text.data, text.len, &machine, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_int_equal(machine.link[0][1].class, LINK_NVLINK);
+        assert_int_equal(machine.link[0][1].links, rates[i].links);
+        assert_true(machine.link[0][1].gb_s > rates[i].gb_s - 0.01 &&
+                    machine.link[0][1].gb_s < rates[i].gb_s + 0.01);
+        assert_int_equal(machine.fabric, FABRIC_MESH);
+        strbuf_release(&text);
+    }
+}
+
 /* ---- this machine ---------------------------------------------------------------------------------------- */
 
 static void this_machine_is_read(void **state)
@@ -208,6 +287,8 @@ int main(void)
         cmocka_unit_test(a_drawing_is_well_formed_whatever_a_machine_is_called),
         cmocka_unit_test(text_is_coloured_on_demand_only),
         cmocka_unit_test(public_files_tell_what_is_known_of_their_machines),
+        cmocka_unit_test(older_text_of_nvidia_smi_is_read),
+        cmocka_unit_test(a_matrix_is_read_by_the_version_that_wrote_it),
         cmocka_unit_test(this_machine_is_read),
         cmocka_unit_test(variables_do_not_change_what_a_file_says),
         cmocka_unit_test(a_name_is_a_file_or_an_entry_of_the_catalogue),
