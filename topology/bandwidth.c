@@ -8,15 +8,15 @@
 
 const struct bandwidth_constants bandwidth_constants = {{
     [FACTOR_NONE] = 1,
-    [FACTOR_RING_SM80] = 1,
-    [FACTOR_RING_SM90] = 1,
-    [FACTOR_RING_SM100] = 1,
-    [FACTOR_NVLS_SM90] = 1,
-    [FACTOR_NVLS_SM100] = 1,
-    [FACTOR_DOMAIN] = 1,
-    [FACTOR_BRIDGE] = 1,
-    [FACTOR_PCIE] = 1,
-    [FACTOR_SOCKET] = 1,
+    [FACTOR_RING_SM80] = 0.972,
+    [FACTOR_RING_SM90] = 0.990,
+    [FACTOR_RING_SM100] = 0.939,
+    [FACTOR_NVLS_SM90] = 0.828, /* NCCL 2.30 has 0.85, */
+    [FACTOR_NVLS_SM100] = 0.750, /* and 0.74 (graph/tuning.cc) */
+    [FACTOR_DOMAIN] = 0.907,
+    [FACTOR_BRIDGE] = 0.867,
+    [FACTOR_PCIE] = 0.780,
+    [FACTOR_SOCKET] = 1.273,
 }};
 
 const char *bandwidth_limit_word(enum bandwidth_limit limit)

@@ -26,7 +26,7 @@ struct party {
     struct bandwidth whole, ring; /* within it; LIMIT_SINGLE: of one accelerator */
     bool nvls;
     unsigned sm;
-    double channels; /* NICs in use */
+    double channels; /* NICs in use; a part of one that others use too */
 };
 
 /* ---- NICs ------------------------------------------------------------------------------------------------ */
@@ -210,10 +210,7 @@ struct parties { /* of the whole gang */
     const char *unknown;
 };
 
-/*
- * GB/s that one channel of a tree carries between two nodes (NCCL 2.30 graph/tuning.cc perChMaxTreeBws), by
- * generation; there is one channel a NIC as long as its rate is below what NCCL splits (25, search.cc).
- */
+/* GB/s that one channel of a tree carries between two nodes (NCCL 2.30 graph/tuning.cc perChMaxTreeBws). */
 static double tree_channel(unsigned sm)
 {
     if (sm >= 100)
@@ -221,6 +218,15 @@ static double tree_channel(unsigned sm)
     if (sm >= 90)
         return 41.4;
     return sm >= 80 ? 23.6 : 18.5;
+}
+
+/* A channel for each NIC, two where it is fast (NCCL 2.30 graph/search.cc, after the first pass). */
+static double tree_channels(const struct party *party)
+{
+    double rate = party->nic_gb_s / party->channels;
+
+    return rate >= 25 && !(party->sm > 80 && rate < 50 && party->channels > 4) ? 2 * party->channels
+                                                                               : party->channels;
 }
 
 static void add_party(struct parties *all, const struct party *party)
@@ -236,7 +242,7 @@ static void add_party(struct parties *all, const struct party *party)
     if (party->ring.limit != LIMIT_SINGLE && party->ring.busbw_gb_s < all->ring.busbw_gb_s)
         all->ring = party->ring;
     if (party->sm < UINT16_MAX && party->sm >= 60)
-        all->tree_cap = fmin(all->tree_cap, party->channels * tree_channel(party->sm));
+        all->tree_cap = fmin(all->tree_cap, tree_channels(party) * tree_channel(party->sm));
     all->nvls &= party->nvls && party->gpus > 2;
     all->gpus += party->gpus;
     all->n++;

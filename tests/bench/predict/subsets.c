@@ -1,0 +1,4 @@
+#include "tests/bench/predict/subsets.h"
+void bench_subsets(void)
+{
+}
