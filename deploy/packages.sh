@@ -23,6 +23,8 @@ build   libmicrohttpd-dev          pc:libmicrohttpd
 build   libnghttp2-dev             pc:libnghttp2
 build   libcurl4-gnutls-dev        pc:libcurl
 build   libgnutls28-dev            pc:gnutls
+build   libhwloc-dev               pc:hwloc
+build   libexpat1-dev              pc:expat
 build   libcmocka-dev              pc:cmocka
 build   openssl                    cmd:openssl
 build   binutils                   cmd:nm

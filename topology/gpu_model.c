@@ -116,6 +116,32 @@ const struct gpu_model *gpu_model_of_pci(uint32_t vendor, uint32_t device)
     return NULL;
 }
 
+static bool may_have_switches(const struct gpu_model *model)
+{
+    return model->board == BOARD_SWITCH_8 || model->board == BOARD_SWITCH_16;
+}
+
+struct gpu_family gpu_family_of_links(uint32_t links, bool by_switch)
+{
+    struct gpu_family common = {0};
+    bool any = false;
+
+    for (size_t i = 0; i < NMODELS && links; i++) {
+        const struct gpu_model *model = &models[i];
+
+        if (model->links != links || model->vendor != NVIDIA || (by_switch && !may_have_switches(model)))
+            continue;
+        if (!any)
+            common = (struct gpu_family){model->sm, model->link_gb_s, by_switch};
+        any = true;
+        common.sm = common.sm == model->sm ? common.sm : 0;
+        common.nvls &= model->sm >= 90;
+        if (common.link_gb_s < model->link_gb_s || common.link_gb_s > model->link_gb_s)
+            common.link_gb_s = 0;
+    }
+    return common;
+}
+
 /* ---- PCIe --------------------------------------------------------------------------------------------- */
 
 /* PCI Express Base Specification: 8b/10b up to Gen2, 128b/130b up to Gen5; Gen6 in flits, 242 of 256 bytes. */
@@ -156,15 +182,24 @@ float pcie_awake_gb_s(float found, const struct gpu_model *model)
 
 /* ---- fabrics ------------------------------------------------------------------------------------------ */
 
+/* Of one link, by generation, where the product is not known: all models of one generation have the same rate. */
+static float link_gb_s(const struct machine_gpu *gpu)
+{
+    const struct gpu_model *model = gpu_model_find(gpu->product);
+
+    if (model)
+        return model->link_gb_s;
+    for (size_t i = 0; i < NMODELS; i++)
+        if (models[i].links && ((gpu->sm && models[i].sm == gpu->sm) || (gpu->gfx && models[i].gfx == gpu->gfx)))
+            return models[i].link_gb_s;
+    return 0;
+}
+
 float machine_links_gb_s(const struct machine *machine, uint32_t a, uint32_t b, uint32_t links)
 {
-    const struct gpu_model *one = gpu_model_find(machine->gpus[a].product);
-    const struct gpu_model *other = gpu_model_find(machine->gpus[b].product);
-    float gb_s = one ? one->link_gb_s : 0;
+    float one = link_gb_s(&machine->gpus[a]), other = link_gb_s(&machine->gpus[b]);
 
-    if (other && (!one || other->link_gb_s < gb_s))
-        gb_s = other->link_gb_s;
-    return gb_s * (float)links;
+    return (one < other ? one : other) * (float)links;
 }
 
 static uint8_t link_kind(const struct machine *machine, uint32_t gpu)

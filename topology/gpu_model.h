@@ -31,6 +31,17 @@ struct gpu_model {
 const struct gpu_model *gpu_model_find(const char *product);
 const struct gpu_model *gpu_model_of_pci(uint32_t vendor, uint32_t device);
 
+/*
+ * What all NVIDIA models with so many links have in common, the rest 0. by_switch: only those that come with
+ * switches are meant. nvls: those switches reduce in flight.
+ */
+struct gpu_family {
+    uint16_t sm;
+    float link_gb_s;
+    bool nvls;
+};
+struct gpu_family gpu_family_of_links(uint32_t links, bool by_switch);
+
 /* GB/s of a PCIe link by the signalling rate of one lane (2.5 to 64 GT/s); 0: not a rate of PCIe. */
 float pcie_gb_s(double gt_s, uint32_t lanes);
 float pcie_gen_gb_s(uint32_t gen, uint32_t lanes); /* gen 1 to 6; else 0 */
@@ -50,5 +61,5 @@ void machine_fabric_of_product(struct machine *machine);
 
 /* All to all through switches, each pair at the rate of the one with fewer links. links[i]: of accelerator i. */
 void machine_join_by_switch(struct machine *machine, const uint32_t *links);
-/* GB/s of `links` links between a and b: the slower model's; 0: neither model is known. */
+/* GB/s of `links` links between a and b: the slower end's, by product, else by sm or gfx; 0: not known. */
 float machine_links_gb_s(const struct machine *machine, uint32_t a, uint32_t b, uint32_t links);

@@ -86,7 +86,8 @@ struct machine_link {
 
 struct machine {
     char model[MACHINE_TEXT_MAX];
-    uint32_t sockets, nnuma, nbridges, ngpus, nnics;
+    uint32_t sockets; /* 0: not known; all NUMA nodes then say socket 0 */
+    uint32_t nnuma, nbridges, ngpus, nnics;
     enum cpu_vendor cpu_vendor;
     uint32_t cpu_family, cpu_model; /* as CPUID tells; 0: not known */
     enum machine_fabric fabric;

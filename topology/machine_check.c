@@ -40,9 +40,14 @@ static int check_text(const char *what, uint32_t i, const char *text, struct err
 static int check_numa_and_bridges(const struct machine *machine, struct err *err)
 {
     for (uint32_t i = 0; i < machine->nnuma; i++)
-        if (machine->numa[i].socket >= machine->sockets)
+        if (machine->numa[i].socket > 0 && machine->numa[i].socket >= machine->sockets)
             return err_set(err, -EINVAL, "numa[%u]: socket: found %u, expected below %u", i,
                            machine->numa[i].socket, machine->sockets);
+    for (uint32_t i = 0; i < machine->nnuma; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (machine->numa[k].os_index == machine->numa[i].os_index)
+                return err_set(err, -EINVAL, "numa[%u]: os_index: found %u again, expected each once", i,
+                               machine->numa[i].os_index);
     for (uint32_t i = 0; i < machine->nbridges; i++) {
         const struct machine_bridge *bridge = &machine->bridges[i];
 

@@ -18,6 +18,7 @@ int cmd_plan(int argc, char **argv);
 int cmd_simulate(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_fit(int argc, char **argv);
+int cmd_machine(int argc, char **argv);
 
 /* ---- source.c: which cluster is asked, and how the answer is printed ------------------------------- */
 

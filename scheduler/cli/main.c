@@ -11,7 +11,8 @@ static const struct {
 } commands[] = {{"plan", "where a gang would go, or why it does not fit", cmd_plan},
                 {"simulate", "a trace of gangs in virtual time, by several policies", cmd_simulate},
                 {"explain", "where a gang is, or why it waits and what would let it fit", cmd_explain},
-                {"fit", "the largest gang that fits now, per level", cmd_fit}};
+                {"fit", "the largest gang that fits now, per level", cmd_fit},
+                {"machine", "how the accelerators of a machine are joined, and how fast", cmd_machine}};
 
 static void usage(FILE *out)
 {

@@ -229,7 +229,7 @@ void show_text(struct core *core, const struct gang *gang)
 
 void print_json(json_t *root)
 {
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(15));
     putchar('\n');
     json_decref(root);
 }

@@ -98,6 +98,21 @@ schema_refuses_what_is_wrong() {
         ! placement h | sed 's/,"name":"train"//' | kube create -f -
 }
 
+# What the command writes of a machine is taken without a warning and given back as it was; what is wrong is refused.
+node_topology_comes_back() { # FILE-OR-NAME
+    build/release/bin/lockstep machine "$1" -o nodetopology --name t >"$work/sent.json" || return 1
+    kube apply -f "$work/sent.json" 2>"$work/warnings" && [ ! -s "$work/warnings" ] &&
+        kube get nodetopology t -o json | jq -S .spec >"$work/got.json" &&
+        jq -S .spec "$work/sent.json" | diff - "$work/got.json"
+}
+node_topologies_come_back() {
+    node_topology_comes_back dgx-h100 && node_topology_comes_back dgx-1v &&
+        node_topology_comes_back tests/data/machines/topo-8a100-nics.txt &&
+        kube get nodetopologies | tee "$work/table" && grep -qE '^NAME +MODEL +FABRIC +AGE' "$work/table" &&
+        ! kube patch nodetopology t --type merge -p '{"spec":{"fabric":{"kind":"Ring"}}}' &&
+        ! kube patch nodetopology t --type merge -p '{"spec":{"gpus":[{"index":32}]}}'
+}
+
 all_rights() { # SERVICEACCOUNT NAMESPACE
     kube auth can-i --list --as "$SELF:$1" --as-group system:serviceaccounts --as-group system:authenticated \
         -n "$2" --no-headers | sed 's/  */ /g' | LC_ALL=C sort
@@ -112,6 +127,7 @@ gangplacements.lockstep.dev/status [] [] [patch]
 jobs.batch [] [] [get list watch]
 namespaces [] [] [get list watch]
 nodes [] [] [get list watch]
+nodetopologies.lockstep.dev [] [] [list watch]
 podgroups.scheduling.k8s.io [] [] [get list watch]
 podgroups.scheduling.x-k8s.io [] [] [get list watch]
 pods [] [] [get list watch]
@@ -167,6 +183,7 @@ check mounted_keys_exist soon mounted_keys_exist
 check schema_takes_a_full_status soon schema_takes_a_full_status
 check columns_are_printed columns_are_printed
 check schema_refuses_what_is_wrong schema_refuses_what_is_wrong
+check node_topologies_come_back node_topologies_come_back
 check extender_rights_are_these extender_rights_are_these
 check evicting_is_per_namespace evicting_is_per_namespace
 check scheduler_leads scheduler_leads

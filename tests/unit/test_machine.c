@@ -23,6 +23,7 @@ static struct machine small(void)
     memset(&machine, 0, sizeof(machine));
     machine.sockets = 2;
     machine.nnuma = 3;
+    machine.numa[1].os_index = 1;
     machine.numa[2] = (struct machine_numa){.os_index = 2, .socket = 1};
     machine.nbridges = 7;
     machine.bridges[0] = machine.bridges[1] = (struct machine_bridge){-1, 0, 0};
