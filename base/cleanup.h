@@ -19,6 +19,9 @@ static inline void cleanup_close(const int *fd)
         close(*fd);
 }
 
+/* calloc(1, size) for CLEANUP_FREE: clang's analyzer does not know that attribute, and takes its own calloc for lost. */
+void *cleanup_alloc(size_t size);
+
 /* Moves a pointer out of its owner: `return TAKE(p);` */
 #define TAKE(pointer)                                                                              \
     ({                                                                                             \

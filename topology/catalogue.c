@@ -82,7 +82,7 @@ static int ask_directory(struct question *question, struct catalogue_entry *entr
 
 static int ask_all(struct question *question, struct err *err)
 {
-    CLEANUP_FREE struct catalogue_entry *entry = calloc(1, sizeof(*entry));
+    CLEANUP_FREE struct catalogue_entry *entry = cleanup_alloc(sizeof(*entry));
     int r = 0;
 
     if (!entry)
@@ -117,7 +117,7 @@ static const char *nearest(const struct question *question)
 
 int catalogue_find(const char *name, struct machine *ret, struct err *err)
 {
-    CLEANUP_FREE struct question *question = calloc(1, sizeof(*question));
+    CLEANUP_FREE struct question *question = cleanup_alloc(sizeof(*question));
     const char *near;
     int r;
 
@@ -144,8 +144,8 @@ static int has_product(struct question *question, const struct catalogue_entry *
 
 int catalogue_find_product(const char *product, uint32_t gpus, struct machine *ret, struct err *err)
 {
-    CLEANUP_FREE struct question *question = calloc(1, sizeof(*question));
-    CLEANUP_FREE struct machine *found = calloc(1, sizeof(*found));
+    CLEANUP_FREE struct question *question = cleanup_alloc(sizeof(*question));
+    CLEANUP_FREE struct machine *found = cleanup_alloc(sizeof(*found));
     int r;
 
     if (!question || !found)

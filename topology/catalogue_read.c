@@ -173,7 +173,7 @@ static int read_numa(struct reading *reading)
 static int bridge_named(const struct reading *reading, const char *name)
 {
     for (uint32_t i = 0; name && i < reading->machine->nbridges; i++)
-        if (strcmp(reading->bridges[i], name) == 0)
+        if (reading->bridges[i] && strcmp(reading->bridges[i], name) == 0)
             return (int)i;
     return -1;
 }
@@ -410,7 +410,7 @@ int catalogue_parse(const char *name, const char *text, size_t len, struct catal
                     struct err *err)
 {
     CLEANUP(yaml_docs_release) struct yaml_docs docs = {0};
-    CLEANUP_FREE struct catalogue_entry *entry = calloc(1, sizeof(*entry));
+    CLEANUP_FREE struct catalogue_entry *entry = cleanup_alloc(sizeof(*entry));
     struct reading reading = {.file = name, .docs = &docs, .err = err};
     int r;
 

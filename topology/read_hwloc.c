@@ -329,7 +329,7 @@ static int read_devices(struct found *found)
 
     for (hwloc_obj_t at = NULL; (at = hwloc_get_next_pcidev(found->topology, at));)
         size++;
-    devices = calloc(size + 1, sizeof(hwloc_obj_t));
+    devices = cleanup_alloc((size + 1) * sizeof(hwloc_obj_t));
     if (!devices)
         return -ENOMEM;
     for (hwloc_obj_t at = NULL; (at = hwloc_get_next_pcidev(found->topology, at)) && n < size;)
@@ -357,7 +357,7 @@ static int load(hwloc_topology_t topology, bool import)
 
     while (before && before[n])
         n++;
-    changed = calloc(n + 3, sizeof(char *));
+    changed = cleanup_alloc((n + 3) * sizeof(char *));
     if (!changed)
         return -1;
     memcpy(changed, for_import, sizeof(for_import));
@@ -371,7 +371,7 @@ static int load(hwloc_topology_t topology, bool import)
 
 static int read_loaded(hwloc_topology_t topology, struct machine *machine, struct err *err)
 {
-    CLEANUP_FREE struct found *found = calloc(1, sizeof(*found));
+    CLEANUP_FREE struct found *found = cleanup_alloc(sizeof(*found));
     int r;
 
     if (!found)

@@ -68,7 +68,7 @@ static float nic_gbit_s(const char *name)
 
 int machine_read_live(struct machine *ret, struct err *err)
 {
-    CLEANUP_FREE struct machine *machine = calloc(1, sizeof(*machine));
+    CLEANUP_FREE struct machine *machine = cleanup_alloc(sizeof(*machine));
     enum hwloc_stage stage;
     int r;
 

@@ -147,8 +147,8 @@ int machine__finish(const char *name, struct machine *machine, struct err *err)
 static int read_by(const struct machine_reader *reader, const char *name, const char *bytes, size_t len,
                    struct machine *ret, struct err *err)
 {
-    CLEANUP_FREE struct machine *machine = calloc(1, sizeof(*machine));
-    CLEANUP_FREE char *text = malloc(len + 1); /* with the NUL that hwloc wants */
+    CLEANUP_FREE struct machine *machine = cleanup_alloc(sizeof(*machine));
+    CLEANUP_FREE char *text = cleanup_alloc(len + 1); /* with the NUL that hwloc wants */
     int r;
 
     if (!machine || !text)

@@ -334,7 +334,7 @@ static bool knows(const char *text, size_t len)
 static int read_nccl(const char *name, const char *text, size_t len, struct machine *machine,
                      struct err *err)
 {
-    CLEANUP_FREE struct nccl_machine *out = calloc(1, sizeof(*out));
+    CLEANUP_FREE struct nccl_machine *out = cleanup_alloc(sizeof(*out));
     struct parse parse = {.name = name, .out = out, .stack = {{-1, -1, -1, -1}}, .err = err};
     int r = xml_scan(name, text, len, NULL, NULL, err);
 

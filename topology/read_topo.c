@@ -373,8 +373,8 @@ static int read_lines(struct topo *topo, const char *text, size_t len)
 static int read_topo(const char *name, const char *text, size_t len, struct machine *machine,
                      struct err *err)
 {
-    CLEANUP_FREE struct topo *topo = calloc(1, sizeof(*topo));
-    CLEANUP_FREE char *copy = malloc(len + 1);
+    CLEANUP_FREE struct topo *topo = cleanup_alloc(sizeof(*topo));
+    CLEANUP_FREE char *copy = cleanup_alloc(len + 1);
     int r;
 
     if (!topo || !copy)

@@ -141,7 +141,7 @@ static int read_attributes(struct scan *scan, struct xml_piece element)
     unsigned n = 0;
 
     for (;;) {
-        struct xml_piece attribute, value;
+        struct xml_piece attribute = {"", 0}, value = {"", 0};
         int r;
 
         skip_blanks(scan);
@@ -166,7 +166,7 @@ static int read_attributes(struct scan *scan, struct xml_piece element)
 
 static int read_element(struct scan *scan)
 {
-    struct xml_piece element;
+    struct xml_piece element = {"", 0};
     int r;
 
     if (scan->elements++ == XML_ELEMENTS_MAX)
@@ -196,7 +196,7 @@ static int read_element(struct scan *scan)
 
 static int read_end(struct scan *scan)
 {
-    struct xml_piece element = {0}, open;
+    struct xml_piece element = {"", 0}, open;
     const char *from = scan->at;
 
     scan->at += 2;

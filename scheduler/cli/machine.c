@@ -107,7 +107,7 @@ static int print_drawing(const struct machine *machine, enum format format)
 
 int cmd_machine(int argc, char **argv)
 {
-    CLEANUP_FREE struct machine *machine = calloc(1, sizeof(*machine));
+    CLEANUP_FREE struct machine *machine = cleanup_alloc(sizeof(*machine));
     struct arguments arguments = {0};
     struct err err = ERR_INIT;
     int r;

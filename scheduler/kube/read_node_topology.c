@@ -323,7 +323,7 @@ static int read_head(const struct topology *topology)
 
 int read_node_topology(const json_t *object, struct machine *ret, struct err *err)
 {
-    CLEANUP_FREE struct machine *machine = calloc(1, sizeof(*machine));
+    CLEANUP_FREE struct machine *machine = cleanup_alloc(sizeof(*machine));
     struct reading reading;
     struct topology topology = {&reading, json_object_get(object, "spec"), machine};
     int r = read__begin(&reading, object, "NodeTopology", err);

@@ -90,4 +90,20 @@ check fit_has_four_shapes answers 0 '[.levels[0].largest[].pod_gpus] == [1, 2, 4
 check fit_of_nothing answers 3 '.levels[0].largest[0].pods == 0' fit "${on[@]}" --pod-gpus 16
 check fit_names_the_resource says 2 "resource 'amd.com/gpu'" fit "${on[@]}" --resource amd.com/gpu
 check fit_refuses_a_word says 2 "expected a number" fit "${on[@]}" --pod-gpus many
+
+data=tests/data/machines
+check machine_json answers 0 '(keys == ["bandwidth_gb_s", "gpus", "links", "model", "nics", "numa", "sockets"]) and
+    (.gpus[0] | keys == ["index", "numa", "pci", "uuid"]) and .links[0] == ["X", "NV18", "NV18", "NV18"] and
+    .bandwidth_gb_s[0] == [null, 450, 450, 450]' machine $data/nccl-4h100-vm.xml
+check machine_from_stdin answers 0 '(.gpus | length) == 8 and .sockets == null' machine - <$data/topo-8a100-nics.txt
+check machine_of_the_catalogue answers 0 '.model == "DGX-1 V100" and .links[0][3] == "NV2"' machine dgx-1v
+check machine_live answers 0 '.sockets >= 1 and (.numa | length) >= 1' machine
+check machine_names_the_nearest says 2 "did you mean 'dgx-h100'?" machine dgx-h10
+check machine_refuses says 2 "README.md:1: found none of the formats" machine README.md
+check machine_without_colour says 0 'fabric: mesh' machine dgx-1v
+check machine_draws says 0 '^<svg xmlns=' machine dgx-a100 -o svg
+check machine_object bash -c "'$bin' machine gb200-nvl72-tray -o nodetopology --name n1 |
+    jq -e '.kind == \"NodeTopology\" and .metadata.name == \"n1\" and .spec.fabric.nvlDomainGpus == 72'"
+check machine_wants_a_node_name says 2 "expected the name of a node" machine dgx-1v -o nodetopology --name 'A b'
+check machine_wants_a_format says 2 "expected text, json, svg or nodetopology" machine -o yaml
 exit $failed
