@@ -24,7 +24,8 @@ static struct machine *hgx(unsigned sm, unsigned gpus, unsigned links, bool nvls
 
 static struct machine *mesh(unsigned sm, unsigned gfx, const char *const *links, unsigned gpus)
 {
-    machine_wire(&made, &(struct wiring){"GPU", gpus, sm, gfx, 2, gpus, GEN4_X16, 4, 100, CPU_AMD, 0});
+    machine_wire(&made, &(struct wiring){"GPU", gpus, sm, gfx, gpus / 4, gpus, GEN4_X16, 4, 100,
+                                         CPU_AMD, 0});
     machine_add_mesh(&made, gfx ? LINK_XGMI : LINK_NVLINK, links);
     return &made;
 }
@@ -105,8 +106,8 @@ static const struct set_case sets[] = {
     {"4 a100", 0x07, 8 * 20, LIMIT_NVLINK},
     {"pairs", 0x03, 240 * 0.867, LIMIT_NVLINK},
     {"pairs", 0x07, PCIE4, LIMIT_HOST_MEMORY}, /* the third has both ways on its one link */
-    {"pairs", 0x0f, 16, LIMIT_SOCKET},
-    {"pairs", 0x06, 16, LIMIT_SOCKET}, /* not a pair: over the sockets */
+    {"pairs", 0x0f, 2 * PCIE4, LIMIT_HOST_MEMORY}, /* here each has one way of either sense */
+    {"pairs", 0x06, PCIE4, LIMIT_HOST_MEMORY}, /* not a pair */
     {"switched", 0x03, PCIE4, LIMIT_PCIE},
     {"switched", 0x0f, PCIE4, LIMIT_PCIE},
     {"switched", 0xff, 16, LIMIT_SOCKET},
