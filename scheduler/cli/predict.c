@@ -138,7 +138,7 @@ static int ask_shape(const struct arguments *arguments, struct question *questio
 {
     uint32_t all = question->machine.ngpus >= 32 ? UINT32_MAX : (1u << question->machine.ngpus) - 1;
     uint32_t free = all, host = 0, domain_gpus = question->machine.nvl_domain_gpus;
-    struct subset_table *table;
+    struct subset_table *table = NULL;
     int r = gpu_shape_parse("--shape", arguments->shape, strlen(arguments->shape), question->places,
                             &question->n, err);
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/bench/predict/measurements.h"
 #include "tests/bench/predict/subsets.h"
@@ -196,6 +197,27 @@ static void without_each_class(struct errors *all)
     }
 }
 
+/* A gang of 360 pods in twenty NVLink domains, and one of 248 machines with eight NICs. */
+static double us_per_pod(void)
+{
+    unsigned runs = 0, pods = 0;
+    struct timespec from, to;
+
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    for (; runs < 20; runs++)
+        for (unsigned i = 0; i < nmeasurements; i++) {
+            unsigned here = strcmp(measurements[i].shape, "4x360/72") == 0 ? 360
+                            : strcmp(measurements[i].shape, "8x248") == 0  ? 248
+                                                                            : 0;
+
+            pods += here;
+            if (here)
+                (void)predict(&bandwidth_constants, &measurements[i]);
+        }
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    return ((double)(to.tv_sec - from.tv_sec) * 1e6 + (double)(to.tv_nsec - from.tv_nsec) / 1e3) / pods;
+}
+
 static void figure(const char *name, double value)
 {
     printf("%s: %.2f percent\n", name, value * 100);
@@ -214,6 +236,7 @@ int main(void)
     figure("predict.max_error_with_reasons_pct", most(&all));
     figure("predict.left_out_median_error_pct", median(&left_out));
     figure("predict.left_out_max_error_pct", most(&left_out));
+    printf("predict.us_per_pod: %.3f us\n", us_per_pod());
     bench_subsets();
     if (!met)
         fprintf(stderr, "a row without a reason is missed by more than %.0f %%\n", ERROR_MAX * 100);
