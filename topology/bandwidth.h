@@ -87,5 +87,5 @@ struct bandwidth_shape {
     double oversubscription[BANDWIDTH_LEVELS_MAX]; /* down : up of a domain's uplinks; 0, 1: none, or not known */
 };
 
-/* Of all pods of a gang. LIMIT_UNKNOWN too for shapes beyond the limits. About a us a pod on switch machines. */
+/* Of all pods of a gang. LIMIT_UNKNOWN too for shapes beyond the limits. One or two us a pod on switch machines. */
 struct bandwidth bandwidth_of_shape(const struct bandwidth_shape *shape);

@@ -111,7 +111,7 @@ static double pod_nics(const struct bandwidth_shape *shape, uint32_t index, doub
     for (; nics; nics &= nics - 1) {
         uint32_t nic = (uint32_t)__builtin_ctzll(nics), users = 0;
 
-        for (uint32_t i = first; i < end; i++)
+        for (uint32_t i = first; i < end && end - first > 1; i++)
             users += (nics_of(machine, mask_of(&shape->pods[i])) >> nic & 1) != 0;
         sum += nic_gbit_s(shape, machine, nic) * NIC_USABLE / (users ? users : 1);
         *ret_nics += 1.0 / (users ? users : 1);
