@@ -12,7 +12,9 @@ static const struct {
                 {"simulate", "a trace of gangs in virtual time, by several policies", cmd_simulate},
                 {"explain", "where a gang is, or why it waits and what would let it fit", cmd_explain},
                 {"fit", "the largest gang that fits now, per level", cmd_fit},
-                {"machine", "how the accelerators of a machine are joined, and how fast", cmd_machine}};
+                {"machine", "how the accelerators of a machine are joined, and how fast", cmd_machine},
+                {"predict", "how fast accelerators reduce together, and what limits it", cmd_predict},
+                {"subset", "which of a machine's free accelerators are the fastest together", cmd_subset}};
 
 static void usage(FILE *out)
 {

@@ -106,4 +106,35 @@ check machine_object bash -c "'$bin' machine gb200-nvl72-tray -o nodetopology --
     jq -e '.kind == \"NodeTopology\" and .metadata.name == \"n1\" and .spec.fabric.nvlDomainGpus == 72'"
 check machine_wants_a_node_name says 2 "expected the name of a node" machine dgx-1v -o nodetopology --name 'A b'
 check machine_wants_a_format says 2 "expected text, json, svg or nodetopology" machine -o yaml
+# What is foretold: NCCL's own figures are in tests/unit/test_bandwidth.c.
+check predict_one_machine answers 0 '.busbw_gb_s > 460 and .busbw_gb_s < 495 and .limited_by == "nvls"' predict -m dgx-h100 --gpus 0-7
+check predict_even answers 0 '.busbw_gb_s > 308 and .busbw_gb_s < 376 and .limited_by == "nic"' \
+    predict -m dgx-h100 --nic-gbit-s 400 --shape 5,4
+check predict_lopsided answers 0 '.busbw_gb_s < 90' predict -m dgx-h100 --nic-gbit-s 400 --shape 8,1
+check predict_pods_share_a_node answers 0 '.busbw_gb_s < 200' predict -m dgx-h100 --shape 4+4,8
+check predict_one_gpu answers 0 '.busbw_gb_s == null and .limited_by == "single gpu"' predict -m dgx-h100 --gpus 3
+check predict_too_many answers 3 '.reason.code == "TooFewGpus"' predict -m dgx-h100 --shape 5+4
+check predict_no_such_gpu says 2 "found 8, expected numbers below 8" predict -m dgx-h100 --gpus 7,8
+check predict_no_such_list says 2 "found '0-x'" predict -m dgx-h100 --gpus 0-x
+check predict_needs_a_question says 2 "expected one of --gpus and --shape" predict -m dgx-h100
+check predict_says_it_in_words says 0 "192 GB/s .* limited by nic" predict -m dgx-h100 --shape 8,8,4
+cat >"$dir/nodes.yaml" <<'END'
+apiVersion: v1
+kind: Node
+metadata: {name: n1, labels: {nvidia.com/gpu.product: NVIDIA-H100-80GB-HBM3, nvidia.com/gpu.count: "8"}}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: n3}
+END
+"$bin" machine dgx-h100 -o nodetopology --name n2 >"$dir/n2.json" && { echo ---; cat "$dir/n2.json"; } >>"$dir/nodes.yaml"
+check predict_nodes answers 0 '.busbw_gb_s > 300 and .limited_by == "nic"' predict -f "$dir/nodes.yaml" --gpus n1:0-3,n2:0-3
+check predict_unknown_node answers 0 '.busbw_gb_s == null and .limited_by == "unknown" and (.why | length) > 0' \
+    predict -f "$dir/nodes.yaml" --gpus n1:0-3,n3:0-3
+check predict_no_such_node says 2 "node 'n4' is not in" predict -f "$dir/nodes.yaml" --gpus n1:0,n4:0
+check subset_best answers 0 '.gpus == [0, 4] and .busbw_gb_s == 44' subset -m dgx-1v --free 0,1,4,5 --count 2
+check subset_too_few answers 3 '.reason.free == 4 and .gpus == []' subset -m dgx-1v --free 0,1,4,5 --count 5
+check subset_no_such_gpu says 2 "found 9, expected numbers below 8" subset -m dgx-1v --free 0,9 --count 1
+check subset_no_such_machine says 2 "dgx-1v" subset -m dgx-1w --count 1
+
 exit $failed
