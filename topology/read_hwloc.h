@@ -15,7 +15,7 @@ int machine__hwloc(const char *text, size_t len, struct machine *machine, enum h
                    struct err *err);
 
 /*
- * The same of a text, in a child process with bounded processor time: hwloc 2.9 can be made to crash by an
+ * The same of a text, in a child process with 3 s of processor time: hwloc 2.9 can be made to crash by an
  * XML that is well-formed (an object without cpuset), and then that file is bad and nothing else. -EIO: it was
  * the walk through what hwloc had loaded that died, which no input may bring about.
  */

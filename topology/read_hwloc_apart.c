@@ -11,7 +11,7 @@
 
 #include "topology/read_hwloc.h"
 
-#define SECONDS_MAX 20 /* of processor time: 16 MiB take less than one */
+#define SECONDS_MAX 3 /* of processor time: the largest file of a real machine takes milliseconds */
 
 struct answer { /* shared with the child */
     enum hwloc_stage stage;
@@ -34,7 +34,7 @@ static void silence_stderr(void)
 static void __attribute__((noreturn)) child(const char *text, size_t len, struct answer *answer)
 {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGXCPU};
-    const struct rlimit seconds = {SECONDS_MAX, SECONDS_MAX}, none = {0, 0};
+    const struct rlimit seconds = {SECONDS_MAX, SECONDS_MAX + 1}, none = {0, 0};
 
     for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
         (void)signal(fatal[i], SIG_DFL); /* a handler of the parent's must not go on here */
@@ -45,8 +45,11 @@ static void __attribute__((noreturn)) child(const char *text, size_t len, struct
     _exit(0);
 }
 
-static int take(const struct answer *answer, struct machine *machine, struct err *err)
+static int take(const struct answer *answer, int status, struct machine *machine, struct err *err)
 {
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
+        return err_set(err, -EINVAL, "found more than hwloc reads in %d s, expected one machine",
+                       SECONDS_MAX);
     if (answer->stage == HWLOC_IS_WALKED)
         return err_set(err, -EIO, "internal error: reading what hwloc imported ended early");
     if (answer->stage != HWLOC_DONE)
@@ -62,8 +65,8 @@ int machine__hwloc_apart(const char *text, size_t len, struct machine *machine, 
 {
     struct answer *answer = mmap(NULL, sizeof(*answer), PROT_READ | PROT_WRITE,
                                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int status = 0, r;
     pid_t pid;
-    int r;
 
     if (answer == MAP_FAILED)
         return err_set(err, -ENOMEM, "out of memory");
@@ -73,9 +76,9 @@ int machine__hwloc_apart(const char *text, size_t len, struct machine *machine, 
     if (pid < 0) {
         r = err_set(err, -ENOMEM, "cannot start a process for hwloc: %s", strerror(errno));
     } else {
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
             ;
-        r = take(answer, machine, err);
+        r = take(answer, status, machine, err);
     }
     munmap(answer, sizeof(*answer));
     return r;

@@ -153,6 +153,27 @@ static void sixteen_mib_of_nothing_are_read_soon(void **state)
     free(text);
 }
 
+/* hwloc compares each processor with all others. */
+static void what_keeps_hwloc_busy_is_given_up(void **state)
+{
+    static const char head[] = "<topology version=\"2.0\"><object type=\"Machine\" os_index=\"0\" cpuset=\"0x1\" "
+                               "complete_cpuset=\"0x1\" allowed_cpuset=\"0x1\" nodeset=\"0x1\" "
+                               "complete_nodeset=\"0x1\" allowed_nodeset=\"0x1\" gp_index=\"1\">";
+    struct strbuf text = STRBUF_INIT(MACHINE_BYTES_MAX);
+    struct err err = ERR_INIT;
+
+    (void)state;
+    strbuf_adds(&text, head);
+    for (unsigned i = 0; i < 60000; i++)
+        strbuf_addf(&text, "<object type=\"PU\" os_index=\"%u\" cpuset=\"0x1\" complete_cpuset=\"0x1\" "
+                           "nodeset=\"0x1\" complete_nodeset=\"0x1\" gp_index=\"%u\"/>", i, i + 3);
+    strbuf_adds(&text, "</object></topology>");
+    assert_false(text.failed);
+    assert_true(read_bytes(text.data, text.len, &err) < 0);
+    assert_string_equal(err.text, "t: found more than hwloc reads in 3 s, expected one machine");
+    strbuf_release(&text);
+}
+
 /* ---- broken fixtures ------------------------------------------------------------------------------------ */
 
 static void a_file_cut_anywhere_is_refused(void **state)
@@ -225,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_wrong_is_named_with_its_line),
         cmocka_unit_test(too_much_is_refused_soon),
+        cmocka_unit_test(what_keeps_hwloc_busy_is_given_up),
         cmocka_unit_test(sixteen_mib_of_nothing_are_read_soon),
         cmocka_unit_test(a_file_cut_anywhere_is_refused),
         cmocka_unit_test(bytes_changed_at_random_break_nothing),
