@@ -5,7 +5,8 @@
 
 static bool suits(const struct slot *slot, const struct pod *pod)
 {
-    return !slot->pod && (!slot->held || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) == 0);
+    return !slot->pod && (!slot->held || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) == 0) &&
+           strcmp(slot->subgroup ? slot->subgroup : "", core__subgroup_of(pod)) == 0;
 }
 
 /* true: somebody took one. */
@@ -92,8 +93,8 @@ static bool shape_changed(const struct gang *gang)
     const char *key = gang->shape_key;
 
     for (size_t i = 0; key && key[0] && i < gang->nmembers; i++)
-        if (strcmp(gang->members[i]->object->shape.key, key) != 0)
-            return true;
+        if (strcmp(gang->members[i]->object->shape.key, key) != 0 || core__subgroup_of(gang->members[i])[0])
+            return true; /* of subgroups a plan of one shape knows nothing */
     if (!key || key[0] || gang_count(gang, SLOT_EMPTY) == 0)
         return false;
     for (size_t i = 0; i < gang->nmembers; i++)

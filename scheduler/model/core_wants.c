@@ -34,9 +34,8 @@ __attribute__((format(printf, 3, 4))) static bool lacks(struct reason *ret_why,
     return false;
 }
 
-/* "" gives -1. */
-static bool read_level(const struct core *core, const char *what, const char *name, int *ret_level,
-                       struct reason *ret_why)
+bool core__read_level(const struct core *core, const char *what, const char *name, int *ret_level,
+                      struct reason *ret_why)
 {
     *ret_level = -1;
     if (!name[0])
@@ -175,6 +174,6 @@ bool core__wants(const struct core *core, struct gang *gang, struct reason *ret_
                 : group                  ? group->preferred
                 : job && job->template ? job->template->wish.preferred
                                          : "";
-    return read_level(core, "required", required, &gang->required_level, ret_why) &&
-           read_level(core, "preferred", preferred, &gang->preferred_level, ret_why);
+    return core__read_level(core, "required", required, &gang->required_level, ret_why) &&
+           core__read_level(core, "preferred", preferred, &gang->preferred_level, ret_why);
 }
