@@ -50,7 +50,7 @@ static struct bounds bounds_of(const struct core *core, const struct gang *gang,
     struct bounds bounds = {.home = -1, .spread = -1};
     struct reason unused;
 
-    if (!core__subgroup_of(pod)[0])
+    if (!core__subgroup_of(pod)[0] || MUTANT(SUBGROUP_IGNORED))
         return bounds;
     bounds.unknown = !core__read_level(core, "required", wish->within, &bounds.home, &unused) ||
                      !core__read_level(core, "spread", wish->spread, &bounds.spread, &unused);
@@ -80,8 +80,6 @@ bool core__keeps_subgroup(const struct core *core, const struct gang *gang, cons
 {
     struct bounds bounds = bounds_of(core, gang, pod);
 
-    if (MUTANT(SUBGROUP_IGNORED))
-        return true;
     if (!is_within(core, &bounds, node))
         return false;
     for (uint32_t i = 0; bounds.spread >= 0 && i < gang->nslots; i++)

@@ -35,7 +35,7 @@ static void subgroups_free(struct subgroups *subgroups)
 
 bool core__has_subgroups(const struct gang *gang)
 {
-    for (size_t i = 0; i < gang->nmembers; i++)
+    for (size_t i = 0; i < gang->nmembers && !MUTANT(SUBGROUP_IGNORED); i++)
         if (core__subgroup_of(gang->members[i])[0])
             return true;
     return false;
