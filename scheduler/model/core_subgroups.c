@@ -41,6 +41,13 @@ bool core__has_subgroups(const struct gang *gang)
     return false;
 }
 
+bool core__is_regrouped(const struct obj_pod *before, const struct obj_pod *now)
+{
+    return strcmp(before->wish.subgroup, now->wish.subgroup) != 0 ||
+           strcmp(before->wish.within, now->wish.within) != 0 ||
+           strcmp(before->wish.spread, now->wish.spread) != 0;
+}
+
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 3, 4))) static bool lacks(struct reason *ret_why, enum reason_code code,
