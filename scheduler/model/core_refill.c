@@ -159,8 +159,9 @@ static uint32_t rank_for(const struct gang *gang, const struct pod *pod)
 {
     int32_t index = pod->object->index;
 
-    if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod)
-        return (uint32_t)index;
+    if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod &&
+        (!gang->slots[index].subgroup || was_its_subgroups(&gang->slots[index], pod)))
+        return (uint32_t)index; /* several Jobs of one gang have the same indexes */
     if (index >= 0 && (uint32_t)index >= gang->nslots && (uint32_t)index < gang->size)
         return (uint32_t)index; /* it grew: nobody takes the rank of a member that may come back */
     for (uint32_t i = 0; core__subgroup_of(pod)[0] && i < gang->nslots; i++)
