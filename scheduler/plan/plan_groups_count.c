@@ -3,6 +3,7 @@
  * fewest domains down to that level are the fewest "nodes" of the tree that ends there. Inside of each
  * domain its pods are then planned by themselves.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "scheduler/plan/plan_groups_internal.h"
@@ -39,7 +40,7 @@ static void add_home(struct groups *groups, const struct kind *kind, struct home
 }
 
 /* So many pods of the place, planned as a gang of their own. */
-static bool fill_place(struct groups *groups, const struct kind *kind, uint32_t key, uint32_t first, uint32_t times)
+static void fill_place(struct groups *groups, const struct kind *kind, uint32_t key, uint32_t first, uint32_t times)
 {
     const struct plan_index *index = groups->scratch->rooms;
     struct place place = groups__place(index, key);
@@ -64,7 +65,6 @@ static bool fill_place(struct groups *groups, const struct kind *kind, uint32_t 
             groups->best[groups->nbest++] = (struct plan_groups_share){
                 index->order[place.first + plan.shares[i].node], groups->items[groups->first_item[groups->order[g]]], n};
         }
-    return !groups->out_of_memory;
 }
 
 /* At the levels up to the home: as plan.h says it of the tree that ends there. Beyond, nothing is. */
@@ -77,51 +77,64 @@ static uint32_t proven_to(const struct plan *plan, uint32_t home)
     return level;
 }
 
+static bool list_homes(struct groups *groups, const struct kind *kind, struct homes *ret)
+{
+    const struct plan_index *index = groups->scratch->rooms;
+    struct plan_scratch *mine = groups->scratch->mine;
+    uint32_t from, to;
+
+    groups__keys(index, (uint32_t)kind->home, &from, &to);
+    *ret = (struct homes){.nodes = plan__alloc(mine, to - from + (size_t)1, sizeof(*ret->nodes)),
+                          .keys = plan__alloc(mine, to - from + (size_t)1, sizeof(uint32_t)),
+                          .of_spread = plan__zalloc(mine, (size_t)index->ndomains + index->nnodes, sizeof(uint32_t))};
+    groups->out_of_memory |= !ret->nodes || !ret->keys || !ret->of_spread;
+    for (uint32_t key = from; !groups->out_of_memory && key < to; key++)
+        add_home(groups, kind, ret, key);
+    return !groups->out_of_memory;
+}
+
+/* How many subgroups each home takes: a plan of its own. */
+static void fill_homes(struct groups *groups, const struct kind *kind, const struct homes *homes,
+                       const struct plan *plan)
+{
+    struct plan_share *shares = plan__alloc(groups->scratch->mine, plan->nshares, sizeof(*shares));
+    uint32_t n = plan->nshares, g = 0;
+
+    if (!shares) {
+        groups->out_of_memory = true;
+        return;
+    }
+    memcpy(shares, plan->shares, n * sizeof(*shares));
+    for (uint32_t i = 0; i < n && !groups->out_of_memory; g += shares[i++].count)
+        fill_place(groups, kind, homes->keys[shares[i].node], g, shares[i].count);
+    if (!groups->out_of_memory)
+        groups__consider(groups, groups->best, groups->nbest);
+}
+
 bool groups__by_count(struct groups *groups)
 {
     const struct kind *kind = &groups->kinds[0];
-    const struct plan_index *index = groups->scratch->rooms;
-    struct plan_scratch *mine = groups->scratch->mine;
+    int levels = (int)groups->cluster->nlevels, required = groups->cluster->required_level;
     struct plan_request request = {.pods = groups->request->ngroups, .preferred_level = -1};
     struct plan_shortage unused;
-    struct plan_share *shares;
     struct homes homes;
     struct plan plan;
-    uint32_t from, to, g = 0;
+    int r;
 
-    if (groups->nkinds != 1 || groups->rest > 0 || kind->items != 1)
+    if (groups->nkinds != 1 || groups->rest > 0 || kind->items != 1 || !list_homes(groups, kind, &homes))
         return false;
-    groups__keys(index, (uint32_t)kind->home, &from, &to);
-    homes = (struct homes){.nodes = plan__alloc(mine, to - from + (size_t)1, sizeof(*homes.nodes)),
-                           .keys = plan__alloc(mine, to - from + (size_t)1, sizeof(uint32_t)),
-                           .of_spread = plan__zalloc(mine, (size_t)index->ndomains + index->nnodes, sizeof(uint32_t))};
-    groups->out_of_memory |= !homes.nodes || !homes.keys || !homes.of_spread;
-    for (uint32_t key = from; !groups->out_of_memory && key < to; key++)
-        add_home(groups, kind, &homes, key);
-    if (groups->out_of_memory)
-        return false;
-    request.nlevels = kind->home < (int)index->nlevels ? (uint32_t)kind->home : index->nlevels;
+    levels = kind->home < levels ? kind->home : levels;
+    request.nlevels = (uint32_t)levels;
     request.nodes = homes.nodes;
     request.nnodes = homes.n;
-    request.required_level = groups->cluster->required_level < (int)request.nlevels ? groups->cluster->required_level
-                                                                                     : (int)request.nlevels;
-    groups->complete = homes.n == 0;
-    if (homes.n == 0)
-        return true;
-    if (plan_gang(&request, groups->scratch->plans, &plan, &unused) < 0) {
-        groups->complete = true;
-        return true;
+    request.required_level = required < levels ? required : levels;
+    r = homes.n == 0 ? -ENOSPC : plan_gang(&request, groups->scratch->plans, &plan, &unused);
+    groups->out_of_memory |= r == -ENOMEM;
+    if (r < 0) {
+        groups->complete = r == -ENOSPC; /* a whole number fits into each home, and these do not suffice */
+        return r == -ENOSPC;
     }
     groups->proven = proven_to(&plan, request.nlevels);
-    shares = plan__alloc(mine, plan.nshares, sizeof(*shares));
-    if (!shares) {
-        groups->out_of_memory = true;
-        return false;
-    }
-    memcpy(shares, plan.shares, plan.nshares * sizeof(*shares));
-    for (uint32_t i = 0; i < plan.nshares; g += shares[i++].count)
-        if (!fill_place(groups, kind, homes.keys[shares[i].node], g, shares[i].count))
-            return false;
-    groups__consider(groups, groups->best, groups->nbest);
-    return true;
+    fill_homes(groups, kind, &homes, &plan);
+    return !groups->out_of_memory;
 }
