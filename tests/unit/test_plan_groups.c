@@ -444,6 +444,112 @@ static void of_unlike_pods_what_is_said_is_true(void **state)
     assert_true(missed * 100 <= cases);
 }
 
+/* ---- many ---------------------------------------------------------------------------------------------------- */
+
+#define MANY 4000
+#define SUBGROUPS 40
+
+struct many {
+    struct plan_groups_request request;
+    struct plan_node nodes[MANY];
+    int64_t free[MANY * RESOURCES];
+    uint8_t eligible[MANY];
+    struct plan_group groups[SUBGROUPS];
+    struct plan_groups_item items[2 * SUBGROUPS];
+};
+
+static const int64_t many_workers[RESOURCES] = {1, 1}, many_leaders[RESOURCES] = {0, 4};
+static const struct plan_part many_parts[PARTS_MAX] = {{1, many_workers}, {1, many_leaders}};
+
+/* Spines of 1,024 nodes, blocks of 256, racks of 32; subgroups of 60 pods that each stay in one rack. */
+static struct many *make_many(uint32_t nparts)
+{
+    struct many *many = calloc(1, sizeof(*many));
+
+    many->request = (struct plan_groups_request){
+        .cluster = {.nlevels = 3, .nnodes = MANY, .nresources = RESOURCES, .nparts = nparts, .nodes = many->nodes,
+                    .free = many->free, .eligible = many->eligible, .parts = many_parts, .required_level = -1,
+                    .preferred_level = -1},
+        .groups = many->groups, .items = many->items, .ngroups = SUBGROUPS};
+    random_state = 0x5eed;
+    for (uint32_t i = 0; i < MANY; i++) {
+        many->nodes[i].domain[0] = i / 1024;
+        many->nodes[i].domain[1] = 100 + i / 256;
+        many->nodes[i].domain[2] = 1000 + i / 32;
+        many->free[i * RESOURCES] = next_random(2) ? 8 : next_random(9);
+        many->free[i * RESOURCES + 1] = 64;
+        many->eligible[i] = 0xff;
+    }
+    for (uint32_t g = 0; g < SUBGROUPS; g++) {
+        many->groups[g] = (struct plan_group){2, -1};
+        many->items[many->request.nitems++] = (struct plan_groups_item){g, 0, 60};
+        if (nparts > 1)
+            many->items[many->request.nitems++] = (struct plan_groups_item){g, 1, 1};
+    }
+    return many;
+}
+
+/* Two ways that share little code: down to the home level one is as good as the other, and both prove it. */
+static void counted_subgroups_use_as_few_domains_as_those_of_tables(void **state)
+{
+    struct plan_groups_scratch *scratch = plan_groups_scratch_new();
+    struct many *many = make_many(1);
+    struct plan_groups by_tables, by_count;
+    struct plan_groups_shortage unused;
+
+    (void)state;
+    assert_int_equal(plan_groups(&many->request, scratch, &by_tables, &unused), 0);
+    many->request.work_max = 1;
+    assert_int_equal(plan_groups(&many->request, scratch, &by_count, &unused), 0);
+    assert_true(by_tables.even);
+    assert_false(by_count.even);
+    for (uint32_t level = 0; level <= 2; level++) {
+        assert_true(by_count.use[level].proven);
+        assert_int_equal(by_count.use[level].used, by_tables.use[level].used);
+    }
+    assert_true(by_count.use[3].used >= by_tables.use[3].used);
+    plan_groups_scratch_free(scratch);
+    free(many);
+}
+
+static void many_unlike_pods_are_placed_in_bounded_work(void **state)
+{
+    struct plan_groups_scratch *scratch = plan_groups_scratch_new();
+    struct many *many = make_many(2);
+    struct plan_groups_shortage unused;
+    struct plan_groups plan;
+
+    (void)state;
+    assert_int_equal(plan_groups(&many->request, scratch, &plan, &unused), 0);
+    for (uint32_t level = 0; level <= 3; level++)
+        assert_true(plan.use[level].used >= plan.use[level].lower_bound && plan.use[level].lower_bound > 0);
+    assert_false(plan.even);
+    plan_groups_scratch_free(scratch);
+    free(many);
+}
+
+/* What cannot be asked is refused, never guessed. */
+static void questions_beyond_the_limits_are_refused(void **state)
+{
+    struct plan_groups_scratch *scratch = plan_groups_scratch_new();
+    struct many *many = make_many(1);
+    struct plan_groups_shortage unused;
+    struct plan_groups plan;
+
+    (void)state;
+    many->groups[3] = (struct plan_group){0, 2}; /* required outside of what it is spread over */
+    assert_int_equal(plan_groups(&many->request, scratch, &plan, &unused), -EINVAL);
+    many->groups[3] = (struct plan_group){-1, -1}; /* nothing is asked */
+    assert_int_equal(plan_groups(&many->request, scratch, &plan, &unused), -EINVAL);
+    many->groups[3] = many->groups[0];
+    many->items[3].group = 2; /* and the subgroup has no pods */
+    assert_int_equal(plan_groups(&many->request, scratch, &plan, &unused), -EINVAL);
+    many->items[3].group = SUBGROUPS;
+    assert_int_equal(plan_groups(&many->request, scratch, &plan, &unused), -EINVAL);
+    plan_groups_scratch_free(scratch);
+    free(many);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +557,9 @@ int main(void)
         cmocka_unit_test(of_equal_pods_without_tables_a_place_is_found),
         cmocka_unit_test(of_few_unlike_pods_nothing_is_better),
         cmocka_unit_test(of_unlike_pods_what_is_said_is_true),
+        cmocka_unit_test(counted_subgroups_use_as_few_domains_as_those_of_tables),
+        cmocka_unit_test(many_unlike_pods_are_placed_in_bounded_work),
+        cmocka_unit_test(questions_beyond_the_limits_are_refused),
     };
 
     return cmocka_run_group_tests_name("plan_groups", tests, NULL, NULL);
