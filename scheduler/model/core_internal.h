@@ -98,6 +98,9 @@ void core__group_key(const struct obj_group *group, char *ret, size_t size);
  * not there. That is the gang's reason only before it has started: a Job may go before its pods.
  */
 bool core__wants(const struct core *core, struct gang *gang, struct reason *ret_why);
+/* Says why a gang cannot be planned; false. */
+bool core__lacks(struct reason *ret_why, enum reason_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* A level by the name that somebody gives it; "" gives -1. false: there is none of that name. */
 bool core__read_level(const struct core *core, const char *what, const char *name, int *ret_level,
                       struct reason *ret_why);
@@ -181,6 +184,7 @@ void core__release_plan(struct core *core, struct gang *gang, const char *why);
 void core__rejected(struct core *core, const char *node); /* a pod, by its kubelet */
 void core__end_rejections(struct core *core);
 void core__exclude(struct core *core, struct gang *gang, struct node *node);
+bool core__same_domain(const struct core *core, const struct node *a, const struct node *b, uint32_t level);
 bool core__refill(struct core *core, struct gang *gang, struct pod *pod); /* one slot for a late member */
 void core__plan_changed(struct gang *gang); /* it is written again before it is acted on */
 void core__nominate(struct core *core, struct gang *gang, uint32_t slot);

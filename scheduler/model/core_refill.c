@@ -18,8 +18,7 @@ static struct node *anchor_of(const struct gang *gang)
     return NULL;
 }
 
-static bool same_domain(const struct core *core, const struct node *a, const struct node *b,
-                        uint32_t level)
+bool core__same_domain(const struct core *core, const struct node *a, const struct node *b, uint32_t level)
 {
     if (level >= core->cluster.nlevels)
         return a == b;
@@ -32,7 +31,7 @@ static bool keeps_required(const struct core *core, const struct gang *gang, con
 {
     if (gang->required_level < 0)
         return true;
-    return same_domain(core, node, anchor ? anchor : node, (uint32_t)gang->required_level);
+    return core__same_domain(core, node, anchor ? anchor : node, (uint32_t)gang->required_level);
 }
 
 /* Members that others have bound may be in several: then no place keeps to it. */
@@ -40,7 +39,7 @@ static bool is_split(const struct core *core, const struct gang *gang, const str
 {
     for (uint32_t i = 0; i < gang->nslots && anchor; i++)
         if (gang->slots[i].state == SLOT_BOUND && gang->slots[i].node &&
-            !same_domain(core, gang->slots[i].node, anchor, (uint32_t)gang->required_level))
+            !core__same_domain(core, gang->slots[i].node, anchor, (uint32_t)gang->required_level))
             return true;
     return false;
 }

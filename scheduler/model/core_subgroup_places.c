@@ -14,13 +14,6 @@ struct bounds {
     bool unknown; /* a level that the cluster does not have */
 };
 
-static bool same_domain(const struct core *core, const struct node *a, const struct node *b, int level)
-{
-    if ((uint32_t)level >= core->cluster.nlevels)
-        return a == b;
-    return a->domain[level] == b->domain[level] && a->domain[level] != PLAN_UNKNOWN;
-}
-
 static bool has_place(const struct slot *slot)
 {
     return slot->pod && slot->node && slot->state != SLOT_EMPTY && slot->state != SLOT_DONE;
@@ -71,8 +64,8 @@ static bool is_within(const struct core *core, const struct bounds *bounds, cons
 {
     if (bounds->home < 0)
         return !bounds->unknown;
-    return !bounds->unknown && same_domain(core, node, bounds->anchor ? bounds->anchor : node, bounds->home) &&
-           (bounds->spread < 0 || same_domain(core, node, node, bounds->spread));
+    return !bounds->unknown && core__same_domain(core, node, bounds->anchor ? bounds->anchor : node, bounds->home) &&
+           (bounds->spread < 0 || core__same_domain(core, node, node, bounds->spread));
 }
 
 bool core__keeps_subgroup(const struct core *core, const struct gang *gang, const struct pod *pod,
@@ -83,7 +76,7 @@ bool core__keeps_subgroup(const struct core *core, const struct gang *gang, cons
     if (!is_within(core, &bounds, node))
         return false;
     for (uint32_t i = 0; bounds.spread >= 0 && i < gang->nslots; i++)
-        if (is_other(&gang->slots[i], pod) && same_domain(core, node, gang->slots[i].node, bounds.spread))
+        if (is_other(&gang->slots[i], pod) && core__same_domain(core, node, gang->slots[i].node, bounds.spread))
             return false;
     return true;
 }
@@ -123,7 +116,7 @@ static uint32_t nearness(const struct core *core, const struct node *a, const st
 {
     uint32_t level = 0;
 
-    while (b && level < core->cluster.nlevels && same_domain(core, a, b, (int)level))
+    while (b && level < core->cluster.nlevels && core__same_domain(core, a, b, (int)level))
         level++;
     return level + (a == b);
 }
@@ -223,7 +216,7 @@ static uint32_t free_around(const struct core *core, const struct gang *gang, co
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < gang->nslots; i++)
-        n += is_free(&gang->slots[i]) && same_domain(core, node, gang->slots[i].node, home);
+        n += is_free(&gang->slots[i]) && core__same_domain(core, node, gang->slots[i].node, home);
     return n;
 }
 

@@ -3,7 +3,6 @@
  * there is no plan before all members exist. A label without the annotation says nothing about places.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,18 +49,6 @@ bool core__is_regrouped(const struct obj_pod *before, const struct obj_pod *now)
 
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
-__attribute__((format(printf, 3, 4))) static bool lacks(struct reason *ret_why, enum reason_code code,
-                                                        const char *format, ...)
-{
-    va_list args;
-
-    *ret_why = (struct reason){.code = code};
-    va_start(args, format);
-    vsnprintf(ret_why->text, sizeof(ret_why->text), format, args);
-    va_end(args);
-    return false;
-}
-
 /* One that its first member speaks for. */
 static bool add_group(const struct core *core, struct subgroups *subgroups, const struct pod *pod,
                       struct reason *ret_why)
@@ -70,17 +57,17 @@ static bool add_group(const struct core *core, struct subgroups *subgroups, cons
     struct plan_group *group = &subgroups->groups[subgroups->ngroups];
 
     if (subgroups->ngroups == PLAN_GROUPS_MAX)
-        return lacks(ret_why, REASON_UNSUPPORTED, "not supported: more than %d subgroups in one gang",
+        return core__lacks(ret_why, REASON_UNSUPPORTED, "not supported: more than %d subgroups in one gang",
                      PLAN_GROUPS_MAX);
     if (!core__read_level(core, "required", wish->within, &group->required_level, ret_why) ||
         !core__read_level(core, "spread", wish->spread, &group->spread_level, ret_why))
         return false;
     if (group->required_level >= 0 && group->required_level < group->spread_level)
-        return lacks(ret_why, REASON_UNSUPPORTED,
+        return core__lacks(ret_why, REASON_UNSUPPORTED,
                      "lockstep.dev/subgroup-topology of %.60s: required=%.80s is outside of spread=%.80s; it must "
                      "be that level or one inside of it", wish->subgroup, wish->within, wish->spread);
     if (hashmap_set(&subgroups->by_name, wish->subgroup, (void *)(uintptr_t)(subgroups->ngroups + 1)) < 0)
-        return lacks(ret_why, REASON_UNSUPPORTED, "out of memory");
+        return core__lacks(ret_why, REASON_UNSUPPORTED, "out of memory");
     subgroups->first[subgroups->ngroups++] = pod;
     return true;
 }
@@ -101,7 +88,7 @@ static bool find_group(const struct core *core, struct subgroups *subgroups, con
     *ret_group = found ? (uint32_t)found - 1 : subgroups->ngroups - 1;
     first = &subgroups->first[*ret_group]->object->wish;
     if (strcmp(first->within, wish->within) != 0 || strcmp(first->spread, wish->spread) != 0)
-        return lacks(ret_why, REASON_UNSUPPORTED,
+        return core__lacks(ret_why, REASON_UNSUPPORTED,
                      "pods of subgroup %.60s disagree in lockstep.dev/subgroup-topology: %.60s and %.60s",
                      wish->subgroup, subgroups->first[*ret_group]->object->name, pod->object->name);
     if (subgroups->groups[*ret_group].required_level < 0 && subgroups->groups[*ret_group].spread_level < 0)
@@ -159,7 +146,7 @@ static struct subgroups *read_subgroups(const struct core *core, const struct ga
     subgroups->item_of = calloc(gang->nmembers + 1, sizeof(*subgroups->item_of));
     whole = subgroups->items && subgroups->item_of;
     if (whole && !parts_read(core, gang, &subgroups->parts))
-        whole = lacks(ret_why, REASON_UNSUPPORTED, "not supported: its pods ask for more than %d different things",
+        whole = core__lacks(ret_why, REASON_UNSUPPORTED, "not supported: its pods ask for more than %d different things",
                       PLAN_PARTS_MAX);
     for (size_t i = 0; whole && i < gang->nmembers; i++)
         whole = read_member(core, gang, i, subgroups, ret_why);

@@ -120,27 +120,18 @@ static bool keeps_spread(const struct tables *tables, uint32_t mix, uint32_t nki
     return sum <= 1;
 }
 
-static unsigned bits_for(uint64_t most)
-{
-    unsigned bits = 1;
-
-    while (most >> bits)
-        bits++;
-    return bits;
-}
-
 /* false: costs do not fit into their number. */
 static bool lay_out(struct tables *tables)
 {
     const struct plan_index *index = tables->index;
     uint64_t pods = tables->groups->pods, most = index->most < pods ? index->most : pods;
-    unsigned each = bits_for(pods < index->nnodes ? pods : index->nnodes);
-    unsigned least = bits_for(pods * most) + each * (index->nlevels + 1);
-    unsigned left = bits_for(index->domains[0].capacity), at;
+    unsigned each = plan__bits_for(pods < index->nnodes ? pods : index->nnodes);
+    unsigned least = plan__bits_for(pods * most) + each * (index->nlevels + 1);
+    unsigned left = plan__bits_for(index->domains[0].capacity), at;
 
     tables->with_left = least + left <= COST_BITS;
     tables->squares_shift = at = tables->with_left ? left : 0;
-    at += bits_for(pods * most);
+    at += plan__bits_for(pods * most);
     for (uint32_t level = index->nlevels + 1; level-- > 0; at += each)
         tables->unit[level] = UINT64_C(1) << (at < COST_BITS ? at : COST_BITS);
     return at <= COST_BITS;

@@ -207,6 +207,33 @@ static void a_subgroup_that_comes_again_stays_apart(void **state)
     assert_int_equal(node_of(world, "b-1"), 4 * block + 3);
 }
 
+/* What is stored says which nodes, not which subgroup's: three pods fit where three places are. */
+static void a_restart_finishes_each_subgroup_where_it_was_planned(void **state)
+{
+    static const char *const names[] = {"a-0", "b-0", "b-1", "b-2"};
+    static const char *const nodes[] = {"n4", "n0", "n1", "n2"};
+    struct world *world = new_world(8, 4, 2);
+    struct obj_placement *placement = calloc(1, sizeof(*placement));
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++)
+        put_part(world, names[i], 8, 4, i == 0 ? "a" : "b", "", "block");
+    *placement = (struct obj_placement){.ns = strdup("ns"), .name = strdup("g"), .uid = strdup("u"),
+                                        .gang_kind = strdup("Gang"), .gang_name = strdup("g"),
+                                        .state = strdup("Binding"), .reason_code = strdup(""),
+                                        .generation = 1, .pods = 4, .nshares = 4};
+    placement->shares = calloc(4, sizeof(struct placement_share));
+    for (int i = 0; i < 4; i++) /* the ranks of b come first */
+        placement->shares[i] = (struct placement_share){strdup(nodes[(i + 1) % 4]), i, 1};
+    world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = placement});
+    sync_world(world);
+    assert_int_equal(count_actions(world, ACT_BIND), 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_string_equal(find_action(world, ACT_BIND, names[i])->node, nodes[i]);
+    world_close(world);
+    free(world);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
@@ -219,6 +246,7 @@ int main(void)
         CASE(who_comes_again_takes_a_place_of_its_subgroup),
         CASE(a_replacement_stays_with_its_subgroup),
         CASE(a_subgroup_that_comes_again_stays_apart),
+        CASE(a_restart_finishes_each_subgroup_where_it_was_planned),
     };
 
     return cmocka_run_group_tests_name("core_subgroups", tests, NULL, NULL);

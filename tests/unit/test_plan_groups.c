@@ -17,17 +17,15 @@
 
 #include "scheduler/plan/plan_groups.h"
 
-#define NODES_MAX 7
 #define LEVELS 3
+#include "tests/unit/brute.h"
+
+#define NODES_MAX 7
 #define PARTS_MAX 2
 #define GROUPS_MAX 4
 #define ITEMS_MAX 6
 #define RESOURCES 2
 #define WAYS_MAX 60000.0
-
-struct score {
-    unsigned domains[LEVELS], nodes, squares;
-};
 
 struct world {
     struct plan_groups_request request;
@@ -38,16 +36,6 @@ struct world {
     struct plan_group groups[GROUPS_MAX];
     struct plan_groups_item items[ITEMS_MAX];
 };
-
-static uint64_t random_state;
-
-static unsigned next_random(unsigned below)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (unsigned)(random_state % below);
-}
 
 /* ---- brute force --------------------------------------------------------------------------------------------- */
 
@@ -128,16 +116,6 @@ static struct score score_of(const struct world *world, unsigned counts[ITEMS_MA
         }
     }
     return score;
-}
-
-static int compare_scores(const struct score *a, const struct score *b)
-{
-    for (int level = 0; level < LEVELS; level++)
-        if (a->domains[level] != b->domains[level])
-            return a->domains[level] < b->domains[level] ? -1 : 1;
-    if (a->nodes != b->nodes)
-        return a->nodes < b->nodes ? -1 : 1;
-    return a->squares < b->squares ? -1 : a->squares > b->squares;
 }
 
 static unsigned used_at(const struct world *world, const struct score *score, uint32_t level)
@@ -388,13 +366,6 @@ static int check_world(const struct world *world, struct plan_groups_scratch *sc
     if (exact)
         check(plan.even && compare_scores(&score, &search.best) == 0, world, "nothing is better");
     return 0;
-}
-
-static long number_of(const char *name, long otherwise)
-{
-    const char *text = getenv(name);
-
-    return text ? strtol(text, NULL, 10) : otherwise;
 }
 
 static long run(uint32_t nparts, uint64_t work_max, uint32_t few_pods, int exact, int complete)
