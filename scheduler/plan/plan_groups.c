@@ -346,67 +346,53 @@ static int certify(struct groups *groups, struct plan_groups *plan)
 
 /* ---- rank order --------------------------------------------------------------------------------------------------- */
 
-struct ranked {
-    uint64_t group, position; /* where its group begins, and which it is; where on the tree, and which item */
-    struct plan_groups_share share;
-};
-
-static int compare_ranked(const void *a, const void *b)
-{
-    const struct ranked *left = a, *right = b;
-
-    if (left->group != right->group)
-        return left->group < right->group ? -1 : 1;
-    return left->position < right->position ? -1 : left->position > right->position;
-}
-
 static uint32_t group_of(const struct groups *groups, const struct plan_groups_share *share)
 {
     return groups->request->items[share->item].group;
 }
 
-/* Shares of one item on one node become one. */
-static void list_ranked(const struct ranked *ranked, uint32_t n, struct plan_groups *plan)
+/* Which subgroup comes when: as they begin depth-first; ret_turns by subgroup, from 1 on. */
+static void take_turns(const struct groups *groups, const uint32_t *at, uint64_t *keys, uint32_t *ret_turns)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        struct plan_groups_share *last = plan->nshares ? &plan->shares[plan->nshares - 1] : NULL;
+    uint32_t n = groups->request->ngroups;
 
-        if (last && last->node == ranked[i].share.node && last->item == ranked[i].share.item)
-            last->count += ranked[i].share.count;
-        else
-            plan->shares[plan->nshares++] = ranked[i].share;
+    for (uint32_t g = 0; g < n; g++)
+        keys[g] = UINT64_MAX;
+    for (uint32_t i = 0; i < groups->nbest; i++) {
+        uint32_t g = group_of(groups, &groups->best[i]);
+        uint64_t key = (uint64_t)at[groups->best[i].node] << 32 | g;
+
+        if (g != PLAN_GROUP_NONE && key < keys[g])
+            keys[g] = key;
     }
+    plan__sort(keys, keys + n, n);
+    for (uint32_t i = 0; i < n; i++)
+        ret_turns[(uint32_t)keys[i]] = i + 1;
 }
 
 static int list_shares(struct groups *groups, struct plan_groups *plan)
 {
     struct plan_scratch *mine = groups->scratch->mine;
-    uint32_t n = groups->nbest, *at = plan__alloc(mine, groups->cluster->nnodes, sizeof(*at));
-    uint32_t *begins = plan__alloc(mine, (size_t)groups->request->ngroups + 1, sizeof(*begins));
-    struct ranked *ranked = plan__alloc(mine, n, sizeof(*ranked));
+    uint32_t n = groups->nbest, ngroups = groups->request->ngroups;
+    uint32_t *at = plan__alloc(mine, groups->cluster->nnodes, sizeof(*at));
+    uint32_t *turns = plan__alloc(mine, ngroups + (size_t)1, sizeof(*turns));
+    uint64_t *keys = plan__alloc(mine, 2 * ((size_t)n + ngroups), sizeof(*keys));
 
     plan->shares = plan__alloc(mine, n, sizeof(*plan->shares));
-    if (!at || !begins || !ranked || !plan->shares)
+    if (!at || !turns || !keys || !plan->shares)
         return -ENOMEM;
     for (uint32_t i = 0; i < groups->cluster->nnodes; i++)
         at[groups->tree->order[i]] = i;
-    memset(begins, 0xff, ((size_t)groups->request->ngroups + 1) * sizeof(*begins));
+    take_turns(groups, at, keys, turns);
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t g = group_of(groups, &groups->best[i]), position = at[groups->best[i].node];
+        uint32_t g = group_of(groups, &groups->best[i]);
+        uint64_t turn = g == PLAN_GROUP_NONE ? 0 : turns[g]; /* 10 bits, then 18 of the place, then the share */
 
-        if (g != PLAN_GROUP_NONE && position < begins[g])
-            begins[g] = position;
+        keys[i] = turn << 50 | (uint64_t)at[groups->best[i].node] << 32 | i;
     }
-    for (uint32_t i = 0; i < n; i++) {
-        const struct plan_groups_share *share = &groups->best[i];
-        uint32_t g = group_of(groups, share);
-
-        ranked[i].share = *share;
-        ranked[i].group = g == PLAN_GROUP_NONE ? 0 : (((uint64_t)begins[g] + 1) << 32 | g);
-        ranked[i].position = (uint64_t)at[share->node] << 32 | share->item;
-    }
-    qsort(ranked, n, sizeof(*ranked), compare_ranked);
-    list_ranked(ranked, n, plan);
+    plan__sort(keys, keys + n, n);
+    for (uint32_t i = 0; i < n; i++)
+        plan->shares[plan->nshares++] = groups->best[(uint32_t)keys[i]];
     return 0;
 }
 
