@@ -92,7 +92,7 @@ void core_set_epoch(struct core *core, int64_t epoch_s)
 static void on_pod(struct core *core, struct obj_pod *object)
 {
     struct pod *pod = cluster_pod(&core->cluster, object->uid);
-    bool regrouped, cleared = false, was_bound = pod && pod->object->node[0];
+    bool cleared = false, was_bound = pod && pod->object->node[0];
 
     if (object->rejected && object->node[0] && (pod ? !pod->object->rejected : core->listed))
         core__rejected(core, object->node);
@@ -103,12 +103,10 @@ static void on_pod(struct core *core, struct obj_pod *object)
                   !object->nominated[0];
         slot->cleared = (uint8_t)(slot->cleared + cleared);
     }
-    regrouped = pod && core__is_regrouped(pod->object, object);
+    core__note_regrouped(pod, object);
     pod = cluster_put_pod(&core->cluster, object);
     if (!pod)
         return;
-    if (regrouped && pod->gang)
-        pod->gang->changes++;
     if (cleared) {
         /* kube-scheduler tried the node and failed: wake it once more, then believe it. */
         pod->refused = true;

@@ -152,8 +152,8 @@ static inline const char *core__subgroup_of(const struct pod *pod)
     return wish->within[0] || wish->spread[0] ? wish->subgroup : "";
 }
 bool core__has_subgroups(const struct gang *gang);
-/* It says something else about its subgroup than before. */
-bool core__is_regrouped(const struct obj_pod *before, const struct obj_pod *now);
+/* If it says something else about its subgroup than before, its gang is worth another try. NULL: a new pod. */
+void core__note_regrouped(const struct pod *pod, const struct obj_pod *now);
 bool core__try_subgroups(struct core *core, struct gang *gang); /* as core__try_parts() */
 int core__subgroups_fit(struct core *core, const struct gang *gang, int required_level, bool emptied,
                         struct plan *ret_plan); /* as core__parts_fit(); the plan's shares: who is where */

@@ -40,11 +40,14 @@ bool core__has_subgroups(const struct gang *gang)
     return false;
 }
 
-bool core__is_regrouped(const struct obj_pod *before, const struct obj_pod *now)
+void core__note_regrouped(const struct pod *pod, const struct obj_pod *now)
 {
-    return strcmp(before->wish.subgroup, now->wish.subgroup) != 0 ||
-           strcmp(before->wish.within, now->wish.within) != 0 ||
-           strcmp(before->wish.spread, now->wish.spread) != 0;
+    const struct gang_wish *before = pod ? &pod->object->wish : NULL;
+
+    if (before && pod->gang &&
+        (strcmp(before->subgroup, now->wish.subgroup) != 0 || strcmp(before->within, now->wish.within) != 0 ||
+         strcmp(before->spread, now->wish.spread) != 0))
+        pod->gang->changes++;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------------- */
