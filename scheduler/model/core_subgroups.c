@@ -20,7 +20,11 @@ struct subgroups {
     struct plan_groups_item *items;
     uint32_t *item_of; /* by member */
     uint32_t ngroups, nitems;
+    uint64_t work_max; /* for one answer; 0: the planner's default */
 };
+
+/* Whether it would fit is asked many times in a row, and takes no more than what is counted quickly. */
+#define WHAT_IF_WORK (PLAN_GROUPS_WORK / 10)
 
 static void subgroups_free(struct subgroups *subgroups)
 {
@@ -169,7 +173,8 @@ static int ask(struct core *core, const struct gang *gang, const struct subgroup
 {
     struct parts_room *room = parts_room_of(core);
     struct plan_groups_request request = {.groups = subgroups->groups, .ngroups = subgroups->ngroups,
-                                          .items = subgroups->items, .nitems = subgroups->nitems};
+                                          .items = subgroups->items, .nitems = subgroups->nitems,
+                                          .work_max = subgroups->work_max};
 
     if (!room || parts_grow_room(room, core->cluster.nnodes) < 0)
         return -ENOMEM;
@@ -214,6 +219,7 @@ int core__subgroups_fit(struct core *core, const struct gang *gang, int required
     subgroups = read_subgroups(core, gang, &unused);
     if (!subgroups)
         return -EAGAIN;
+    subgroups->work_max = WHAT_IF_WORK;
     r = ask(core, gang, subgroups, required_level, emptied, &plan, &shortage, &count);
     subgroups_free(subgroups);
     if (r == 0 && ret_plan)
