@@ -52,11 +52,23 @@ static struct bounds bounds_of(const struct core *core, const struct gang *gang,
     return bounds;
 }
 
+/* A level may have two names. */
+static bool spreads_over(const struct core *core, const struct gang_wish *wish, const struct gang_wish *like)
+{
+    struct reason unused;
+    int level, other;
+
+    if (strcmp(wish->spread, like->spread) == 0)
+        return true;
+    return core__read_level(core, "spread", wish->spread, &level, &unused) &&
+           core__read_level(core, "spread", like->spread, &other, &unused) && level == other;
+}
+
 /* Another subgroup that is spread over the same level: where it is the pod must not be. */
-static bool is_other(const struct slot *slot, const struct pod *pod)
+static bool is_other(const struct core *core, const struct slot *slot, const struct pod *pod)
 {
     return has_place(slot) && slot->pod != pod && core__subgroup_of(slot->pod)[0] &&
-           strcmp(slot->pod->object->wish.spread, pod->object->wish.spread) == 0 &&
+           spreads_over(core, &slot->pod->object->wish, &pod->object->wish) &&
            strcmp(slot->pod->object->wish.subgroup, pod->object->wish.subgroup) != 0;
 }
 
@@ -76,7 +88,7 @@ bool core__keeps_subgroup(const struct core *core, const struct gang *gang, cons
     if (!is_within(core, &bounds, node))
         return false;
     for (uint32_t i = 0; bounds.spread >= 0 && i < gang->nslots; i++)
-        if (is_other(&gang->slots[i], pod) && core__same_domain(core, node, gang->slots[i].node, bounds.spread))
+        if (is_other(core, &gang->slots[i], pod) && core__same_domain(core, node, gang->slots[i].node, bounds.spread))
             return false;
     return true;
 }
@@ -93,7 +105,7 @@ static bool *close_others(const struct core *core, const struct gang *gang, cons
     for (uint32_t i = 0; closed && domains && spread >= 0 && i < gang->nslots; i++) {
         const struct node *node = gang->slots[i].node;
 
-        if (!is_other(&gang->slots[i], pod))
+        if (!is_other(core, &gang->slots[i], pod))
             continue;
         if (by_node)
             closed[node->at] = true;
