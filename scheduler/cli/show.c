@@ -171,6 +171,11 @@ const char *paint(const char *code)
     return isatty(STDOUT_FILENO) && !getenv("NO_COLOR") ? code : "";
 }
 
+static const char *subgroup_of(const struct slot *slot)
+{
+    return slot->subgroup ? slot->subgroup : "";
+}
+
 static void show_nodes(const struct core *core, const struct gang *gang)
 {
     const struct cluster *cluster = core_cluster(core);
@@ -180,12 +185,15 @@ static void show_nodes(const struct core *core, const struct gang *gang)
         const struct node *node = gang->slots[i].node;
         char ranks[32];
 
-        for (end = i + 1; end < gang->nslots && gang->slots[end].node == node;)
+        for (end = i + 1; end < gang->nslots && gang->slots[end].node == node &&
+                          strcmp(subgroup_of(&gang->slots[end]), subgroup_of(&gang->slots[i])) == 0;)
             end++;
         snprintf(ranks, sizeof(ranks), end == i + 1 ? "%u" : "%u-%u", i, end - 1);
         printf("  %-11s %-24s", ranks, node->name);
         for (uint32_t level = 0; level < gang->nlevels; level++)
             printf(" %s", cluster_domain_name(cluster, node->domain[level]));
+        if (gang->slots[i].subgroup)
+            printf(" (subgroup %s)", gang->slots[i].subgroup);
         putchar('\n');
     }
 }

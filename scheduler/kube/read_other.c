@@ -95,7 +95,7 @@ static void take_if_missing(char **field, char **other)
 
 /*
  * What the Job says of itself stands in where its template says nothing; but not the gang's name:
- * a pod is in a gang by its own label, which the Job does not give it.
+ * a pod is in a gang, and in a subgroup, by its own label, which the Job does not give it.
  */
 static int merge_wish(const struct reading *reading, const json_t *meta, struct gang_wish *wish)
 {

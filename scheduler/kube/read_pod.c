@@ -9,18 +9,24 @@
 
 /* ---- what the pod says about its gang ----------------------------------------------------------- */
 
-/* "required=<level>" and "preferred=<level>", comma-joined. */
-static int read_topology(const char *text, struct gang_wish *wish)
+/* A word of an annotation, and where the level's name goes that it gives. */
+struct topology_word {
+    const char *word;
+    char **level;
+};
+
+/* "required=<level>" and the like, comma-joined. */
+static int read_topology(const char *text, const struct topology_word words[2])
 {
     while (*text) {
         size_t len = strcspn(text, ",");
         const char *equals = memchr(text, '=', len);
         char **level = NULL;
 
-        if (equals && equals - text == 8 && memcmp(text, "required", 8) == 0)
-            level = &wish->required;
-        else if (equals && equals - text == 9 && memcmp(text, "preferred", 9) == 0)
-            level = &wish->preferred;
+        for (size_t i = 0; equals && i < 2; i++)
+            if (strlen(words[i].word) == (size_t)(equals - text) &&
+                memcmp(text, words[i].word, (size_t)(equals - text)) == 0)
+                level = words[i].level;
         if (!level || equals + 1 == text + len)
             return -EINVAL;
         intern_free(*level);
@@ -50,8 +56,30 @@ void read__wish_free(struct gang_wish *wish)
     intern_free(wish->required);
     intern_free(wish->preferred);
     intern_free(wish->role);
+    intern_free(wish->subgroup);
+    intern_free(wish->within);
+    intern_free(wish->spread);
     intern_free(wish->unsupported);
     *wish = (struct gang_wish){0};
+}
+
+/* The whole gang's levels, then those of the pod's subgroup. */
+static int read_levels(const json_t *annotations, struct gang_wish *wish)
+{
+    const char *gang = read__entry(annotations, "lockstep.dev/topology");
+    const char *own = read__entry(annotations, "lockstep.dev/subgroup-topology");
+    const struct topology_word of_gang[2] = {{"required", &wish->required}, {"preferred", &wish->preferred}};
+    const struct topology_word of_subgroup[2] = {{"required", &wish->within}, {"spread", &wish->spread}};
+    int r = 0;
+
+    if (gang && read_topology(gang, of_gang) < 0)
+        r = note_unsupported(wish, "lockstep.dev/topology must be required=<level>,"
+                                   "preferred=<level>", gang);
+    if (r == 0 && own && read_topology(own, of_subgroup) < 0)
+        r = note_unsupported(wish, "lockstep.dev/subgroup-topology must be required=<level>,spread=<level>", own);
+    if (r == 0 && own && !wish->subgroup[0])
+        r = note_unsupported(wish, "lockstep.dev/subgroup-topology needs label lockstep.dev/subgroup", own);
+    return r;
 }
 
 int read__wish(const struct reading *reading, const json_t *meta, struct gang_wish *ret)
@@ -59,8 +87,6 @@ int read__wish(const struct reading *reading, const json_t *meta, struct gang_wi
     const json_t *labels = json_object_get(meta, "labels");
     const json_t *annotations = json_object_get(meta, "annotations");
     const char *size = read__entry(annotations, "lockstep.dev/gang-size");
-    const char *topology = read__entry(annotations, "lockstep.dev/topology");
-    const char *subgroup = read__entry(labels, "lockstep.dev/subgroup");
     int64_t n = 0;
     int r;
 
@@ -68,8 +94,12 @@ int read__wish(const struct reading *reading, const json_t *meta, struct gang_wi
                               .required = read__copy(NULL),
                               .preferred = read__copy(NULL),
                               .role = read__copy(read__entry(annotations, "lockstep.dev/role")),
+                              .subgroup = read__copy(read__entry(labels, "lockstep.dev/subgroup")),
+                              .within = read__copy(NULL),
+                              .spread = read__copy(NULL),
                               .unsupported = read__copy(NULL)};
-    if (!ret->name || !ret->required || !ret->preferred || !ret->role || !ret->unsupported)
+    if (!ret->name || !ret->required || !ret->preferred || !ret->role || !ret->subgroup || !ret->within ||
+        !ret->spread || !ret->unsupported)
         return -ENOMEM;
     r = read__check_texts(reading, meta, "labels");
     if (r == 0)
@@ -79,12 +109,7 @@ int read__wish(const struct reading *reading, const json_t *meta, struct gang_wi
     if (r == 0 && size && parse_i64(size, strlen(size), 1, OBJ_GANG_PODS_MAX, &n) < 0)
         r = note_unsupported(ret, "lockstep.dev/gang-size must be 1 to 20000", size);
     ret->size = (int32_t)n;
-    if (r == 0 && topology && read_topology(topology, ret) < 0)
-        r = note_unsupported(ret, "lockstep.dev/topology must be required=<level>,"
-                                  "preferred=<level>", topology);
-    if (r == 0 && subgroup)
-        r = note_unsupported(ret, "lockstep.dev/subgroup", subgroup);
-    return r;
+    return r < 0 ? r : read_levels(annotations, ret);
 }
 
 /* ---- the pod -------------------------------------------------------------------------------------- */

@@ -50,6 +50,7 @@ struct pod {
     bool left_out; /* of the gang that it names: there is no room for more members. Not an ordinary pod */
     int64_t undecided_until_ns; /* a Job's, seen before its Namespace: see core__is_undecided(); 0: no */
     int32_t slot; /* in the gang's slots, -1: none */
+    uint32_t seat_need; /* core__seat_first()'s own */
     bool refused; /* filter said no since the last wake-up */
     uint64_t evict; /* ticket of the eviction under way, 0: none */
     int64_t evict_retry_ns; /* the next one not before */

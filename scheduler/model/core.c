@@ -103,6 +103,7 @@ static void on_pod(struct core *core, struct obj_pod *object)
                   !object->nominated[0];
         slot->cleared = (uint8_t)(slot->cleared + cleared);
     }
+    core__note_regrouped(pod, object);
     pod = cluster_put_pod(&core->cluster, object);
     if (!pod)
         return;

@@ -81,9 +81,11 @@ static void seat_all_bound(struct core *core, struct gang *gang)
 static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod, int64_t since_s)
 {
     struct required_domain domain = core__required_domain(core, gang);
-    int32_t index = pod->object->index;
+    bool in_subgroup = core__subgroup_of(pod)[0] != '\0';
+    uint32_t at = in_subgroup ? core__subgroup_slot(core, gang, pod) : PLAN_UNKNOWN;
+    int32_t index = in_subgroup ? (int32_t)at : pod->object->index;
 
-    for (uint32_t i = 0; i < gang->nslots; i++) {
+    for (uint32_t i = 0; i < gang->nslots && (!in_subgroup || at != PLAN_UNKNOWN); i++) {
         struct slot *slot = &gang->slots[i];
 
         if (slot->pod || !slot->node || (index >= 0 && (uint32_t)index != i) ||
@@ -110,9 +112,11 @@ static bool has_older_member(const struct gang *gang, int64_t since_s)
 static void finish_binding(struct core *core, struct gang *gang, int64_t since_s, uint32_t stored)
 {
     gang->requests = gang->members[0]->requests;
+    core__seat_first(gang);
     for (size_t i = 0; i < gang->nmembers; i++)
         if (!gang->members[i]->object->node[0])
             seat_unbound(core, gang, gang->members[i], since_s);
+    gang_sort_members(gang);
     gang->deadline_ns = core->now_ns + core->config->hold_deadline_ns;
     core__set_state(core, gang, GANG_BINDING);
     gang->persisted = gang->plan_version == stored; /* that is where it was read */

@@ -99,6 +99,12 @@ void core__group_key(const struct obj_group *group, char *ret, size_t size);
  * not there. That is the gang's reason only before it has started: a Job may go before its pods.
  */
 bool core__wants(const struct core *core, struct gang *gang, struct reason *ret_why);
+/* Says why a gang cannot be planned; false. */
+bool core__lacks(struct reason *ret_why, enum reason_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* A level by the name that somebody gives it; "" gives -1. false: there is none of that name. */
+bool core__read_level(const struct core *core, const char *what, const char *name, int *ret_level,
+                      struct reason *ret_why);
 const struct obj_group *core__group_of(const struct core *core, const struct gang *gang); /* or NULL */
 const struct obj_job *core__job_of(const struct core *core, const struct obj_pod *pod); /* or NULL */
 
@@ -143,13 +149,37 @@ int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_r
 void core__tell_limits(struct core *core, struct gang *gang); /* the planner's -EINVAL is the gang's reason */
 int core__check_room(const struct core *core, struct err *err); /* what is kept is what is (I12) */
 
-/* ---- members that are not alike (core_parts.c) ---------------------------------------------------- */
-bool core__is_mixed(const struct gang *gang);
+/* ---- members that are not alike (core_parts.c), or in subgroups (core_subgroups.c) ---------------- */
+bool core__is_mixed(const struct gang *gang); /* they ask for different things, or are in subgroups */
 bool core__try_parts(struct core *core, struct gang *gang); /* true: its slots are made and its members seated */
 int core__parts_emptied(struct core *core, const struct gang *gang, struct plan *ret_plan);
 /* All of them, on that level: 0; -ENOSPC: proven not to; -EAGAIN: no place was found, and one may be there. */
 int core__parts_fit(struct core *core, const struct gang *gang, int required_level);
 void core__parts_free(struct parts_room *room);
+
+/* ---- subgroups of a gang (core_subgroups.c, core_subgroup_places.c) -------------------------------- */
+/* "": of none that says where it is to be. */
+static inline const char *core__subgroup_of(const struct pod *pod)
+{
+    const struct gang_wish *wish = &pod->object->wish;
+
+    return wish->within[0] || wish->spread[0] ? wish->subgroup : "";
+}
+bool core__has_subgroups(const struct gang *gang);
+/* If it says something else about its subgroup than before, its gang is worth another try. NULL: a new pod. */
+void core__note_regrouped(const struct pod *pod, const struct obj_pod *now);
+bool core__try_subgroups(struct core *core, struct gang *gang); /* as core__try_parts() */
+int core__subgroups_fit(struct core *core, const struct gang *gang, int required_level, bool emptied,
+                        struct plan *ret_plan); /* as core__parts_fit(); the plan's shares: who is where */
+/* Beside where the others of its gang are, may the pod be on the node? */
+bool core__keeps_subgroup(const struct core *core, const struct gang *gang, const struct pod *pod,
+                          const struct node *node);
+/* A node for one pod of a subgroup, as near to `near` (or NULL) as may be; NULL: none. */
+struct node *core__subgroup_node(struct core *core, struct gang *gang, const struct pod *pod,
+                                 const struct node *near);
+/* Where a pod that has no place yet of a plan that is finished belongs; PLAN_UNKNOWN: to none of what is free. */
+void core__seat_first(struct gang *gang); /* puts its members into the order in which they look for that */
+uint32_t core__subgroup_slot(const struct core *core, const struct gang *gang, const struct pod *pod);
 
 /* ---- plans (core_plan.c) ---------------------------------------------------------------------- */
 /* The domain that a gang is required to stay in: that of its members. */
@@ -168,6 +198,7 @@ void core__release_plan(struct core *core, struct gang *gang, const char *why);
 void core__rejected(struct core *core, const char *node); /* a pod, by its kubelet */
 void core__end_rejections(struct core *core);
 void core__exclude(struct core *core, struct gang *gang, struct node *node);
+bool core__same_domain(const struct core *core, const struct node *a, const struct node *b, uint32_t level);
 bool core__refill(struct core *core, struct gang *gang, struct pod *pod); /* one slot for a late member */
 void core__plan_changed(struct gang *gang); /* it is written again before it is acted on */
 void core__nominate(struct core *core, struct gang *gang, uint32_t slot);

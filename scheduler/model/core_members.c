@@ -235,6 +235,7 @@ void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struc
     if (pod->object->node[0])
         seat_where_bound(core, gang, slot, pod);
     slot->pod = pod;
+    slot_set_subgroup(slot, core__subgroup_of(pod));
     slot->nominated = slot->steering = slot->unsteered = slot->unsure = slot->needs_vote = false;
     slot->cleared = slot->tries = 0;
     slot->deadline_ns = 0;

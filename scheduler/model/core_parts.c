@@ -7,32 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scheduler/model/core_internal.h"
-#include "scheduler/plan/plan_parts.h"
-
-/* Memory of the questions; the core has one. */
-struct parts_room {
-    struct plan_parts_scratch *scratch;
-    struct plan_node *nodes;
-    int64_t *free; /* [node][column] */
-    uint8_t *eligible;
-    struct plan_share *shares;
-    size_t nodes_size;
-};
-
-struct parts {
-    const struct pod *like[PLAN_PARTS_MAX]; /* one of each, in the order of the members */
-    struct plan_part items[PLAN_PARTS_MAX];
-    int64_t requests[PLAN_PARTS_MAX][RES_MAX]; /* by column */
-    unsigned columns[RES_MAX]; /* the resources that any part asks for */
-    uint32_t n, ncolumns;
-};
+#include "scheduler/model/core_parts.h"
 
 void core__parts_free(struct parts_room *room)
 {
     if (!room)
         return;
     plan_parts_scratch_free(room->scratch);
+    plan_groups_scratch_free(room->subgroups);
     free(room->nodes);
     free(room->free);
     free(room->eligible);
@@ -40,13 +22,15 @@ void core__parts_free(struct parts_room *room)
     free(room);
 }
 
-static struct parts_room *room_of(struct core *core)
+struct parts_room *parts_room_of(struct core *core)
 {
     if (!core->parts)
         core->parts = calloc(1, sizeof(*core->parts));
     if (core->parts && !core->parts->scratch)
         core->parts->scratch = plan_parts_scratch_new();
-    return core->parts && core->parts->scratch ? core->parts : NULL;
+    if (core->parts && !core->parts->subgroups)
+        core->parts->subgroups = plan_groups_scratch_new();
+    return core->parts && core->parts->scratch && core->parts->subgroups ? core->parts : NULL;
 }
 
 static int grow(void **array, size_t n, size_t size)
@@ -59,7 +43,7 @@ static int grow(void **array, size_t n, size_t size)
     return 0;
 }
 
-static int grow_room(struct parts_room *room, size_t n)
+int parts_grow_room(struct parts_room *room, size_t n)
 {
     void *nodes = room->nodes, *amounts = room->free, *eligible = room->eligible, *shares = room->shares;
     int r = 0;
@@ -86,11 +70,10 @@ bool core__is_mixed(const struct gang *gang)
     for (size_t i = 1; i < gang->nmembers; i++)
         if (gang->members[i]->object->shape.key != gang->members[0]->object->shape.key)
             return true;
-    return false;
+    return core__has_subgroups(gang);
 }
 
-/* PLAN_PARTS_MAX: of none. */
-static uint32_t part_of(const struct parts *parts, const struct pod *pod)
+uint32_t parts_find(const struct parts *parts, const struct pod *pod)
 {
     for (uint32_t p = 0; p < parts->n; p++)
         if (parts->like[p]->object->shape.key == pod->object->shape.key)
@@ -113,12 +96,11 @@ static void read_columns(const struct core *core, struct parts *parts)
     }
 }
 
-/* false: the members are of more kinds than can be planned. */
-static bool find_parts(const struct core *core, const struct gang *gang, struct parts *ret)
+bool parts_read(const struct core *core, const struct gang *gang, struct parts *ret)
 {
     *ret = (struct parts){0};
     for (size_t i = 0; i < gang->nmembers; i++) {
-        uint32_t p = part_of(ret, gang->members[i]);
+        uint32_t p = parts_find(ret, gang->members[i]);
 
         if (p == PLAN_PARTS_MAX && ret->n == PLAN_PARTS_MAX)
             return false;
@@ -133,7 +115,7 @@ static bool find_parts(const struct core *core, const struct gang *gang, struct 
     return true;
 }
 
-static void read_nodes(const struct core *core, const struct gang *gang, const struct parts *parts,
+void parts_read_nodes(const struct core *core, const struct gang *gang, const struct parts *parts,
                        bool emptied, struct room_count *ret_count)
 {
     struct parts_room *room = core->parts;
@@ -164,16 +146,16 @@ static int ask_on(struct core *core, const struct gang *gang, struct parts *part
                   bool emptied, struct plan_parts *ret_plan, struct room_count *ret_count,
                   bool *ret_certain)
 {
-    struct parts_room *room = room_of(core);
+    struct parts_room *room = parts_room_of(core);
     struct plan_parts_request request = {.nlevels = core->cluster.nlevels,
                                          .nnodes = (uint32_t)core->cluster.nnodes,
                                          .nresources = parts->ncolumns, .nparts = parts->n,
                                          .parts = parts->items, .required_level = required_level,
                                          .preferred_level = gang->preferred_level};
 
-    if (!room || grow_room(room, core->cluster.nnodes) < 0)
+    if (!room || parts_grow_room(room, core->cluster.nnodes) < 0)
         return -ENOMEM;
-    read_nodes(core, gang, parts, emptied, ret_count);
+    parts_read_nodes(core, gang, parts, emptied, ret_count);
     request.nodes = room->nodes;
     request.free = room->free;
     request.eligible = room->eligible;
@@ -194,7 +176,9 @@ int core__parts_emptied(struct core *core, const struct gang *gang, struct plan 
     bool certain;
     int r;
 
-    if (!find_parts(core, gang, &parts))
+    if (core__has_subgroups(gang))
+        return core__subgroups_fit(core, gang, gang->required_level, true, ret_plan);
+    if (!parts_read(core, gang, &parts))
         return -ENOSPC;
     r = ask(core, gang, &parts, true, &plan, &count, &certain);
     if (r < 0)
@@ -213,7 +197,9 @@ int core__parts_fit(struct core *core, const struct gang *gang, int required_lev
     bool certain = false;
     int r;
 
-    if (!find_parts(core, gang, &parts))
+    if (core__has_subgroups(gang))
+        return core__subgroups_fit(core, gang, required_level, false, NULL);
+    if (!parts_read(core, gang, &parts))
         return -EAGAIN;
     r = ask_on(core, gang, &parts, required_level, false, &plan, &count, &certain);
     return r == -ENOSPC && !certain ? -EAGAIN : r;
@@ -221,8 +207,7 @@ int core__parts_fit(struct core *core, const struct gang *gang, int required_lev
 
 /* ---- the answer -------------------------------------------------------------------------------------------- */
 
-/* Each member has an index of its own: then that is its rank. */
-static bool is_indexed(const struct gang *gang)
+bool parts_are_indexed(const struct gang *gang)
 {
     for (size_t i = 0; i < gang->nmembers; i++) {
         int32_t index = gang->members[i]->object->index;
@@ -237,7 +222,7 @@ static bool is_indexed(const struct gang *gang)
 /* The next member of the part from `*from` on. */
 static struct pod *next_of(const struct gang *gang, const struct parts *parts, uint32_t part, size_t *from)
 {
-    while (*from < gang->nmembers && part_of(parts, gang->members[*from]) != part)
+    while (*from < gang->nmembers && parts_find(parts, gang->members[*from]) != part)
         ++*from;
     return *from < gang->nmembers ? gang->members[(*from)++] : NULL;
 }
@@ -246,7 +231,7 @@ static struct pod *next_of(const struct gang *gang, const struct parts *parts, u
 static void seat_part(struct core *core, struct gang *gang, const struct parts *parts, uint32_t part,
                       uint32_t rank, const struct plan_parts *plan)
 {
-    bool indexed = is_indexed(gang);
+    bool indexed = parts_are_indexed(gang);
     size_t from = 0;
 
     for (uint32_t i = 0; i < plan->nshares; i++)
@@ -320,7 +305,7 @@ bool core__try_parts(struct core *core, struct gang *gang)
                          gang->nmembers, gang->min);
         return false;
     }
-    if (!find_parts(core, gang, &parts)) {
+    if (!parts_read(core, gang, &parts)) {
         core__set_reason(core, gang, REASON_UNSUPPORTED,
                          "not supported: its pods ask for more than %d different things", PLAN_PARTS_MAX);
         return false;

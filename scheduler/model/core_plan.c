@@ -240,7 +240,7 @@ static bool try_plan(struct core *core, struct gang *gang)
     forget_exclusions(core, gang);
     gang->requests = gang->members[0]->requests;
     if (core__is_mixed(gang)) {
-        if (!core__try_parts(core, gang))
+        if (!(core__has_subgroups(gang) ? core__try_subgroups(core, gang) : core__try_parts(core, gang)))
             return false;
         start_planned(core, gang);
         return true;

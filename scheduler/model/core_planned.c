@@ -3,9 +3,16 @@
 
 #include "scheduler/model/core_internal.h"
 
+/* The place was made for its subgroup, or both are of none. */
+static bool is_of(const struct slot *slot, const struct pod *pod)
+{
+    return strcmp(slot->subgroup ? slot->subgroup : "", core__subgroup_of(pod)) == 0;
+}
+
 static bool suits(const struct slot *slot, const struct pod *pod)
 {
-    return !slot->pod && (!slot->held || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) == 0);
+    return !slot->pod && (!slot->held || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) == 0) &&
+           is_of(slot, pod);
 }
 
 /* true: somebody took one. */
@@ -94,7 +101,12 @@ static bool shape_changed(const struct gang *gang)
     for (size_t i = 0; key && key[0] && i < gang->nmembers; i++)
         if (strcmp(gang->members[i]->object->shape.key, key) != 0)
             return true;
-    if (!key || key[0] || gang_count(gang, SLOT_EMPTY) == 0)
+    if (key && key[0])
+        return core__has_subgroups(gang); /* of which a plan of one shape knows nothing */
+    for (size_t i = 0; key && i < gang->nmembers; i++)
+        if (gang->members[i]->slot >= 0 && !is_of(&gang->slots[gang->members[i]->slot], gang->members[i]))
+            return true;
+    if (!key || gang_count(gang, SLOT_EMPTY) == 0)
         return false;
     for (size_t i = 0; i < gang->nmembers; i++)
         if (gang->members[i]->slot < 0 && !has_slot_for(gang, gang->members[i]))

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/intern.h"
 #include "scheduler/model/core_internal.h"
 
 /* Where its members are or are about to be, and first where others have bound one; NULL: nobody is left. */
@@ -17,8 +18,7 @@ static struct node *anchor_of(const struct gang *gang)
     return NULL;
 }
 
-static bool same_domain(const struct core *core, const struct node *a, const struct node *b,
-                        uint32_t level)
+bool core__same_domain(const struct core *core, const struct node *a, const struct node *b, uint32_t level)
 {
     if (level >= core->cluster.nlevels)
         return a == b;
@@ -31,7 +31,7 @@ static bool keeps_required(const struct core *core, const struct gang *gang, con
 {
     if (gang->required_level < 0)
         return true;
-    return same_domain(core, node, anchor ? anchor : node, (uint32_t)gang->required_level);
+    return core__same_domain(core, node, anchor ? anchor : node, (uint32_t)gang->required_level);
 }
 
 /* Members that others have bound may be in several: then no place keeps to it. */
@@ -39,7 +39,7 @@ static bool is_split(const struct core *core, const struct gang *gang, const str
 {
     for (uint32_t i = 0; i < gang->nslots && anchor; i++)
         if (gang->slots[i].state == SLOT_BOUND && gang->slots[i].node &&
-            !same_domain(core, gang->slots[i].node, anchor, (uint32_t)gang->required_level))
+            !core__same_domain(core, gang->slots[i].node, anchor, (uint32_t)gang->required_level))
             return true;
     return false;
 }
@@ -104,23 +104,25 @@ static struct node *replacement_node(struct core *core, struct gang *gang,
  * them that there is none, and for every later look too until something changes that it depends on. Where the
  * predecessor sat decides only what is preferred.
  */
-static bool searched_in_vain(const struct core *core, const struct gang *gang,
-                             const struct pod_shape *shape)
+static bool searched_in_vain(const struct core *core, const struct gang *gang, const struct pod *pod)
 {
     const struct no_place *last = &gang->no_place;
 
     return last->shape_key && last->version == core->cluster.capacity_version &&
            core->now_ns < last->until_ns && last->required_level == gang->required_level &&
            last->priority == gang->priority && last->anchor == anchor_of(gang) &&
-           strcmp(last->shape_key, shape->key) == 0;
+           strcmp(last->shape_key, pod->object->shape.key) == 0 &&
+           strcmp(last->subgroup ? last->subgroup : "", core__subgroup_of(pod)) == 0;
 }
 
-static void note_in_vain(const struct core *core, struct gang *gang, const struct pod_shape *shape)
+static void note_in_vain(const struct core *core, struct gang *gang, const struct pod *pod)
 {
     struct no_place *last = &gang->no_place;
 
     free(last->shape_key);
-    *last = (struct no_place){.shape_key = strdup(shape->key), .anchor = anchor_of(gang),
+    intern_free(last->subgroup);
+    *last = (struct no_place){.shape_key = strdup(pod->object->shape.key),
+                              .subgroup = intern(core__subgroup_of(pod)), .anchor = anchor_of(gang),
                               .required_level = gang->required_level, .priority = gang->priority,
                               .version = core->cluster.capacity_version, .until_ns = INT64_MAX};
     for (size_t i = 0; i < gang->nexcluded; i++)
@@ -133,25 +135,40 @@ static struct node *find_node(struct core *core, struct gang *gang, const struct
 {
     struct node *node;
 
-    if (searched_in_vain(core, gang, &pod->object->shape))
+    if (searched_in_vain(core, gang, pod))
         return NULL;
-    node = replacement_node(core, gang, pod, before);
+    node = core__subgroup_of(pod)[0] ? core__subgroup_node(core, gang, pod, before)
+                                     : replacement_node(core, gang, pod, before);
     if (!node)
-        note_in_vain(core, gang, &pod->object->shape);
+        note_in_vain(core, gang, pod);
     return node;
 }
 
-/* The rank of the pod's index, else one that was a pod's like it, else any that is free, else one more. */
+/* It was, or for all that is known after a start may have been, the place of a pod of this one's subgroup. */
+static bool was_its_subgroups(const struct slot *slot, const struct pod *pod)
+{
+    return strcmp(slot->subgroup ? slot->subgroup : "", core__subgroup_of(pod)) == 0;
+}
+
+/*
+ * The rank of the pod's index, else one of its subgroup, else one that was a pod's like it, else any that is
+ * free, else one more.
+ */
 static uint32_t rank_for(const struct gang *gang, const struct pod *pod)
 {
     int32_t index = pod->object->index;
 
-    if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod)
-        return (uint32_t)index;
+    if (index >= 0 && (uint32_t)index < gang->nslots && !gang->slots[index].pod &&
+        (!gang->slots[index].subgroup || was_its_subgroups(&gang->slots[index], pod)))
+        return (uint32_t)index; /* several Jobs of one gang have the same indexes */
     if (index >= 0 && (uint32_t)index >= gang->nslots && (uint32_t)index < gang->size)
         return (uint32_t)index; /* it grew: nobody takes the rank of a member that may come back */
+    for (uint32_t i = 0; core__subgroup_of(pod)[0] && i < gang->nslots; i++)
+        if (!gang->slots[i].pod && gang->slots[i].state == SLOT_EMPTY && was_its_subgroups(&gang->slots[i], pod))
+            return i;
     for (uint32_t i = 0; i < gang->nslots; i++)
         if (!gang->slots[i].pod && gang->slots[i].state == SLOT_EMPTY && gang->slots[i].held &&
+            was_its_subgroups(&gang->slots[i], pod) &&
             memcmp(&gang->slots[i].hold, &pod->requests, sizeof(pod->requests)) == 0)
             return i;
     for (uint32_t i = 0; i < gang->nslots; i++)
@@ -181,7 +198,7 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
     node = slot->node;
     domain = core__required_domain(core, gang);
     may = node && core__may_use(core, gang, node, &pod->object->shape) &&
-          core__keeps_required(core, gang, &domain, node);
+          core__keeps_required(core, gang, &domain, node) && core__keeps_subgroup(core, gang, pod, node);
     if (slot->held && (!may || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0))
         slot_unhold(&core->cluster, slot); /* its predecessor asked for something else, or failed there */
     if (!slot->held && (!may || node_room(node, &gang->requests) == 0))

@@ -20,10 +20,7 @@ static int level_index(const struct core *core, const char *name)
     return -1;
 }
 
-/* Says why a gang cannot be planned. */
-__attribute__((format(printf, 3, 4))) static bool lacks(struct reason *ret_why,
-                                                        enum reason_code code, const char *format,
-                                                        ...)
+bool core__lacks(struct reason *ret_why, enum reason_code code, const char *format, ...)
 {
     va_list args;
 
@@ -34,9 +31,8 @@ __attribute__((format(printf, 3, 4))) static bool lacks(struct reason *ret_why,
     return false;
 }
 
-/* "" gives -1. */
-static bool read_level(const struct core *core, const char *what, const char *name, int *ret_level,
-                       struct reason *ret_why)
+bool core__read_level(const struct core *core, const char *what, const char *name, int *ret_level,
+                      struct reason *ret_why)
 {
     *ret_level = -1;
     if (!name[0])
@@ -44,7 +40,7 @@ static bool read_level(const struct core *core, const char *what, const char *na
     *ret_level = level_index(core, name);
     if (*ret_level >= 0)
         return true;
-    return lacks(ret_why, REASON_UNKNOWN_LEVEL,
+    return core__lacks(ret_why, REASON_UNKNOWN_LEVEL,
                  "%s level '%s' is none of this cluster's levels (see levels in lockstep.yaml)", what,
                  name);
 }
@@ -103,9 +99,9 @@ static bool has_min(const struct gang *gang, struct reason *ret_why)
     if (gang->min > 0)
         return true;
     if (is_group(gang))
-        return lacks(ret_why, REASON_GROUP_MISSING,
+        return core__lacks(ret_why, REASON_GROUP_MISSING,
                      "the pods name PodGroup %s, which does not exist", gang->name);
-    return lacks(ret_why, REASON_SIZE_UNKNOWN,
+    return core__lacks(ret_why, REASON_SIZE_UNKNOWN,
                  "nothing says how many pods belong to the gang: set annotation "
                  "lockstep.dev/gang-size on its pods");
 }
@@ -113,7 +109,7 @@ static bool has_min(const struct gang *gang, struct reason *ret_why)
 static bool is_small_enough(const struct gang *gang, struct reason *ret_why)
 {
     return gang->size <= OBJ_GANG_PODS_MAX ||
-           lacks(ret_why, REASON_UNSUPPORTED, "not supported: %u pods in one gang, expected at most %d",
+           core__lacks(ret_why, REASON_UNSUPPORTED, "not supported: %u pods in one gang, expected at most %d",
                  gang->size, OBJ_GANG_PODS_MAX);
 }
 
@@ -140,9 +136,9 @@ static bool supported(const struct gang *gang, const struct obj_pod *pod,
                                                   : "";
 
     if (what[0])
-        return lacks(ret_why, REASON_UNSUPPORTED, "not supported yet: %s", what);
+        return core__lacks(ret_why, REASON_UNSUPPORTED, "not supported yet: %s", what);
     return gang->members[0]->countable ||
-           lacks(ret_why, REASON_UNSUPPORTED,
+           core__lacks(ret_why, REASON_UNSUPPORTED,
                  "not supported: more than %d kinds of resources are in use", RES_MAX);
 }
 
@@ -175,6 +171,6 @@ bool core__wants(const struct core *core, struct gang *gang, struct reason *ret_
                 : group                  ? group->preferred
                 : job && job->template ? job->template->wish.preferred
                                          : "";
-    return read_level(core, "required", required, &gang->required_level, ret_why) &&
-           read_level(core, "preferred", preferred, &gang->preferred_level, ret_why);
+    return core__read_level(core, "required", required, &gang->required_level, ret_why) &&
+           core__read_level(core, "preferred", preferred, &gang->preferred_level, ret_why);
 }

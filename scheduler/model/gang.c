@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/intern.h"
 #include "base/sha256.h"
 #include "base/strbuf.h"
 
@@ -84,6 +85,7 @@ void gang_free(struct cluster *cluster, struct gang *gang)
         return;
     for (uint32_t i = 0; i < gang->nslots; i++)
         node_unref(cluster, gang->slots[i].node);
+    gang_drop_slots(gang);
     for (size_t i = 0; i < gang->nexcluded; i++)
         node_unref(cluster, gang->excluded[i].node);
     free(gang->key);
@@ -97,6 +99,7 @@ void gang_free(struct cluster *cluster, struct gang *gang)
     for (size_t i = 0; i < GANG_WOULD_FIT; i++)
         free(gang->would_fit[i]);
     free(gang->no_place.shape_key);
+    intern_free(gang->no_place.subgroup);
     free(gang->record.name);
     free(gang->record.written);
     free(gang->record.version);
@@ -191,8 +194,16 @@ int gang_more_slots(struct gang *gang, uint32_t n)
     return 0;
 }
 
+void slot_set_subgroup(struct slot *slot, const char *name)
+{
+    intern_free(slot->subgroup);
+    slot->subgroup = name[0] ? intern(name) : NULL;
+}
+
 void gang_drop_slots(struct gang *gang)
 {
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        slot_set_subgroup(&gang->slots[i], "");
     gang->nslots = 0;
     memset(gang->in_state, 0, sizeof(gang->in_state));
 }

@@ -68,6 +68,7 @@ struct slot {
     enum slot_state state;
     bool held; /* `hold` is counted in node->held */
     struct resources hold;
+    char *subgroup; /* shared: of whom the place is or was; NULL: of none, or not known after a start */
     bool unsure; /* a binding's answer was lost: it may have been applied */
     bool needs_vote; /* seated after the gang's vote: bound only when it has voted itself */
     bool nominated; /* the wake-and-steer write for this pod was sent for this plan */
@@ -133,6 +134,7 @@ struct line {
 /* The last search for one more place that found none: what it looked for, and how the cluster was. */
 struct no_place {
     char *shape_key; /* NULL: none was in vain */
+    char *subgroup; /* shared; of the pod that looked */
     const struct node *anchor; /* compared, never followed */
     int required_level;
     int32_t priority;
@@ -241,6 +243,7 @@ void gang_sort_members(struct gang *gang); /* by index, then name */
 int gang_make_slots(struct gang *gang, uint32_t n);
 int gang_more_slots(struct gang *gang, uint32_t n); /* appends empty slots up to n */
 void gang_drop_slots(struct gang *gang); /* none are left; they must have been released */
+void slot_set_subgroup(struct slot *slot, const char *name); /* "": none */
 void slot_set_state(struct gang *gang, struct slot *slot, enum slot_state state);
 void slot_set_node(struct cluster *cluster, struct slot *slot, struct node *node);
 /* A slot remembers what it holds, as a replacement may ask for something else. */

@@ -138,6 +138,9 @@ static void wish_free(struct gang_wish *wish)
     intern_free(wish->required);
     intern_free(wish->preferred);
     intern_free(wish->role);
+    intern_free(wish->subgroup);
+    intern_free(wish->within);
+    intern_free(wish->spread);
     intern_free(wish->unsupported);
 }
 

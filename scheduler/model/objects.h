@@ -85,6 +85,8 @@ struct gang_wish {
     int32_t size; /* annotation lockstep.dev/gang-size, 0: not said */
     char *required, *preferred; /* annotation lockstep.dev/topology: a level's name each */
     char *role; /* annotation lockstep.dev/role */
+    char *subgroup; /* label lockstep.dev/subgroup */
+    char *within, *spread; /* annotation lockstep.dev/subgroup-topology: what it requires, is spread over */
     char *unsupported; /* "" or what of the wish is not understood or not built yet, in words */
 };
 

@@ -28,15 +28,6 @@ struct plan_fine {
 
 /* ---- numbers --------------------------------------------------------------------------------------------- */
 
-static unsigned bits_for(uint64_t most)
-{
-    unsigned bits = 1;
-
-    while (most >> bits)
-        bits++;
-    return bits;
-}
-
 /* Domains of the level that could be used at most; nodes at nlevels. */
 static uint64_t most_domains(const struct plan_solver *solver, uint32_t level)
 {
@@ -66,14 +57,14 @@ static void lay_out(struct plan_solver *solver, struct plan_fine *fine)
     uint32_t nlevels = solver->index->nlevels;
     unsigned at = 0;
 
-    fine->left_bits = bits_for(solver->index->domains[0].capacity);
+    fine->left_bits = plan__bits_for(solver->index->domains[0].capacity);
     for (int with_left = 1; with_left >= 0; with_left--) {
         at = fine->left_bits = with_left ? fine->left_bits : 0;
         fine->squares_shift = at;
-        at += bits_for(most_squares(solver));
+        at += plan__bits_for(most_squares(solver));
         for (uint32_t level = nlevels + 1; level-- > 0;) {
             fine->shift[level] = at;
-            at += bits_for(most_domains(solver, level));
+            at += plan__bits_for(most_domains(solver, level));
         }
         if (at <= COST_BITS)
             break;

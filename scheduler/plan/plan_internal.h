@@ -89,6 +89,15 @@ static inline uint64_t plan__work_max(const struct plan_solver *solver)
     return solver->request->work_max ? solver->request->work_max : PLAN_WORK;
 }
 
+static inline unsigned plan__bits_for(uint64_t most)
+{
+    unsigned bits = 1;
+
+    while (most >> bits)
+        bits++;
+    return bits;
+}
+
 static inline const uint32_t *plan__hist(const struct plan_index *index, uint32_t domain)
 {
     return index->hist + (size_t)domain * (index->most + 1);

@@ -122,11 +122,33 @@ static uint32_t bound_by(const struct trial *trial, uint32_t level, uint32_t res
     return used;
 }
 
+/* The part alone needs so many. */
+static int bound_by_part(struct trial *trial, uint32_t part, struct plan_level_use *use)
+{
+    const struct plan_parts_request *request = trial->request;
+    struct plan_request alone = {.nlevels = request->nlevels, .nnodes = request->nnodes,
+                                 .nodes = trial->nodes, .pods = request->parts[part].pods,
+                                 .required_level = -1, .preferred_level = -1};
+    struct plan_shortage unused;
+    struct plan plan;
+    int r;
+
+    parts__begin(trial);
+    for (uint32_t i = 0; i < trial->n; i++)
+        trial->nodes[i].capacity = parts__room_for(trial, i, part);
+    r = plan_gang(&alone, trial->scratch->plans, &plan, &unused);
+    for (uint32_t level = 0; r == 0 && level <= request->nlevels; level++)
+        if (plan.use[level].lower_bound > use[level].lower_bound)
+            use[level].lower_bound = plan.use[level].lower_bound;
+    return r;
+}
+
 /* Each part alone, and each resource alone, needs so many. */
-static int set_bounds(struct trial *trial, struct plan_parts *plan, uint32_t domains)
+static int set_bounds(struct trial *trial, struct plan_level_use *use, uint32_t domains)
 {
     const struct plan_parts_request *request = trial->request;
     int64_t *sums = plan__alloc(trial->scratch->mine, (size_t)domains + request->nnodes, sizeof(*sums));
+    int r = 0;
 
     if (!sums)
         return -ENOMEM;
@@ -136,37 +158,22 @@ static int set_bounds(struct trial *trial, struct plan_parts *plan, uint32_t dom
         trial->nodes[i] = request->nodes[i];
     }
     for (uint32_t level = 0; level <= request->nlevels; level++)
-        for (uint32_t r = 0; r < request->nresources; r++) {
-            uint32_t bound = bound_by(trial, level, r, sums, domains);
+        for (uint32_t resource = 0; resource < request->nresources; resource++) {
+            uint32_t bound = bound_by(trial, level, resource, sums, domains);
 
-            if (bound > plan->use[level].lower_bound)
-                plan->use[level].lower_bound = bound;
+            if (bound > use[level].lower_bound)
+                use[level].lower_bound = bound;
         }
-    for (uint32_t p = 0; p < request->nparts; p++) {
-        struct plan_request alone = {.nlevels = request->nlevels, .nnodes = request->nnodes,
-                                     .nodes = trial->nodes, .pods = request->parts[p].pods,
-                                     .required_level = -1, .preferred_level = -1};
-        struct plan_shortage unused;
-        struct plan part;
-        int r;
-
-        parts__begin(trial);
-        for (uint32_t i = 0; i < trial->n; i++)
-            trial->nodes[i].capacity = parts__room_for(trial, i, p);
-        r = plan_gang(&alone, trial->scratch->plans, &part, &unused);
-        if (r < 0)
-            return r;
-        for (uint32_t level = 0; level <= request->nlevels; level++)
-            if (part.use[level].lower_bound > plan->use[level].lower_bound)
-                plan->use[level].lower_bound = part.use[level].lower_bound;
-    }
-    return 0;
+    for (uint32_t p = 0; r == 0 && p < request->nparts; p++)
+        if (request->parts[p].pods > 0)
+            r = bound_by_part(trial, p, use);
+    return r;
 }
 
 static int certify(struct trial *trial, struct plan_parts *plan, uint32_t domains)
 {
     const struct plan_parts_request *request = trial->request;
-    int r = set_bounds(trial, plan, domains);
+    int r = set_bounds(trial, plan->use, domains);
 
     for (uint32_t level = 0; r == 0 && level <= request->nlevels; level++) {
         struct plan_level_use *use = &plan->use[level];
@@ -181,7 +188,7 @@ static int certify(struct trial *trial, struct plan_parts *plan, uint32_t domain
 
 /* ---- the door -------------------------------------------------------------------------------------------------------------- */
 
-static uint32_t count_ids(const struct plan_parts_request *request)
+uint32_t parts__count_ids(const struct plan_parts_request *request)
 {
     uint32_t ids = 0;
 
@@ -209,6 +216,16 @@ static bool prepare(struct trial *trial, uint32_t domains)
     trial->seen = plan__zalloc(mine, (size_t)domains + 1, sizeof(uint32_t));
     return trial->subset && trial->tried && trial->keys && trial->nodes && trial->left && trial->counts && trial->best && trial->pins &&
            trial->seen;
+}
+
+int parts__bounds(const struct plan_parts_request *request, struct plan_parts_scratch *scratch,
+                  struct plan_level_use *use)
+{
+    struct trial trial = {.request = request, .scratch = scratch};
+    uint32_t domains = parts__count_ids(request);
+
+    plan__scratch_reset(scratch->mine);
+    return prepare(&trial, domains) ? set_bounds(&trial, use, domains) : -ENOMEM;
 }
 
 /* Depth-first, as an index of all nodes has them. */
@@ -257,7 +274,7 @@ int plan_parts(const struct plan_parts_request *request, struct plan_parts_scrat
 
     if (!is_valid(request))
         return -EINVAL;
-    domains = count_ids(request);
+    domains = parts__count_ids(request);
     plan__scratch_reset(scratch->mine);
     if (!prepare(&trial, domains))
         return -ENOMEM;

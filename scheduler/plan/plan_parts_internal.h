@@ -46,3 +46,11 @@ static inline const int64_t *free_of(const struct plan_parts_request *request, u
 void parts__try_subset(struct trial *trial);
 void parts__begin(struct trial *trial); /* nothing has its place; counts as a try */
 uint32_t parts__room_for(const struct trial *trial, uint32_t i, uint32_t part);
+bool parts__is_better(const struct score *a, const struct score *b);
+uint32_t parts__fits(const struct plan_parts_request *request, const int64_t *left, uint32_t part);
+
+uint32_t parts__count_ids(const struct plan_parts_request *request); /* above all domains' */
+
+/* plan_parts.c: no placement uses fewer; raises the lower bounds. The scratch's tree stays or is built anew alike. */
+int parts__bounds(const struct plan_parts_request *request, struct plan_parts_scratch *scratch,
+                  struct plan_level_use *use);

@@ -6,7 +6,7 @@
 
 #define ALL_ORDERS_MAX 4 /* so many parts are tried in every order */
 
-static uint32_t fits(const struct plan_parts_request *request, const int64_t *left, uint32_t part)
+uint32_t parts__fits(const struct plan_parts_request *request, const int64_t *left, uint32_t part)
 {
     const int64_t *wants = request->parts[part].requests;
     int64_t most = PLAN_NODE_PODS_MAX;
@@ -23,7 +23,7 @@ uint32_t parts__room_for(const struct trial *trial, uint32_t i, uint32_t part)
 
     if (!(request->eligible[trial->subset[i]] >> part & 1))
         return 0;
-    return fits(request, trial->left + (size_t)i * request->nresources, part);
+    return parts__fits(request, trial->left + (size_t)i * request->nresources, part);
 }
 
 static void put(struct trial *trial, uint32_t i, uint32_t part, uint32_t count)
@@ -122,7 +122,7 @@ static struct score score_of(struct trial *trial)
     return score;
 }
 
-static bool is_better(const struct score *a, const struct score *b)
+bool parts__is_better(const struct score *a, const struct score *b)
 {
     for (uint32_t level = 0; level < PLAN_LEVELS_MAX; level++)
         if (a->domains[level] != b->domains[level])
@@ -135,7 +135,7 @@ static void consider(struct trial *trial)
     uint32_t nnodes = trial->request->nnodes;
     struct score score = score_of(trial);
 
-    if (trial->found && !is_better(&score, &trial->least))
+    if (trial->found && !parts__is_better(&score, &trial->least))
         return;
     trial->found = true;
     trial->least = score;

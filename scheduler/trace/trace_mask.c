@@ -16,7 +16,7 @@
     "'labels':{'lockstep.dev/gang':1,'lockstep.dev/subgroup':1,"                                   \
     "'scheduling.x-k8s.io/pod-group':1," INDEX "},"                                                \
     "'annotations':{'lockstep.dev/gang-size':1,'lockstep.dev/topology':1,'lockstep.dev/role':1,"   \
-    INDEX "}"
+    "'lockstep.dev/subgroup-topology':1," INDEX "}"
 #define OWNERS                                                                                     \
     "'ownerReferences':[{'controller':1,'apiVersion':1,'kind':1,'name':1,'uid':1}]"
 #define AMOUNTS "{'limits':1,'requests':1}"

@@ -50,6 +50,9 @@ on=(-f "$examples/cluster.yaml" -l "$levels")
 
 check plan_fits answers 0 '.feasible and (.placement | length) == 4 and .domains["example.com/rack"] == 1' \
     plan "${on[@]}" -g $examples/job.yaml
+check plan_keeps_subgroups answers 0 '.domains["example.com/block"] == 2 and .domains["example.com/rack"] == 2 and
+    ([.placement[].pod] == ["serve-0-0", "serve-0-1", "serve-1-0", "serve-1-1"]) and all(.certificate[]; .optimal)' \
+    plan "${on[@]}" -g $examples/subgroups.yaml
 check plan_says_what_would_fit answers 3 '.reason.code == "NoDomainFits" and
     ([.would_fit[].change] == ["empty", "preferred", "pods"]) and (.would_fit[0].fits | not) and
     .would_fit[1].level == "example.com/block" and .would_fit[2].pods == 7' \

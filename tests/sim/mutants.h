@@ -19,6 +19,7 @@
     X(I7, NO_UID, "", "bindings carry no UID")                                                                   \
     X(I8, FICKLE_ANSWER, "", "the same question gets another answer")                                            \
     X(I9, ROOM_UNNOTICED, "", "room that appears wakes nobody")                                                  \
+    X(I9, SUBGROUP_IGNORED, "", "where a subgroup is to be is not regarded")                                        \
     X(I10, WAITS_HOLDING, "", "a gang that could not start keeps its places")                                    \
     X(I11, OVERTAKING, "time", "nodes that are kept for the head of the line are given to others")                \
     X(I11, LINE_PASSED, "time", "the head of the line keeps the nodes of its plan alone, however long it waits") \

@@ -73,6 +73,28 @@ static void check_block(struct sim *sim, const struct sim_job *job, const struct
     }
 }
 
+/* Each subgroup in one block; those that are to be spread share none. */
+static void check_subgroup(struct sim *sim, const struct sim_job *job, const struct sim_pod *pod, int node)
+{
+    int block = sim_block(sim, node), subgroup = sim_subgroup(sim, pod);
+
+    if (block < 0)
+        sim_fail(sim, "I15: %s must be in one block with its subgroup, and n%d is in none", pod->name, node);
+    for (int i = 0; i < sim->npods && !job->mixed; i++) {
+        const struct sim_pod *other = &sim->pods[i];
+        int others = other->used && other->job == pod->job ? sim_subgroup(sim, other) : 0;
+
+        if (!others || other == pod || other->node < 0 || other->phase >= POD_SUCCEEDED)
+            continue;
+        if (others == subgroup && sim_block(sim, other->node) != block)
+            sim_fail(sim, "I9: %s is bound to n%d, %s of its subgroup to n%d of another block", pod->name, node,
+                     other->name, other->node);
+        if (others != subgroup && sim_is_spread(job) && sim_block(sim, other->node) == block)
+            sim_fail(sim, "I9: %s is bound to n%d, %s of a subgroup that it must be apart from to n%d of that block",
+                     pod->name, node, other->name, other->node);
+    }
+}
+
 /* Its own was deleted behind our back, and this one is left from a former life under another name. */
 static bool is_left_over(struct sim *sim, const struct sim_write *write, const struct sim_pod *pod,
                          const struct sim_record *record)
@@ -92,6 +114,8 @@ static void check_gang_bind(struct sim *sim, const struct sim_write *write, cons
 
     if (job->required && !(job->orphaned && job->kind == SIM_GROUP)) /* its wish went with the PodGroup */
         check_block(sim, job, pod, (int)strtol(write->node + 1, NULL, 10));
+    if (sim_subgroup(sim, pod))
+        check_subgroup(sim, job, pod, (int)strtol(write->node + 1, NULL, 10));
     if (!record || record->made_ns > write->sent_ns)
         return; /* it was deleted behind our back (it goes with its PodGroup), and is written anew */
     if (is_left_over(sim, write, pod, record))

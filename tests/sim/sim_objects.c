@@ -72,13 +72,33 @@ static void set_owner(struct obj_pod *object, const struct sim_job *job)
                                    text(owned ? job->uid : "")};
 }
 
-static void set_wish(struct obj_pod *object, const struct sim_job *job, int size)
+/* In every second life two workloads in three have two subgroups, and half of those a pod that is in neither. */
+int sim_subgroup(const struct sim *sim, const struct sim_pod *pod)
 {
-    bool label = job && job->kind != SIM_GROUP;
+    long number = pod->job >= 0 ? strtol(sim->jobs[pod->job].uid + 1, NULL, 10) : 0;
 
-    object->wish = (struct gang_wish){text(label ? job->name : ""), label ? size : 0,
-                                      text(label && job->required ? "block" : ""), text(""), text(""),
-                                      text("")};
+    if (sim->seed % 2 || sim->lazy || pod->job < 0 || number % 3 == 0 || (number % 2 && pod->index == 0))
+        return 0;
+    return 1 + pod->index % 2;
+}
+
+bool sim_is_spread(const struct sim_job *job)
+{
+    return strtol(job->uid + 1, NULL, 10) % 3 == 1;
+}
+
+static void set_wish(struct obj_pod *object, const struct sim *sim, const struct sim_pod *pod)
+{
+    static const char *const names[] = {"", "even", "odd"};
+    const struct sim_job *job = pod->job >= 0 ? &sim->jobs[pod->job] : NULL;
+    int subgroup = sim_subgroup(sim, pod);
+    bool label = job && job->kind != SIM_GROUP, spread = subgroup && sim_is_spread(job);
+
+    object->wish = (struct gang_wish){.name = text(label ? job->name : ""), .size = label ? pod->size : 0,
+                                      .required = text(label && job->required ? "block" : ""),
+                                      .preferred = text(""), .role = text(""), .subgroup = text(names[subgroup]),
+                                      .within = text(subgroup && !spread ? "block" : ""),
+                                      .spread = text(spread ? "block" : ""), .unsupported = text("")};
     object->group_native = text(job && job->kind == SIM_GROUP ? job->name : "");
     object->group_sigs = text("");
 }
@@ -102,7 +122,7 @@ struct obj_pod *sim_pod_object(const struct sim *sim, const struct sim_pod *pod)
     object->index = pod->index;
     object->unsupported = text("");
     set_owner(object, job);
-    set_wish(object, job, pod->size);
+    set_wish(object, sim, pod);
     add_amount(&object->shape.requests, "nvidia.com/gpu", pod->gpus);
     add_amount(&object->shape.requests, "pods", 1);
     if (pod_shape_seal(&object->shape) < 0)

@@ -12,8 +12,8 @@ static inline void text_of_labels(struct strbuf *out, const struct labels *label
 
 static inline void text_of_wish(struct strbuf *out, const struct gang_wish *wish)
 {
-    strbuf_addf(out, "wish %s|%d|%s|%s|%s|%s\n", wish->name, wish->size, wish->required,
-                wish->preferred, wish->role, wish->unsupported);
+    strbuf_addf(out, "wish %s|%d|%s|%s|%s|%s|%s|%s|%s\n", wish->name, wish->size, wish->required,
+                wish->preferred, wish->role, wish->subgroup, wish->within, wish->spread, wish->unsupported);
 }
 
 static inline void text_of_pod(struct strbuf *out, const struct obj_pod *pod)

@@ -15,14 +15,12 @@
 
 #include "scheduler/plan/plan.h"
 
+#define LEVELS 3
+#include "tests/unit/brute.h"
+
 #define NODES_MAX 12
 #define CAPACITY_MAX 8
-#define LEVELS 3
 #define PLACEMENTS_MAX 1000000
-
-struct score { /* smaller is better, in this order */
-    unsigned domains[LEVELS], nodes, squares;
-};
 
 struct cluster {
     struct plan_request request;
@@ -30,27 +28,7 @@ struct cluster {
     struct plan_pin pins[3];
 };
 
-static uint64_t random_state;
-
-static unsigned next_random(unsigned below)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (unsigned)(random_state % below);
-}
-
 /* ---- what is best, by trying all ---------------------------------------------------------------------------- */
-
-static int compare_scores(const struct score *a, const struct score *b)
-{
-    for (int level = 0; level < LEVELS; level++)
-        if (a->domains[level] != b->domains[level])
-            return a->domains[level] < b->domains[level] ? -1 : 1;
-    if (a->nodes != b->nodes)
-        return a->nodes < b->nodes ? -1 : 1;
-    return a->squares < b->squares ? -1 : a->squares > b->squares;
-}
 
 static unsigned pinned_on(const struct plan_request *request, uint32_t node)
 {
@@ -383,13 +361,6 @@ static void check_index(struct cluster *cluster, struct plan_scratch *scratch, s
 }
 
 /* ---- tests ---------------------------------------------------------------------------------------------------------- */
-
-static long number_of(const char *name, long otherwise)
-{
-    const char *text = getenv(name);
-
-    return text ? strtol(text, NULL, 10) : otherwise;
-}
 
 static void run_cases(long cases, void (*run)(struct cluster *, struct plan_scratch *))
 {

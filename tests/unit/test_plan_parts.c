@@ -15,14 +15,12 @@
 
 #include "scheduler/plan/plan_parts.h"
 
-#define NODES_MAX 8
 #define LEVELS 2
+#include "tests/unit/brute.h"
+
+#define NODES_MAX 8
 #define PARTS_MAX 3
 #define RESOURCES 2
-
-struct score {
-    unsigned domains[LEVELS], nodes, squares;
-};
 
 struct world {
     struct plan_parts_request request;
@@ -31,16 +29,6 @@ struct world {
     uint8_t eligible[NODES_MAX];
     struct plan_part parts[PARTS_MAX];
 };
-
-static uint64_t random_state;
-
-static unsigned next_random(unsigned below)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (unsigned)(random_state % below);
-}
 
 /* ---- brute force ------------------------------------------------------------------------------------------------- */
 
@@ -52,16 +40,6 @@ struct search {
     unsigned least[LEVELS + 1];
     int found;
 };
-
-static int compare_scores(const struct score *a, const struct score *b)
-{
-    for (int level = 0; level < LEVELS; level++)
-        if (a->domains[level] != b->domains[level])
-            return a->domains[level] < b->domains[level] ? -1 : 1;
-    if (a->nodes != b->nodes)
-        return a->nodes < b->nodes ? -1 : 1;
-    return a->squares < b->squares ? -1 : a->squares > b->squares;
-}
 
 static struct score score_of(const struct world *world, unsigned counts[PARTS_MAX][NODES_MAX])
 {
@@ -269,13 +247,6 @@ static void check_world(const struct world *world, struct plan_parts_scratch *sc
     check(!plan.even || compare_scores(&score, &search.best) == 0, world, "proven to be even");
     if (exact)
         check(plan.even && compare_scores(&score, &search.best) == 0, world, "nothing is better");
-}
-
-static long number_of(const char *name, long otherwise)
-{
-    const char *text = getenv(name);
-
-    return text ? strtol(text, NULL, 10) : otherwise;
 }
 
 static void run(int leader)

@@ -120,7 +120,9 @@ static void requests_are_added_up_as_kubernetes_does(void **state)
 static void a_pod_says_which_gang_it_is_in(void **state)
 {
     json_t *object = parse(
-        "{\"metadata\":{\"name\":\"p\",\"labels\":{\"lockstep.dev/gang\":\"g\"},\"annotations\":{"
+        "{\"metadata\":{\"name\":\"p\",\"labels\":{\"lockstep.dev/gang\":\"g\","
+        "\"lockstep.dev/subgroup\":\"prefill-0\"},\"annotations\":{"
+        "\"lockstep.dev/subgroup-topology\":\"required=node,spread=a/b\","
         "\"lockstep.dev/gang-size\":\"32\",\"lockstep.dev/topology\":\"required=a/b,preferred=node\","
         "\"batch.kubernetes.io/job-completion-index\":\"7\"},\"ownerReferences\":[{\"controller\":true,"
         "\"kind\":\"Job\",\"name\":\"j\",\"uid\":\"u\",\"apiVersion\":\"batch/v1\"}]},"
@@ -133,6 +135,9 @@ static void a_pod_says_which_gang_it_is_in(void **state)
     assert_int_equal(pod->wish.size, 32);
     assert_string_equal(pod->wish.required, "a/b");
     assert_string_equal(pod->wish.preferred, "node");
+    assert_string_equal(pod->wish.subgroup, "prefill-0");
+    assert_string_equal(pod->wish.within, "node");
+    assert_string_equal(pod->wish.spread, "a/b");
     assert_string_equal(pod->wish.unsupported, "");
     assert_int_equal(pod->index, 7);
     assert_int_equal(pod->owner.kind, OWNER_JOB);
@@ -155,7 +160,12 @@ static void what_is_not_understood_is_kept_in_words(void **state)
         {"", "'lockstep.dev/gang-size':'many'", "", "", "'many'"},
         {"", "'lockstep.dev/gang-size':'20001'", "", "", "'20001'"},
         {"", "'lockstep.dev/probe':'gate'", "", "", NULL},
-        {"'lockstep.dev/subgroup':'a'", "", "", "", "lockstep.dev/subgroup: 'a'"},
+        {"'lockstep.dev/subgroup':'a'", "", "", "", NULL},
+        {"'lockstep.dev/subgroup':'a'", "'lockstep.dev/subgroup-topology':'spread=rack,required=node'", "", "", NULL},
+        {"'lockstep.dev/subgroup':'a'", "'lockstep.dev/subgroup-topology':'preferred=rack'", "", "",
+         "subgroup-topology must be required=<level>,spread=<level>: 'preferred=rack'"},
+        {"'lockstep.dev/subgroup':'a'", "'lockstep.dev/subgroup-topology':'required='", "", "", "'required='"},
+        {"", "'lockstep.dev/subgroup-topology':'spread=rack'", "", "", "needs label lockstep.dev/subgroup"},
         {"'lockstep.dev/gang':'A B'", "", "", "", "'A B'"},
     };
 

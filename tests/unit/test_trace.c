@@ -17,10 +17,11 @@
     "'namespace':'ns','name':'" name "','uid':'u-" name "','generation':3,"                        \
     "'creationTimestamp':'2026-01-02T03:04:05Z','managedFields':[{'manager':'SECRET'}]"
 #define WISH                                                                                       \
-    "'labels':{'lockstep.dev/gang':'train','app':'SECRET',"                                        \
+    "'labels':{'lockstep.dev/gang':'train','lockstep.dev/subgroup':'a','app':'SECRET',"            \
     "'scheduling.x-k8s.io/pod-group':'pg','apps.kubernetes.io/pod-index':'7'},"                    \
     "'annotations':{'lockstep.dev/gang-size':'4','lockstep.dev/role':'worker',"                    \
     "'lockstep.dev/topology':'required=rack,preferred=block',"                                     \
+    "'lockstep.dev/subgroup-topology':'required=node,spread=rack',"                                \
     "'batch.kubernetes.io/job-completion-index':'3',"                                              \
     "'kubectl.kubernetes.io/last-applied-configuration':'SECRET'}"
 #define CONTAINER(gpus)                                                                            \

@@ -106,8 +106,9 @@ static inline struct obj_pod *make_pod(const char *name, int64_t gpus, const cha
     pod->refusal = strdup("");
     pod->index = -1;
     pod->owner = (struct owner){OWNER_NONE, strdup(""), strdup(""), strdup(""), strdup("")};
-    pod->wish = (struct gang_wish){strdup(gang), size, strdup(""), strdup(""), strdup(""),
-                                   strdup("")};
+    pod->wish = (struct gang_wish){.name = strdup(gang), .size = size, .required = strdup(""),
+                                   .preferred = strdup(""), .role = strdup(""), .subgroup = strdup(""),
+                                   .within = strdup(""), .spread = strdup(""), .unsupported = strdup("")};
     pod->group_native = strdup("");
     pod->group_sigs = strdup("");
     pod->unsupported = strdup("");
