@@ -279,3 +279,34 @@ int plan_index_build(struct plan_index *index, uint32_t nlevels, const struct pl
         plan_index_set(index, i, nodes[i].capacity, nodes[i].free_units);
     return 0;
 }
+
+int plan__index_copy(struct plan_index *copy, const struct plan_index *index)
+{
+    size_t cells = (size_t)index->ndomains * (index->most + 1), nodes = index->nnodes;
+
+    copy->ndomains = copy->nnodes = 0;
+    if (make_room(copy, index->nnodes, 1) < 0)
+        return -ENOMEM;
+    if (index->ndomains > copy->domains_size) {
+        if (grow(&copy->domains, index->ndomains, sizeof(struct plan_domain)) < 0)
+            return -ENOMEM;
+        copy->domains_size = index->ndomains;
+    }
+    if (cells > copy->hist_size) {
+        if (grow(&copy->hist, cells, sizeof(uint32_t)) < 0)
+            return -ENOMEM;
+        copy->hist_size = cells;
+    }
+    memcpy(copy->domains, index->domains, index->ndomains * sizeof(*copy->domains));
+    memcpy(copy->level_first, index->level_first, sizeof(copy->level_first));
+    memcpy(copy->order, index->order, nodes * sizeof(*copy->order));
+    memcpy(copy->leaf, index->leaf, nodes * sizeof(*copy->leaf));
+    memcpy(copy->capacity, index->capacity, nodes * sizeof(*copy->capacity));
+    memcpy(copy->free_units, index->free_units, nodes * sizeof(*copy->free_units));
+    memcpy(copy->hist, index->hist, cells * sizeof(*copy->hist));
+    copy->nlevels = index->nlevels;
+    copy->nnodes = index->nnodes;
+    copy->ndomains = index->ndomains;
+    copy->most = index->most;
+    return 0;
+}

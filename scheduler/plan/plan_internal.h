@@ -60,6 +60,9 @@ void *plan__zalloc(struct plan_scratch *scratch, size_t n, size_t size);
 void plan__scratch_reset(struct plan_scratch *scratch);
 struct plan_index *plan__own_index(struct plan_scratch *scratch);
 
+/* plan_index.c: as the other is now. The memory stays; -ENOMEM: it is empty then. */
+int plan__index_copy(struct plan_index *copy, const struct plan_index *index);
+
 /* plan_sort.c: rising. `spare` is as large. */
 void plan__sort(uint64_t *keys, uint64_t *spare, uint32_t n);
 
