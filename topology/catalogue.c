@@ -163,3 +163,8 @@ int catalogue_find_product(const char *product, uint32_t gpus, struct machine *r
     *ret = *found;
     return 0;
 }
+
+int catalogue_machine(const char *product, uint32_t gpus, struct machine *ret)
+{
+    return catalogue_find_product(product, gpus, ret, NULL);
+}

@@ -23,6 +23,8 @@ int catalogue_find(const char *name, struct machine *ret, struct err *err);
 /* By the labels nvidia.com/gpu.product and .count of a node. -ENOENT: no machine has that many of it, or several have. */
 int catalogue_find_product(const char *product, uint32_t gpus, struct machine *ret, struct err *err);
 
+int catalogue_machine(const char *product, uint32_t gpus, struct machine *ret); /* the same without a message */
+
 /* One file's text. -EINVAL. */
 int catalogue_parse(const char *name, const char *text, size_t len, struct catalogue_entry *ret,
                     struct err *err);
