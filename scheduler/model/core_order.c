@@ -130,13 +130,16 @@ static int64_t line_since_ns(const struct core *core, const struct gang *gang)
     return (gang->newest_s - core->epoch_s) * NS_PER_S;
 }
 
-/* From when on it keeps all that it could use. */
+/* From when on the head keeps all that it could use; INT64_MAX: there is none. */
 static int64_t keeps_from_ns(const struct core *core)
 {
     const struct gang *head = core->head;
-    int64_t headed_ns = head->line.since_ns + core->config->head_of_line_ns;
-    int64_t waited_ns = line_since_ns(core, head) + WAITED_LONG * core->config->head_of_line_ns;
+    int64_t headed_ns, waited_ns;
 
+    if (!head)
+        return INT64_MAX;
+    headed_ns = head->line.since_ns + core->config->head_of_line_ns;
+    waited_ns = line_since_ns(core, head) + WAITED_LONG * core->config->head_of_line_ns;
     return headed_ns < waited_ns ? headed_ns : waited_ns;
 }
 
