@@ -127,9 +127,13 @@ everybody_gets_a_turn() {
     done
     echo "all that waited have started after $waves rounds"
 }
+# A GangPlacement whose pods are gone is no gang any more: it goes when the garbage collector comes to it, which
+# on a busy machine can take minutes.
 in_state() { # STATE...: ns/name of the gangs
-    k get gp -A -o json | jq -r --arg states "$*" '.items[] | select(.status.state | IN(($states | split(" "))[]))
-        | "\(.metadata.namespace)/\(.metadata.name)"'
+    jq -nr --arg states "$*" --slurpfile gps <(k get gp -A -o json) --slurpfile pods <(k get pods -A -l soak -o json) '
+        ([$pods[0].items[] | "\(.metadata.namespace)/\(.metadata.labels.soak)"] | unique) as $there
+        | $gps[0].items[] | select(.status.state | IN(($states | split(" "))[]))
+        | "\(.metadata.namespace)/\(.metadata.name)" | select(IN($there[]))'
 }
 take_away() {
     local gang
