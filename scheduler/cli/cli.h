@@ -107,6 +107,14 @@ json_t *placed_json(const struct core *core, const struct gang *gang,
 json_t *reason_json(const struct gang *gang);
 void print_json(json_t *root); /* takes it */
 const char *paint(const char *code); /* for a terminal; else "" */
+
+/* show_devices.c: accelerators by number, and how fast they are together. */
+struct slot;
+void set_devices(json_t *entry, const struct slot *slot); /* "gpus", "numa", "nics" */
+json_t *predicted_json(const struct core *core, const struct gang *gang);
+void show_predicted(const struct core *core, const struct gang *gang);
+bool knows_gpus(const struct gang *gang); /* of any pod */
+void show_gpus(const struct gang *gang, uint32_t first, uint32_t end, int width); /* of these ranks */
 bool gang_is_placed(const struct gang *gang);
 
 /* ---- simulate_show.c: how policies fared ---------------------------------------------------------------- */

@@ -103,6 +103,9 @@ int load_object(void *context, const char *kind, json_t *object, struct err *err
         event.kind = EV_NODE;
         r = read_node(object, &event.object.node, err);
         loader->nodes++;
+    } else if (strcmp(kind, "NodeTopology") == 0) {
+        event.kind = EV_MACHINE;
+        r = read_machine(object, &event.object.machine, err);
     } else if (strcmp(kind, "Pod") == 0) {
         event.kind = EV_POD;
         r = read_pod(object, &event.object.pod, err);

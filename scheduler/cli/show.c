@@ -33,11 +33,14 @@ static json_t *placement_json(const struct gang *gang)
 {
     json_t *list = json_array();
 
-    for (uint32_t i = 0; i < gang->nslots; i++)
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:i, s:s, s:[], s:[], s:[]}", "pod",
-                            pod_name(&gang->slots[i]), "role", gang_role(gang, i), "rank", (int)i, "node",
-                            gang->slots[i].node->name, "gpus", "numa", "nics"));
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        json_t *entry = json_pack("{s:s, s:s, s:i, s:s}", "pod", pod_name(&gang->slots[i]), "role",
+                                  gang_role(gang, i), "rank", (int)i, "node",
+                                  gang->slots[i].node->name);
+
+        set_devices(entry, &gang->slots[i]);
+        json_array_append_new(list, entry);
+    }
     return list;
 }
 
@@ -60,10 +63,9 @@ json_t *placed_json(const struct core *core, const struct gang *gang,
                                             "optimal",
                                             used == (int)certificate[level].lower_bound));
     }
-    /* No machine model yet: the bandwidth is unknown, and said to be. */
-    return json_pack("{s:b, s:s, s:o, s:o, s:{s:n, s:s}, s:o}", "feasible", 1, "hash", hash,
-                     "placement", placement_json(gang), "domains", domains, "predicted",
-                     "busbw_gb_s", "limited_by", "unknown", "certificate", certified);
+    return json_pack("{s:b, s:s, s:o, s:o, s:o, s:o}", "feasible", 1, "hash", hash, "placement",
+                     placement_json(gang), "domains", domains, "predicted",
+                     predicted_json(core, gang), "certificate", certified);
 }
 
 static json_t *leavers_json(const struct why *why)
@@ -180,7 +182,9 @@ static void show_nodes(const struct core *core, const struct gang *gang)
 {
     const struct cluster *cluster = core_cluster(core);
 
-    printf("\n  %-11s %-24s %s\n", "RANKS", "NODE", "WHERE");
+    bool gpus = knows_gpus(gang);
+
+    printf("\n  %-11s %-24s %s%s\n", "RANKS", "NODE", gpus ? "GPUS             " : "", "WHERE");
     for (uint32_t i = 0, end; i < gang->nslots; i = end) {
         const struct node *node = gang->slots[i].node;
         char ranks[32];
@@ -190,6 +194,8 @@ static void show_nodes(const struct core *core, const struct gang *gang)
             end++;
         snprintf(ranks, sizeof(ranks), end == i + 1 ? "%u" : "%u-%u", i, end - 1);
         printf("  %-11s %-24s", ranks, node->name);
+        if (gpus)
+            show_gpus(gang, i, end, 16);
         for (uint32_t level = 0; level < gang->nlevels; level++)
             printf(" %s", cluster_domain_name(cluster, node->domain[level]));
         if (gang->slots[i].subgroup)
@@ -216,6 +222,7 @@ void show_placed(const struct core *core, const struct gang *gang,
         if (gang->use[level].used == certificate[level].lower_bound)
             printf("  %s: no placement uses fewer than %u\n", level_name(core, gang, level),
                    gang->use[level].used);
+    show_predicted(core, gang);
     show_nodes(core, gang);
 }
 

@@ -13,6 +13,7 @@
 #include "scheduler/cli/cli.h"
 #include "scheduler/simulate/simulate.h"
 #include "scheduler/simulate/trace_make.h"
+#include "topology/catalogue.h"
 
 #define FILES_MAX 64
 #define POLICIES_MAX 3
@@ -306,6 +307,7 @@ int cmd_simulate(int argc, char **argv)
 
     argp_parse(&parser, argc, argv, 0, NULL, &arguments);
     r = arguments.config ? config_load(arguments.config, &config, &err) : config_init(&config);
+    config.find_machine = catalogue_machine;
     if (r == 0) {
         sim_config(&config);
         if (arguments.resource)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "scheduler/cli/cli.h"
+#include "topology/catalogue.h"
 
 #define ROUNDS_MAX 8
 
@@ -62,6 +63,7 @@ int source_config(const struct source *source, struct config *ret, struct err *e
     if (r < 0)
         return r;
     config_what_if(ret);
+    ret->find_machine = catalogue_machine;
     if (source->levels)
         r = cli_set_levels(ret, source->levels, err);
     if (r < 0)

@@ -19,7 +19,7 @@
 #include "scheduler/model/core.h"
 #include "scheduler/trace/recording.h"
 
-#define WATCHES 7
+#define WATCHES 8
 
 struct arrival {
     struct event event;

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "scheduler/daemon/daemon.h"
 #include "scheduler/daemon/failpoint.h"
+#include "topology/catalogue.h"
 
 #define PARALLEL_WRITES 24 /* at 10 ms a write 2,400 a second; each connection costs a TLS handshake */
 #define CONNECTIONS_MAX 20064 /* largest gang + 64 */
@@ -222,6 +223,7 @@ static int load(struct daemon *daemon, const struct arguments *arguments, struct
 
     if (r < 0 || arguments->check)
         return r;
+    daemon->config.find_machine = catalogue_machine;
     return kube_config_load(arguments->kubeconfig, &daemon->kube, err);
 }
 

@@ -1,6 +1,7 @@
 #include "scheduler/kube/kube_kinds.h"
 
 const struct kube_kind kube_kinds[KUBE_KINDS] = {
+    {{"/apis/lockstep.dev/v1alpha1/nodetopologies"}, EV_MACHINE, EV_MACHINE_GONE, GROUP_NATIVE},
     {{"/api/v1/nodes"}, EV_NODE, EV_NODE_GONE, GROUP_NATIVE},
     {{"/api/v1/namespaces"}, EV_NAMESPACE, EV_NAMESPACE_GONE, GROUP_NATIVE},
     {{"/api/v1/pods"}, EV_POD, EV_POD_GONE, GROUP_NATIVE},

@@ -5,7 +5,7 @@
 
 #include "scheduler/model/event.h"
 
-#define KUBE_KINDS 7
+#define KUBE_KINDS 8
 
 struct kube_kind {
     const char *paths[4]; /* the versions of its API, newest first, and NULL */

@@ -16,6 +16,7 @@
 
 int read_pod(const json_t *object, struct obj_pod **ret, struct err *err);
 int read_node(const json_t *object, struct obj_node **ret, struct err *err);
+int read_machine(const json_t *object, struct obj_machine **ret, struct err *err); /* NodeTopology */
 int read_job(const json_t *object, struct obj_job **ret, struct err *err);
 int read_group(const json_t *object, struct obj_group **ret, struct err *err); /* both PodGroups */
 int read_namespace(const json_t *object, struct obj_namespace **ret, struct err *err);

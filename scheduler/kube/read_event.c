@@ -1,4 +1,26 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/kube/node_topology.h"
 #include "scheduler/kube/read.h"
+
+int read_machine(const json_t *object, struct obj_machine **ret, struct err *err)
+{
+    const json_t *name = json_object_get(json_object_get(object, "metadata"), "name");
+    struct obj_machine *machine = calloc(1, sizeof(*machine));
+    int r = machine ? read_node_topology(object, &machine->machine, err) : -ENOMEM;
+
+    if (r == 0) {
+        machine->name = strdup(json_string_value(name)); /* the reader has seen that it is one */
+        r = machine->name ? 0 : -ENOMEM;
+    }
+    if (r < 0)
+        obj_machine_free(machine);
+    else
+        *ret = machine;
+    return r;
+}
 
 int read_event(const json_t *object, struct event *event, struct err *err)
 {
@@ -7,6 +29,8 @@ int read_event(const json_t *object, struct event *event, struct err *err)
     switch (event->kind) {
     case EV_NODE:
         return read_node(object, &event->object.node, err);
+    case EV_MACHINE:
+        return read_machine(object, &event->object.machine, err);
     case EV_POD:
         return read_pod(object, &event->object.pod, err);
     case EV_JOB:

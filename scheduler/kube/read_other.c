@@ -318,13 +318,16 @@ static int read_shares(const struct reading *reading, const json_t *list,
         const json_t *entry = json_array_get(list, i);
         struct placement_share *share = &placement->shares[placement->nshares++];
         int64_t first = 0, count = 0;
-        char path[3][64];
+        char path[4][64];
         int r;
 
         snprintf(path[0], sizeof(path[0]), "status.nodes[%zu].name", i);
         snprintf(path[1], sizeof(path[1]), "status.nodes[%zu].first", i);
         snprintf(path[2], sizeof(path[2]), "status.nodes[%zu].count", i);
+        snprintf(path[3], sizeof(path[3]), "status.nodes[%zu].gpus", i);
         r = read__text(reading, entry, path[0], &share->node);
+        if (r == 0)
+            r = read__text(reading, entry, path[3], &share->gpus);
         if (r == 0)
             r = read__int(reading, entry, path[1], 0, 0, OBJ_GANG_PODS_MAX, &first);
         if (r == 0)

@@ -52,6 +52,9 @@ void cluster_release(struct cluster *cluster)
         node_free(cluster->nodes[i]);
     hashmap_release(&cluster->pods_by_uid);
     hashmap_release(&cluster->nodes_by_name);
+    hashmap_release(&cluster->machines);
+    hashmap_release(&cluster->products);
+    machine_kinds_release(&cluster->kinds);
     domains_clear(cluster);
     free(cluster->domain_names);
     free(cluster->nodes);
@@ -240,6 +243,7 @@ bool cluster_put_node(struct cluster *cluster, struct obj_node *object)
     cluster_log_node(cluster, node);
     compute_domains(cluster, node);
     renumber_domains(cluster);
+    cluster__find_kind(cluster, node);
     cluster->capacity_version++;
     return true;
 }
@@ -260,6 +264,23 @@ void cluster_drop_node(struct cluster *cluster, const char *name)
 
 /* ---- pods ---------------------------------------------------------------------------------- */
 
+static void gpus_count(struct pod *pod)
+{
+    if (pod->gpus_on != pod->node || (pod->node->gpus_used & pod->gpus))
+        pod->gpus = 0;
+    pod->node->gpus_used |= pod->gpus;
+}
+
+void cluster_set_gpus(struct pod *pod, const struct node *node, uint32_t gpus)
+{
+    if (pod->node)
+        pod->node->gpus_used &= ~pod->gpus;
+    pod->gpus = gpus;
+    pod->gpus_on = node;
+    if (pod->node)
+        gpus_count(pod);
+}
+
 bool pod_finished(const struct obj_pod *object)
 {
     return object->phase == POD_SUCCEEDED || object->phase == POD_FAILED;
@@ -277,6 +298,7 @@ static void pod_uncount(struct cluster *cluster, struct pod *pod)
     if (!node)
         return;
     resources_sub(&node->used, &pod->requests);
+    node->gpus_used &= ~pod->gpus;
     cluster_log_node(cluster, node);
     node->pods--;
     pod->node = NULL;
@@ -299,6 +321,7 @@ static void pod_count(struct cluster *cluster, struct pod *pod)
     cluster_log_node(cluster, node);
     node->pods++;
     pod->node = node;
+    gpus_count(pod);
 }
 
 struct pod *cluster_put_pod(struct cluster *cluster, struct obj_pod *object)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/hashmap.h"
+#include "scheduler/model/machine_kinds.h"
 #include "scheduler/model/objects.h"
 #include "scheduler/model/resources.h"
 #include "scheduler/plan/plan.h"
@@ -28,6 +29,8 @@ struct node {
     uint32_t domain[PLAN_LEVELS_MAX]; /* path-qualified ids, PLAN_UNKNOWN without the label */
     int64_t rejected_until_ns; /* its kubelet refused a pod: nothing is planned there until then */
     int64_t rejected_for_ns; /* how long that was: doubles when it happens again */
+    struct machine_kind *kind; /* what machine it is; NULL: not known. Owned by the cluster's maps */
+    uint32_t gpus_used, gpus_held; /* sets: which ones bound pods have, which ones are held */
     uint32_t at; /* its place in cluster.nodes */
     uint32_t pods; /* bound pods counted in used */
     uint32_t refs; /* slots and holds that point here: it is not freed while there are some */
@@ -50,6 +53,8 @@ struct pod {
     bool left_out; /* of the gang that it names: there is no room for more members. Not an ordinary pod */
     int64_t undecided_until_ns; /* a Job's, seen before its Namespace: see core__is_undecided(); 0: no */
     int32_t slot; /* in the gang's slots, -1: none */
+    uint32_t gpus; /* the set that it has, or is to have on gpus_on; 0: not known */
+    const struct node *gpus_on; /* its slot's; compared, never followed */
     uint32_t seat_need; /* core__seat_first()'s own */
     bool refused; /* filter said no since the last wake-up */
     uint64_t evict; /* ticket of the eviction under way, 0: none */
@@ -79,6 +84,10 @@ struct cluster {
     struct hashmap domain_ids; /* path text -> id + 1 */
     char **domain_names; /* id -> the innermost label value */
     uint32_t ndomains, domains_size;
+    struct machine_kinds kinds;
+    struct hashmap machines; /* node name -> a reference to its kind */
+    struct hashmap products; /* "product count" of nodes -> a reference, where the catalogue has it */
+    machine_finder *find_machine; /* the catalogue; NULL: none */
     uint64_t capacity_version; /* grows when room may have appeared */
     struct node_log log;
 };
@@ -99,11 +108,24 @@ struct pod *cluster_pod(const struct cluster *cluster, const char *uid);
 bool cluster_put_node(struct cluster *cluster, struct obj_node *object);
 void cluster_drop_node(struct cluster *cluster, const char *name);
 
+/*
+ * What machine the node of that name is, whether it is there or not (NULL: that is not known any more). Did it
+ * change? -EDQUOT: of a kind more than can be kept, so it is unknown; -ENOMEM likewise.
+ */
+int cluster_put_machine(struct cluster *cluster, const char *name, const struct machine *machine);
+
+void cluster__find_kind(struct cluster *cluster, struct node *node); /* anew */
+
 /* Takes the object over and keeps used in step with where the pod is bound. */
 struct pod *cluster_put_pod(struct cluster *cluster, struct obj_pod *object);
 void cluster_drop_pod(struct cluster *cluster, struct pod *pod); /* frees it */
 
 bool pod_finished(const struct obj_pod *object);
+/*
+ * Which accelerators it has or will have on that node; counted there as long as the pod is. 0: not known, as
+ * is what another pod has already.
+ */
+void cluster_set_gpus(struct pod *pod, const struct node *node, uint32_t gpus);
 
 /* May a pod of this shape run there: selector, required affinity, taints, cordon (not room). */
 bool node_admits(const struct node *node, const struct pod_shape *shape);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "scheduler/model/machine_kinds.h"
 #include "scheduler/model/objects.h"
 
 #define CONFIG_LEVELS_MAX 6
@@ -37,6 +38,7 @@ struct config {
     int64_t hold_deadline_ns, early_plan_deadline_ns, head_of_line_ns;
     int64_t give_up_ns; /* 0: never */
     bool preemption;
+    machine_finder *find_machine; /* for nodes without a NodeTopology; not from the file: the program's own, or NULL */
     char *lease; /* "namespace/name" of kube-scheduler's Lease, which we follow; "": always lead */
     char *listen_verbs; /* "ip:port", "[ip6]:port" or ":port" (every address) */
     char *listen_health; /* the same, for health and metrics: key `metrics` in the file */

@@ -17,9 +17,12 @@ struct core *core_new(const struct config *config)
     core->levels_stale = true;
     core->follows_lease = config->lease[0] != '\0';
     core->scratch = plan_scratch_new();
+    core->race = plan_race_new();
     core->room = core__room_new();
-    if (core->scratch && core->room && cluster_init(&core->cluster) == 0)
+    if (core->scratch && core->race && core->room && cluster_init(&core->cluster) == 0) {
+        core->cluster.find_machine = config->find_machine;
         return core;
+    }
     core_free(core);
     return NULL;
 }
@@ -79,6 +82,7 @@ void core_free(struct core *core)
     core__room_free(core->room);
     core__parts_free(core->parts);
     plan_scratch_free(core->scratch);
+    plan_race_free(core->race);
     free(core);
 }
 
@@ -138,6 +142,12 @@ static void on_node(struct core *core, struct obj_node *object)
 {
     if (cluster_put_node(&core->cluster, object))
         core->nodes_changed = core->levels_stale = true;
+}
+
+static void on_machine(struct core *core, struct obj_machine *object)
+{
+    cluster_put_machine(&core->cluster, object->name, &object->machine);
+    obj_machine_free(object);
 }
 
 static void on_refused(struct core *core, const struct event *event)
@@ -304,6 +314,9 @@ static void on_gone(struct core *core, const struct event *event)
         cluster_drop_node(&core->cluster, event->name);
         core->nodes_changed = true;
         break;
+    case EV_MACHINE_GONE:
+        cluster_put_machine(&core->cluster, event->name, NULL);
+        break;
     case EV_GROUP_GONE:
         on_group_gone(core, event);
         break;
@@ -329,6 +342,9 @@ void core_step(struct core *core, struct event *event, int64_t now_ns, struct ac
         break;
     case EV_NODE:
         on_node(core, event->object.node);
+        break;
+    case EV_MACHINE:
+        on_machine(core, event->object.machine);
         break;
     case EV_POD:
         on_pod(core, event->object.pod);

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "scheduler/model/event.h"
 #include "scheduler/plan/plan.h"
+#include "topology/bandwidth.h"
 
 struct config; /* config.h; must outlive the core */
 struct core;
@@ -95,6 +96,12 @@ bool core_node_fits(const struct core *core, const char *pod_uid, const char *no
 bool core_is_ordinary(const struct core *core, const char *pod_uid);
 
 /* ---- what people ask ---------------------------------------------------------------------- */
+
+/*
+ * How fast the gang is to be where its plan has it; LIMIT_UNKNOWN without a figure where a machine is not known.
+ * merged: if the pods on each node were one, as NCCL takes each pod for a host of its own.
+ */
+struct bandwidth core_predict(const struct core *core, const struct gang *gang, bool merged);
 
 struct core_counts {
     size_t nodes, pods, gangs, gangs_waiting, holds;

@@ -18,7 +18,7 @@ const char *write_result_name(enum write_result result)
 const char *event_kind_name(enum event_kind kind)
 {
     static const char *const names[EVENT_KINDS] = {
-        "tick",  "node",      "node gone",  "pod",       "pod gone",       "job",   "job gone",
+        "tick",  "node",      "node gone",  "machine", "machine gone", "pod",       "pod gone",       "job",   "job gone",
         "group", "group gone", "namespace", "namespace gone", "placement", "placement gone",
         "lease", "lease gone", "synced",    "refused",   "missed",         "vote",  "write done"};
 

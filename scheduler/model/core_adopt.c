@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "scheduler/model/core_internal.h"
+#include "topology/gpu_set.h"
 
 const struct obj_placement *core_placement(const struct core *core, const struct gang *gang)
 {
@@ -21,6 +22,23 @@ const struct obj_placement *core_placement(const struct core *core, const struct
     return placement;
 }
 
+/* Which accelerators each rank of the share has, where all of that can be read. */
+static void gpus_from(struct gang *gang, const struct placement_share *share)
+{
+    const char *at = share->gpus;
+
+    for (int32_t k = 0; at && *at && k < share->count; k++) {
+        size_t len = strcspn(at, " ");
+        uint32_t set;
+
+        if (share->first + k >= (int32_t)gang->nslots ||
+            gpu_set_parse(at, len, MACHINE_GPUS_MAX, &set) < 0)
+            return;
+        gang->slots[share->first + k].gpus = set;
+        at += len + (at[len] == ' ');
+    }
+}
+
 static int slots_from(struct core *core, struct gang *gang, const struct obj_placement *placement)
 {
     if (placement->pods <= 0 || placement->pods > OBJ_GANG_PODS_MAX ||
@@ -33,6 +51,8 @@ static int slots_from(struct core *core, struct gang *gang, const struct obj_pla
         for (int32_t k = 0; k < share->count; k++)
             if (share->first >= 0 && share->first + k < placement->pods && node)
                 slot_set_node(&core->cluster, &gang->slots[share->first + k], node);
+        if (node && share->first >= 0)
+            gpus_from(gang, share);
     }
     return 0;
 }
@@ -93,6 +113,7 @@ static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod, 
             !core__keeps_required(core, gang, &domain, slot->node) || /* a former member was bound there by others */
             node_room(slot->node, &pod->requests) == 0)
             continue; /* where it cannot be any more the gang looks for another place */
+        core__keep_or_choose_gpus(core, slot, pod);
         slot_hold(&core->cluster, slot, &pod->requests);
         core__slot_take(core, gang, i, pod);
         slot->needs_vote = pod->object->created_s > since_s;

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "scheduler/model/core_internal.h"
+#include "topology/gpu_set.h"
 
 #define RETRY_FIRST_NS (200 * NS_PER_MS)
 #define RETRY_MAX_NS (5 * NS_PER_S)
@@ -218,8 +219,9 @@ void core__vote(struct core *core, const struct event *event)
 /* The stamp of a bound member: people and the workload read it, lockstep never does. */
 static char *stamp(const struct gang *gang, uint32_t rank, const char *hosts)
 {
+    const struct slot *slot = &gang->slots[rank];
     json_t *annotations = json_object();
-    char number[16];
+    char number[16], gpus[GPU_SET_TEXT];
     char *text;
 
     snprintf(number, sizeof(number), "%u", rank);
@@ -227,6 +229,12 @@ static char *stamp(const struct gang *gang, uint32_t rank, const char *hosts)
     json_object_set_new(annotations, "lockstep.dev/role", json_string(gang_role(gang, rank)));
     if (hosts)
         json_object_set_new(annotations, "lockstep.dev/placement", json_string(hosts));
+    gpu_set_text(slot->gpus, gpus);
+    if (slot->gpus) {
+        json_object_set_new(annotations, "lockstep.dev/gpus", json_string(gpus));
+        json_object_set_new(annotations, "lockstep.dev/gpus-are",
+                            json_string(core__has_all(slot) ? "exact" : "predicted"));
+    }
     text = json_dumps(annotations, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(annotations);
     return text;
@@ -430,6 +438,8 @@ void core__saw_bound(struct core *core, struct pod *pod)
             core__plan_changed(gang);
         }
     }
+    if (pod->node)
+        slot->gpus = pod->gpus;
     if (pod->object->phase == POD_SUCCEEDED)
         slot_set_state(gang, slot, SLOT_DONE);
     core__touch(core, gang);

@@ -7,7 +7,7 @@
 #include "scheduler/model/core.h"
 #include "scheduler/model/gang.h"
 #include "scheduler/model/lease.h"
-#include "scheduler/plan/plan.h"
+#include "scheduler/plan/plan_speed.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define NS_PER_MS INT64_C(1000000)
@@ -45,6 +45,7 @@ struct core {
     struct pod **held; /* ordinary pods with a binding under way */
     size_t nheld, held_size;
     struct plan_scratch *scratch;
+    struct plan_race *race;
     struct room *room; /* core_room.c's own */
     struct parts_room *parts; /* core_parts.c's own; NULL: not needed yet */
     char host[NAME_TEXT]; /* whom kube-scheduler's Lease names when it is ours */
@@ -148,6 +149,33 @@ int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_r
                        struct plan *ret_plan);
 void core__tell_limits(struct core *core, struct gang *gang); /* the planner's -EINVAL is the gang's reason */
 int core__check_room(const struct core *core, struct err *err); /* what is kept is what is (I12) */
+
+/* ---- accelerators by number (core_devices.c) -------------------------------------------------------- */
+uint32_t core__gpus_of(const struct core *core, const struct resources *amounts);
+/* false: which ones are free is not known. */
+bool core__free_gpus(const struct core *core, const struct node *node, uint32_t *ret_free);
+/* Which ones `pods` pods that are to go there get, before anything is held for them; 0: not known. */
+void core__choose_gpus(const struct core *core, const struct node *node,
+                       const struct resources *requests, uint32_t pods,
+                       uint32_t ret_sets[MACHINE_GPUS_MAX]);
+/* Does the pod get them for certain, as there are no others? Else kubelet chooses, and this is what is best. */
+bool core__has_all(const struct slot *slot);
+/* The slot's own, where they are free and as many as the pod asks for, else others. Before it holds them. */
+void core__keep_or_choose_gpus(const struct core *core, struct slot *slot, const struct pod *pod);
+
+/* How fast the gang is to be where it is planned: once for each plan_version. */
+void core__predict(const struct core *core, struct gang *gang);
+int core__check_gpus(const struct core *core, struct err *err);
+
+/* Classes of nodes for plan_speed.h, of pods with so many accelerators. */
+#define GANG_SIZES 3 /* a gang of one pod, of two, of more: bandwidth.h knows no other difference */
+struct gpu_classes;
+struct gpu_classes *core__classes_new(void);
+void core__classes_free(struct gpu_classes *classes);
+bool core__classes_begin(struct gpu_classes *classes, uint32_t gpus, size_t nnodes);
+void core__classes_set(const struct core *core, struct gpu_classes *classes, const struct node *node);
+/* false: nothing is known of any node. */
+bool core__classes_ask(const struct gpu_classes *classes, uint32_t pods, struct plan_speed *ret);
 
 /* ---- members that are not alike (core_parts.c), or in subgroups (core_subgroups.c) ---------------- */
 bool core__is_mixed(const struct gang *gang); /* they ask for different things, or are in subgroups */

@@ -145,6 +145,8 @@ void core__vacate(struct core *core, struct gang *gang, struct slot *slot, const
         core__slot_reply(core, slot, why);
         pod->slot = -1;
         pod->refused = true; /* it was sent back: it needs a wake-up next time */
+        if (!pod->node)
+            cluster_set_gpus(pod, NULL, 0);
     }
     if (MUTANT(HOLD_LEAK))
         slot->held = false;
@@ -161,6 +163,8 @@ void core__leave(struct core *core, struct pod *pod)
         return;
     if (pod->slot >= 0)
         slot_vacate(core, gang, &gang->slots[pod->slot]);
+    if (!pod->node)
+        cluster_set_gpus(pod, NULL, 0);
     gang_remove_member(gang, pod);
     core__touch(core, gang);
 }
@@ -243,6 +247,9 @@ void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struc
                                : pod->object->node[0]              ? SLOT_BOUND
                                                                    : SLOT_TAKEN);
     pod->slot = (int32_t)index;
+    if ((uint32_t)__builtin_popcount(slot->gpus) != core__gpus_of(core, &pod->requests))
+        slot->gpus = 0; /* stored for another one */
+    cluster_set_gpus(pod, slot->node, slot->gpus);
 }
 
 /* ---- other objects that say something about gangs --------------------------------------------- */

@@ -234,15 +234,22 @@ static void seat_part(struct core *core, struct gang *gang, const struct parts *
     bool indexed = parts_are_indexed(gang);
     size_t from = 0;
 
-    for (uint32_t i = 0; i < plan->nshares; i++)
+    for (uint32_t i = 0; i < plan->nshares; i++) {
+        struct node *node = core->cluster.nodes[plan->shares[i].node];
+        uint32_t gpus[MACHINE_GPUS_MAX];
+
         for (uint32_t k = 0; plan->shares[i].part == part && k < plan->shares[i].count; k++) {
             struct pod *pod = next_of(gang, parts, part, &from);
             uint32_t at = indexed ? (uint32_t)pod->object->index : rank++;
 
-            slot_set_node(&core->cluster, &gang->slots[at], core->cluster.nodes[plan->shares[i].node]);
+            if (k == 0)
+                core__choose_gpus(core, node, &pod->requests, plan->shares[i].count, gpus);
+            slot_set_node(&core->cluster, &gang->slots[at], node);
+            gang->slots[at].gpus = k < MACHINE_GPUS_MAX ? gpus[k] : 0;
             slot_hold(&core->cluster, &gang->slots[at], &pod->requests);
             core__slot_take(core, gang, at, pod);
         }
+    }
 }
 
 static int take_parts(struct core *core, struct gang *gang, const struct parts *parts,

@@ -171,6 +171,7 @@ static void seat_members(struct core *core, struct gang *gang)
 static int take_plan(struct core *core, struct gang *gang, const struct plan *plan)
 {
     char *key = strdup(gang->members[0]->object->shape.key);
+    uint32_t gpus[MACHINE_GPUS_MAX];
 
     if (!key || gang_make_slots(gang, plan->pods) < 0) {
         free(key);
@@ -180,11 +181,14 @@ static int take_plan(struct core *core, struct gang *gang, const struct plan *pl
     gang->shape_key = key;
     for (uint32_t i = 0; i < plan->nshares; i++) {
         const struct plan_share *share = &plan->shares[i];
+        struct node *node = core->cluster.nodes[share->node];
 
+        core__choose_gpus(core, node, &gang->requests, share->count, gpus);
         for (uint32_t k = 0; k < share->count; k++) {
             struct slot *slot = &gang->slots[share->first_rank + k];
 
-            slot_set_node(&core->cluster, slot, core->cluster.nodes[share->node]);
+            slot_set_node(&core->cluster, slot, node);
+            slot->gpus = k < MACHINE_GPUS_MAX ? gpus[k] : 0;
             slot_hold(&core->cluster, slot, &gang->requests);
         }
     }

@@ -331,5 +331,7 @@ int core_check(const struct core *core, struct err *err)
         r = check_use(core, err);
     if (r == 0)
         r = check_holds(core, err);
+    if (r == 0)
+        r = core__check_gpus(core, err);
     return r < 0 ? r : core__check_room(core, err);
 }

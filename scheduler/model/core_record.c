@@ -10,6 +10,7 @@
 #include "base/strbuf.h"
 
 #include "scheduler/model/core_internal.h"
+#include "topology/gpu_set.h"
 
 #define EVENTS_MAX 100 /* pods of one gang that get an Event for one reason */
 #define EVENT_NOTE_MAX 1000 /* the API server takes 1,024 bytes */
@@ -33,10 +34,31 @@ static json_t *time_json(int64_t wall_s)
     return json_string(text);
 }
 
+#define GPUS_TEXT (MACHINE_GPUS_MAX * GPU_SET_TEXT / 4) /* of all pods on a node: each index stands there once */
+
+/* "0-3 4-7": a set for each rank; false: not known of each. */
+static bool gpus_text(const struct gang *gang, uint32_t first, uint32_t end, char ret[GPUS_TEXT])
+{
+    size_t at = 0;
+
+    for (uint32_t i = first; i < end; i++) {
+        char set[GPU_SET_TEXT];
+
+        if (gang->slots[i].gpus == 0)
+            return false;
+        gpu_set_text(gang->slots[i].gpus, set);
+        at += (size_t)snprintf(ret + at, GPUS_TEXT - at, "%s%s", at ? " " : "", set);
+        if (at >= GPUS_TEXT)
+            return false;
+    }
+    return true;
+}
+
 /* Compact: consecutive ranks on one node are one entry. */
 static json_t *nodes_json(const struct gang *gang)
 {
     json_t *nodes = json_array();
+    char gpus[GPUS_TEXT];
 
     for (uint32_t i = 0, end; i < gang->nslots; i = end) {
         const struct node *node = gang->slots[i].node;
@@ -44,8 +66,9 @@ static json_t *nodes_json(const struct gang *gang)
         for (end = i + 1; end < gang->nslots && gang->slots[end].node == node;)
             end++;
         if (node)
-            json_array_append_new(nodes, json_pack("{s:s, s:i, s:i}", "name", node->name, "first",
-                                                   (int)i, "count", (int)(end - i)));
+            json_array_append_new(nodes, json_pack("{s:s, s:i, s:i, s:s*}", "name", node->name, "first",
+                                                   (int)i, "count", (int)(end - i), "gpus",
+                                                   gpus_text(gang, i, end, gpus) ? gpus : NULL));
     }
     return nodes;
 }
@@ -86,6 +109,20 @@ static json_t *would_fit_json(const struct gang *gang)
     return json_null();
 }
 
+/* A quantity, bytes per second: "342G". */
+static json_t *predicted_json(const struct gang *gang)
+{
+    char text[32];
+
+    if (gang->nslots == 0 || gang->predicted.busbw_gb_s <= 0)
+        return json_null();
+    if (gang->predicted.busbw_gb_s < 10) /* one that is not zero, and two figures at least */
+        snprintf(text, sizeof(text), "%.0fM", gang->predicted.busbw_gb_s * 1000);
+    else
+        snprintf(text, sizeof(text), "%.0fG", gang->predicted.busbw_gb_s);
+    return json_string(text);
+}
+
 static json_t *status_json(const struct gang *gang)
 {
     bool planned = gang->nslots > 0;
@@ -93,7 +130,7 @@ static json_t *status_json(const struct gang *gang)
 
     if (planned)
         gang_hash(gang, hash);
-    return json_pack("{s:s, s:o, s:o, s:I, s:i, s:i, s:i, s:o, s:o, s:o, s:o}", "state",
+    return json_pack("{s:s, s:o, s:o, s:I, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "state",
                      gang_state_name(gang->state), "reason", reason_json(&gang->reason),
                      "wouldFit", would_fit_json(gang),
                      "generation", (json_int_t)gang->generation, "pods",
@@ -101,8 +138,8 @@ static json_t *status_json(const struct gang *gang)
                      (int)gang_bound(gang), "nodes", nodes_json(gang), "nodeCount",
                      planned ? json_integer((json_int_t)gang->use[gang->nlevels].used)
                              : json_null(),
-                     "hash", planned ? json_string(hash) : json_null(), "conditions",
-                     condition_json(gang));
+                     "hash", planned ? json_string(hash) : json_null(),
+                     "predictedBusBandwidth", predicted_json(gang), "conditions", condition_json(gang));
 }
 
 /* The controller of its pods, else its PodGroup: the GangPlacement goes with it. */
@@ -185,6 +222,7 @@ void core__write_record(struct core *core, struct gang *gang)
         core__wake_at(core, gang, record->told_ns + RECORD_COUNTS_NS);
         return;
     }
+    core__predict(core, gang);
     status = status_json(gang);
     text = json_dumps(status, JSON_COMPACT | JSON_SORT_KEYS);
     record->dirty = false;

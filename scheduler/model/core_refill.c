@@ -208,6 +208,7 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
     if (node != slot->node)
         core__plan_changed(gang);
     slot_set_node(&core->cluster, slot, node);
+    core__keep_or_choose_gpus(core, slot, pod);
     slot_hold(&core->cluster, slot, &gang->requests);
     core__slot_take(core, gang, rank, pod);
     slot->needs_vote = true;

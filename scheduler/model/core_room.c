@@ -19,6 +19,7 @@ enum { NODE_EXISTS = 1, NODE_MATCHES = 2 };
 struct shape_index {
     char *key; /* of the shape, interned; NULL: not in use */
     struct plan_index *index;
+    struct gpu_classes *classes;
     uint8_t *flags; /* by node */
     size_t flags_size;
     uint64_t layout, seen; /* how far the cluster's log is read */
@@ -44,6 +45,7 @@ static void shape_release(struct shape_index *shape)
 {
     intern_free(shape->key);
     plan_index_free(shape->index);
+    core__classes_free(shape->classes);
     free(shape->flags);
     *shape = (struct shape_index){0};
 }
@@ -246,7 +248,10 @@ static int build(struct core *core, struct shape_index *shape, const struct pod 
     }
     memset(flags, 0, n);
     shape->nodes = shape->matching = 0;
+    if (!core__classes_begin(shape->classes, clamp_units(accelerators(core, &like->requests)), n))
+        return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
+        core__classes_set(core, shape->classes, core->cluster.nodes[i]);
         room->nodes[i] = entry_of(core, core->cluster.nodes[i], like, false);
         count_flags(shape, i, flags_of(core, core->cluster.nodes[i], like));
         if (!(flags[i] & NODE_MATCHES))
@@ -262,6 +267,7 @@ static bool read_node(struct core *core, struct shape_index *shape, const struct
     struct plan_node entry = entry_of(core, node, like, false);
 
     count_flags(shape, at, flags_of(core, node, like));
+    core__classes_set(core, shape->classes, node);
     return plan_index_set(shape->index, at, shape->flags[at] & NODE_MATCHES ? entry.capacity : 0,
                           entry.free_units);
 }
@@ -300,6 +306,8 @@ static struct shape_index *find_shape(struct room *room, const char *key)
     oldest->layout = UINT64_MAX;
     if (!oldest->index)
         oldest->index = plan_index_new();
+    if (!oldest->classes)
+        oldest->classes = core__classes_new();
     return oldest;
 }
 
@@ -309,7 +317,7 @@ static struct shape_index *shape_of(struct core *core, const struct pod *like, i
 
     shape->used = ++core->room->uses;
     find_accelerators(core);
-    *ret_error = shape->key && shape->index ? catch_up(core, shape, like) : -ENOMEM;
+    *ret_error = shape->key && shape->index && shape->classes ? catch_up(core, shape, like) : -ENOMEM;
     if (*ret_error < 0)
         shape_release(shape);
     return *ret_error < 0 ? NULL : shape;
@@ -372,6 +380,8 @@ int core__plan(struct core *core, const struct gang *gang, const struct pod *lik
                struct plan_request *request, struct plan *ret_plan,
                struct plan_shortage *ret_shortage, struct room_count *ret_count)
 {
+    struct plan_speed_use use;
+    struct plan_speed speed;
     int r;
     struct shape_index *shape = shape_of(core, like, &r);
 
@@ -383,7 +393,10 @@ int core__plan(struct core *core, const struct gang *gang, const struct pod *lik
         return -ENOSPC; /* with nothing left to plan on */
     }
     hide_what_is_not_its(core, gang, shape);
-    r = plan_on_index(shape->index, request, core->scratch, ret_plan, ret_shortage);
+    r = core__classes_ask(shape->classes, request->pods, &speed)
+            ? plan_fastest(shape->index, request, &speed, core->race, core->scratch, ret_plan, &use,
+                           ret_shortage)
+            : plan_on_index(shape->index, request, core->scratch, ret_plan, ret_shortage);
     ret_count->matching = shape->matching;
     ret_count->with_room = ret_shortage->nodes_with_room;
     show_again(core, shape, like);

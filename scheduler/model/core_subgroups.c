@@ -243,7 +243,7 @@ static int take_places(struct core *core, struct gang *gang, const struct subgro
     size_t *from = calloc(subgroups->nitems + (size_t)1, sizeof(*from));
     bool indexed = parts_are_indexed(gang);
     char *key = strdup(""); /* of no one shape */
-    uint32_t rank = 0;
+    uint32_t rank = 0, gpus[MACHINE_GPUS_MAX];
 
     if (!key || !from || gang_make_slots(gang, (uint32_t)gang->nmembers) < 0) {
         free(key);
@@ -257,8 +257,12 @@ static int take_places(struct core *core, struct gang *gang, const struct subgro
             uint32_t item = plan->shares[i].item;
             struct pod *pod = gang->members[next_of(gang, subgroups, item, &from[item])];
             uint32_t at = indexed ? (uint32_t)pod->object->index : rank;
+            struct node *node = core->cluster.nodes[plan->shares[i].node];
 
-            slot_set_node(&core->cluster, &gang->slots[at], core->cluster.nodes[plan->shares[i].node]);
+            if (k == 0)
+                core__choose_gpus(core, node, &pod->requests, plan->shares[i].count, gpus);
+            slot_set_node(&core->cluster, &gang->slots[at], node);
+            gang->slots[at].gpus = k < MACHINE_GPUS_MAX ? gpus[k] : 0;
             slot_hold(&core->cluster, &gang->slots[at], &pod->requests);
             core__slot_take(core, gang, at, pod);
         }

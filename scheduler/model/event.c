@@ -4,6 +4,7 @@ bool event_has_object(enum event_kind kind)
 {
     switch (kind) {
     case EV_NODE:
+    case EV_MACHINE:
     case EV_POD:
     case EV_JOB:
     case EV_GROUP:
@@ -21,6 +22,9 @@ void event_release(struct event *event)
     switch (event->kind) {
     case EV_NODE:
         obj_node_free(event->object.node);
+        break;
+    case EV_MACHINE:
+        obj_machine_free(event->object.machine);
         break;
     case EV_POD:
         obj_pod_free(event->object.pod);

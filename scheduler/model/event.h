@@ -19,6 +19,7 @@
 enum event_kind {
     EV_TICK, /* time passed: deadlines are looked at */
     EV_NODE, EV_NODE_GONE,
+    EV_MACHINE, EV_MACHINE_GONE, /* a NodeTopology: what machine the node of that name is */
     EV_POD, EV_POD_GONE,
     EV_JOB, EV_JOB_GONE,
     EV_GROUP, EV_GROUP_GONE,
@@ -66,6 +67,7 @@ struct event {
     enum event_kind kind;
     union {
         struct obj_node *node;
+        struct obj_machine *machine;
         struct obj_pod *pod;
         struct obj_job *job;
         struct obj_group *group;

@@ -225,6 +225,8 @@ void slot_set_node(struct cluster *cluster, struct slot *slot, struct node *node
 {
     struct node *old = slot->node;
 
+    if (node != old)
+        slot->gpus = 0;
     slot->node = node ? node_ref(node) : NULL;
     node_unref(cluster, old);
 }
@@ -236,6 +238,9 @@ void slot_hold(struct cluster *cluster, struct slot *slot, const struct resource
     slot->hold = *requests;
     node_hold(cluster, slot->node, &slot->hold);
     slot->held = true;
+    if (slot->gpus & (slot->node->gpus_held | slot->node->gpus_used))
+        slot->gpus = 0; /* its predecessor still has them, say: which ones it will get is not known */
+    slot->node->gpus_held |= slot->gpus;
 }
 
 void slot_unhold(struct cluster *cluster, struct slot *slot)
@@ -243,6 +248,7 @@ void slot_unhold(struct cluster *cluster, struct slot *slot)
     if (!slot->held)
         return;
     node_unhold(cluster, slot->node, &slot->hold);
+    slot->node->gpus_held &= ~slot->gpus;
     slot->held = false;
 }
 

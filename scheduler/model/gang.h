@@ -33,6 +33,7 @@
 #include <stdint.h>
 
 #include "scheduler/model/cluster.h"
+#include "topology/bandwidth.h"
 
 enum gang_state {
     GANG_FORMING,
@@ -68,6 +69,7 @@ struct slot {
     enum slot_state state;
     bool held; /* `hold` is counted in node->held */
     struct resources hold;
+    uint32_t gpus; /* the set on that node that is planned; held with the rest. 0: not known */
     char *subgroup; /* shared: of whom the place is or was; NULL: of none, or not known after a start */
     bool unsure; /* a binding's answer was lost: it may have been applied */
     bool needs_vote; /* seated after the gang's vote: bound only when it has voted itself */
@@ -189,6 +191,8 @@ struct gang {
     uint32_t in_state[SLOT_STATES]; /* how many of the slots: kept by slot_set_state() */
     struct plan_level_use use[PLAN_LEVELS_MAX + 1]; /* certificate of the plan */
     uint32_t nlevels; /* levels the certificate speaks of */
+    struct bandwidth predicted; /* of the plan, as of predicted_version; core__predict() */
+    uint32_t predicted_version;
     bool preferred_met, early; /* early: planned before all members exist */
     bool no_early; /* an early plan ran out: wait for all members */
     bool adopted; /* state was taken over from objects, not planned here */

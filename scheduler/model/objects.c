@@ -215,6 +215,13 @@ bool obj_node_equal(const struct obj_node *a, const struct obj_node *b)
            same_taints(a, b) && same_amounts(&a->allocatable, &b->allocatable);
 }
 
+void obj_machine_free(struct obj_machine *machine)
+{
+    if (machine)
+        intern_free(machine->name);
+    free(machine);
+}
+
 void obj_job_free(struct obj_job *job)
 {
     if (!job)
@@ -262,8 +269,10 @@ void obj_placement_free(struct obj_placement *placement)
 {
     if (!placement)
         return;
-    for (size_t i = 0; i < placement->nshares; i++)
+    for (size_t i = 0; i < placement->nshares; i++) {
         intern_free(placement->shares[i].node);
+        intern_free(placement->shares[i].gpus);
+    }
     free(placement->shares);
     intern_free(placement->ns);
     intern_free(placement->name);

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "topology/machine.h"
+
 /* Limits on what is taken from outside; a reader refuses an object beyond them. */
 #define OBJ_RESOURCES_MAX 64
 #define OBJ_LABELS_MAX 1024
@@ -121,6 +123,12 @@ struct obj_node {
     struct amounts allocatable;
 };
 
+/* NodeTopology: what machine a node is. */
+struct obj_machine {
+    char *name; /* of the node */
+    struct machine machine;
+};
+
 struct obj_job {
     char *ns, *name, *uid;
     int32_t parallelism;
@@ -161,6 +169,7 @@ struct obj_lease {
 struct placement_share {
     char *node;
     int32_t first, count; /* ranks first .. first + count - 1 */
+    char *gpus; /* a set for each of them, "0-3 4-7"; "": not known */
 };
 struct obj_placement {
     char *ns, *name, *uid;
@@ -185,6 +194,7 @@ int pod_shape_seal(struct pod_shape *shape);
 void obj_pod_free(struct obj_pod *pod);
 void obj_node_free(struct obj_node *node);
 bool obj_node_equal(const struct obj_node *a, const struct obj_node *b); /* in all that is read of it */
+void obj_machine_free(struct obj_machine *machine);
 void obj_job_free(struct obj_job *job);
 void obj_group_free(struct obj_group *group);
 void obj_namespace_free(struct obj_namespace *ns);

@@ -42,6 +42,7 @@ static const char *const masks[EVENT_KINDS] = {
     [EV_NODE] = "{'metadata':{" NAMES ",'labels':1},"
                 "'spec':{'unschedulable':1,'taints':[{'key':1,'value':1,'effect':1}]},"
                 "'status':{'allocatable':1}}",
+    [EV_MACHINE] = "{'metadata':{" NAMES "},'spec':1}",
     [EV_POD] = "{'metadata':{" NAMES "," TIMES "," WISH "," OWNERS "}," POD_SPEC "," POD_STATUS "}",
     [EV_JOB] = "{'metadata':{" NAMES "," TIMES "," WISH "},"
                "'spec':{'completionMode':1,'suspend':1,'parallelism':1,'completions':1,"
@@ -57,7 +58,7 @@ static const char *const masks[EVENT_KINDS] = {
                      "'spec':{'gang':{'kind':1,'name':1}},"
                      "'status':{'state':1,'reason':{'code':1},'generation':1,'pods':1,"
                      "'conditions':[{'type':1,'lastTransitionTime':1}],"
-                     "'nodes':[{'name':1,'first':1,'count':1}]}}",
+                     "'nodes':[{'name':1,'first':1,'count':1,'gpus':1}]}}",
     [EV_LEASE] = "{'metadata':{'namespace':1,'name':1},"
                  "'spec':{'holderIdentity':1,'leaseDurationSeconds':1,'leaseTransitions':1,"
                  "'acquireTime':1,'renewTime':1}}",

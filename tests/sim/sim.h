@@ -167,6 +167,8 @@ int sim_block(const struct sim *sim, int node); /* -1: unknown */
 int sim_subgroup(const struct sim *sim, const struct sim_pod *pod); /* 0: none */
 bool sim_is_spread(const struct sim_job *job); /* its subgroups share no block; else each stays in one */
 struct obj_node *sim_node_object(const struct sim *sim, int node);
+bool sim_has_machines(const struct sim *sim); /* in two lives of five the nodes tell what machines they are */
+struct obj_machine *sim_machine_object(const struct sim *sim, int node);
 struct obj_pod *sim_pod_object(const struct sim *sim, const struct sim_pod *pod);
 struct obj_job *sim_job_object(const struct sim *sim, const struct sim_job *job);
 struct obj_group *sim_group_object(const struct sim *sim, const struct sim_job *job);

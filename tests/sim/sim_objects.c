@@ -63,6 +63,33 @@ struct obj_node *sim_node_object(const struct sim *sim, int node)
     return object;
 }
 
+bool sim_has_machines(const struct sim *sim)
+{
+    return sim->seed % 5 == 0 || sim->seed % 5 == 2;
+}
+
+/* Every third one is faster; on the others half of the accelerators are nearer to each other than to the rest. */
+struct obj_machine *sim_machine_object(const struct sim *sim, int node)
+{
+    struct obj_machine *object = need(calloc(1, sizeof(*object)));
+    struct machine *machine = &object->machine;
+    bool fast = node % 3 == 0;
+
+    (void)sim;
+    object->name = name_of("n", node);
+    machine->ngpus = SIM_GPUS;
+    machine->fabric = fast ? FABRIC_SWITCH : FABRIC_MESH;
+    for (uint32_t a = 0; a < machine->ngpus; a++) {
+        machine->gpus[a] = (struct machine_gpu){.sm = fast ? 80 : 70, .numa = -1, .bridge = -1};
+        for (uint32_t b = 0; b < machine->ngpus; b++) {
+            uint8_t links = fast ? 12 : a % 2 == b % 2 ? 2 : 1;
+
+            machine->link[a][b] = (struct machine_link){LINK_NVLINK, links, (float)links * 25};
+        }
+    }
+    return object;
+}
+
 static void set_owner(struct obj_pod *object, const struct sim_job *job)
 {
     bool owned = job && job->kind == SIM_JOB && !job->orphaned;

@@ -77,8 +77,8 @@ void sim_table_crash(const struct core *core)
 
 static bool concerns_all(enum event_kind kind)
 {
-    return kind == EV_TICK || kind == EV_NODE || kind == EV_NODE_GONE || kind == EV_LEASE ||
-           kind == EV_SYNCED;
+    return kind == EV_TICK || kind == EV_NODE || kind == EV_NODE_GONE || kind == EV_MACHINE ||
+           kind == EV_MACHINE_GONE || kind == EV_LEASE || kind == EV_SYNCED;
 }
 
 void sim_table_count(const struct core *core, const struct event *event, enum sim_fault fault)
@@ -120,7 +120,7 @@ static const struct rule {
 static bool applies(int what, int fault)
 {
     bool write = what >= WHAT_BIND && what <= WHAT_READ, object = what >= EV_NODE && what <= EV_PLACEMENT_GONE;
-    bool gone = what == EV_NODE_GONE || what == EV_POD_GONE || what == EV_JOB_GONE ||
+    bool gone = what == EV_NODE_GONE || what == EV_MACHINE_GONE || what == EV_POD_GONE || what == EV_JOB_GONE ||
                 what == EV_GROUP_GONE || what == EV_PLACEMENT_GONE || what == EV_NAMESPACE_GONE;
 
     switch (fault) {

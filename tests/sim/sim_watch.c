@@ -142,6 +142,20 @@ static void deliver_pod(struct sim *sim, int replica, struct sim_pod *pod)
     sim_deliver(sim, replica, event, fault);
 }
 
+/* Its NodeTopology comes and goes with the node. */
+static void deliver_machine(struct sim *sim, int replica, int number, enum sim_fault fault)
+{
+    struct event event = {.kind = sim->nodes[number].present ? EV_MACHINE : EV_MACHINE_GONE};
+
+    if (!sim_has_machines(sim) || !sim->replicas[replica].core)
+        return;
+    if (event.kind == EV_MACHINE)
+        event.object.machine = sim_machine_object(sim, number);
+    else
+        snprintf(event.name, sizeof(event.name), "n%d", number);
+    sim_deliver(sim, replica, event, fault);
+}
+
 static void deliver_node(struct sim *sim, int replica, int number)
 {
     struct sim_node *node = &sim->nodes[number];
@@ -154,6 +168,7 @@ static void deliver_node(struct sim *sim, int replica, int number)
     else
         snprintf(event.name, sizeof(event.name), "n%d", number);
     sim_deliver(sim, replica, event, fault);
+    deliver_machine(sim, replica, number, fault);
 }
 
 static void deliver_job(struct sim *sim, int replica, struct sim_job *job)

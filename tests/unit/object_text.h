@@ -63,8 +63,8 @@ static inline void text_of_placement(struct strbuf *out, const struct obj_placem
                 placement->reason_code, (long long)placement->generation, placement->pods);
     strbuf_addf(out, "%d|%lld|%s\n", placement->owned, (long long)placement->since_s, placement->version);
     for (size_t i = 0; i < placement->nshares; i++)
-        strbuf_addf(out, "%s %d %d\n", placement->shares[i].node, placement->shares[i].first,
-                    placement->shares[i].count);
+        strbuf_addf(out, "%s %d %d %s\n", placement->shares[i].node, placement->shares[i].first,
+                    placement->shares[i].count, placement->shares[i].gpus);
 }
 
 static inline void text_of_lease(struct strbuf *out, const struct obj_lease *lease)
@@ -74,11 +74,26 @@ static inline void text_of_lease(struct strbuf *out, const struct obj_lease *lea
                 (long long)lease->renewed_ns, lease->transitions);
 }
 
+static inline void text_of_machine(struct strbuf *out, const struct obj_machine *object)
+{
+    const struct machine *machine = &object->machine;
+
+    strbuf_addf(out, "machine %s|%s|%d|%u|%u\n", object->name, machine->model, (int)machine->fabric,
+                machine->ngpus, machine->nnics);
+    for (uint32_t i = 0; i < machine->ngpus; i++)
+        for (uint32_t k = 0; k < machine->ngpus; k++)
+            strbuf_addf(out, "%d %d %g\n", machine->link[i][k].class, machine->link[i][k].links,
+                        (double)machine->link[i][k].gb_s);
+}
+
 static inline void text_of_object(struct strbuf *out, const struct event *event)
 {
     switch (event->kind) {
     case EV_NODE:
         text_of_node(out, event->object.node);
+        break;
+    case EV_MACHINE:
+        text_of_machine(out, event->object.machine);
         break;
     case EV_POD:
         text_of_pod(out, event->object.pod);

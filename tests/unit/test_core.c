@@ -253,8 +253,8 @@ static void a_restart_finishes_a_stored_binding_without_votes(void **state)
                                         .state = strdup("Binding"), .reason_code = strdup(""),
                                         .generation = 3, .pods = 2, .nshares = 2};
     placement->shares = calloc(2, sizeof(struct placement_share));
-    placement->shares[0] = (struct placement_share){strdup("n2"), 0, 1};
-    placement->shares[1] = (struct placement_share){strdup("n3"), 1, 1};
+    placement->shares[0] = (struct placement_share){strdup("n2"), 0, 1, NULL};
+    placement->shares[1] = (struct placement_share){strdup("n3"), 1, 1, NULL};
     world_step(&second, (struct event){.kind = EV_PLACEMENT, .object.placement = placement});
     sync_world(&second);
     assert_int_equal(count_actions(&second, ACT_BIND), 1);

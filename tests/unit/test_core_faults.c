@@ -21,8 +21,8 @@ static struct obj_placement *stored(const char *state)
                                         .state = strdup(state), .reason_code = strdup(""),
                                         .generation = 1, .pods = 2, .nshares = 2, .since_s = 100};
     placement->shares = calloc(2, sizeof(struct placement_share));
-    placement->shares[0] = (struct placement_share){strdup("n1"), 0, 1};
-    placement->shares[1] = (struct placement_share){strdup("n2"), 1, 1};
+    placement->shares[0] = (struct placement_share){strdup("n1"), 0, 1, NULL};
+    placement->shares[1] = (struct placement_share){strdup("n2"), 1, 1, NULL};
     return placement;
 }
 

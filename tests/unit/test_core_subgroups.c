@@ -224,7 +224,7 @@ static void a_restart_finishes_each_subgroup_where_it_was_planned(void **state)
                                         .generation = 1, .pods = 4, .nshares = 4};
     placement->shares = calloc(4, sizeof(struct placement_share));
     for (int i = 0; i < 4; i++) /* the ranks of b come first */
-        placement->shares[i] = (struct placement_share){strdup(nodes[(i + 1) % 4]), i, 1};
+        placement->shares[i] = (struct placement_share){strdup(nodes[(i + 1) % 4]), i, 1, NULL};
     world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = placement});
     sync_world(world);
     assert_int_equal(count_actions(world, ACT_BIND), 4);

@@ -54,6 +54,9 @@ static const char *const samples[EVENT_KINDS] = {
                 "'spec':{'unschedulable':true,'podCIDR':'SECRET','taints':[{'key':'t','value':'v',"
                 "'effect':'NoExecute'}]},'status':{'allocatable':{'nvidia.com/gpu':'8','cpu':'1'},"
                 "'addresses':[{'address':'SECRET'}]}}",
+    [EV_MACHINE] = "{'metadata':{" META("n1") ",'annotations':{'a':'SECRET'}},'spec':{'model':'box',"
+                   "'fabric':'mesh','gpus':[{'index':0,'sm':70},{'index':1,'sm':70}],"
+                   "'links':['NV2@50'],'nicLinks':[]}}",
     [EV_POD] = "{'metadata':{" META("p") ",'deletionTimestamp':'2026-01-02T03:04:05Z'," WISH
                ",'ownerReferences':[{'controller':true,'kind':'Job','apiVersion':'batch/v1',"
                "'name':'j','uid':'u-j'}]}," SPEC "," STATUS "}",
@@ -70,7 +73,7 @@ static const char *const samples[EVENT_KINDS] = {
                      "'spec':{'gang':{'kind':'Job','name':'j'}},"
                      "'status':{'state':'Planned','reason':{'code':'Planned','message':'SECRET'},"
                      "'conditions':[{'type':'Placed','lastTransitionTime':'2026-01-02T03:04:05Z',"
-                     "'message':'SECRET'}],'generation':2,'pods':4,'nodes':[{'name':'n1','first':0,'count':3},"
+                     "'message':'SECRET'}],'generation':2,'pods':4,'nodes':[{'name':'n1','first':0,'count':3,'gpus':'0 1 2'},"
                      "{'name':'n2','first':3,'count':1}]}}",
     [EV_LEASE] = "{'metadata':{" META("lease") "},'spec':{'holderIdentity':'host_1',"
                  "'leaseDurationSeconds':15,'leaseTransitions':2,"

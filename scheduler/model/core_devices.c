@@ -1,0 +1,311 @@
+/*
+ * Accelerators by their numbers: which of a node's are free, which ones a pod is to get, how fast it is there.
+ *
+ * Which ones a pod has is known of those that were planned here, and only as far as kubelet gives them what
+ * is best too; where pods that nobody planned have some, those that are free are not known, and pods are
+ * placed by count.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/model/core_internal.h"
+#include "topology/gpu_set.h"
+
+#define CLASSES_MAX 4096 /* of one shape; then they are counted anew */
+
+uint32_t core__gpus_of(const struct core *core, const struct resources *amounts)
+{
+    int64_t sum = 0;
+
+    for (size_t i = 0; i < core->config->naccelerators; i++) {
+        int column = resource_column(&core->cluster.resources, core->config->accelerators[i]);
+
+        if (column >= 0)
+            sum += amounts->v[column];
+    }
+    return sum < 0 ? 0 : sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
+}
+
+bool core__free_gpus(const struct core *core, const struct node *node, uint32_t *ret_free)
+{
+    uint32_t taken = node->gpus_used | node->gpus_held;
+
+    if (!node->kind || core__gpus_of(core, &node->total) != node->kind->machine.ngpus ||
+        (uint32_t)__builtin_popcount(taken) !=
+            core__gpus_of(core, &node->used) + core__gpus_of(core, &node->held))
+        return false;
+    *ret_free = machine_kind_all(node->kind) & ~taken;
+    return true;
+}
+
+void core__choose_gpus(const struct core *core, const struct node *node,
+                       const struct resources *requests, uint32_t pods,
+                       uint32_t ret_sets[MACHINE_GPUS_MAX])
+{
+    uint32_t gpus = core__gpus_of(core, requests), free;
+
+    memset(ret_sets, 0, MACHINE_GPUS_MAX * sizeof(*ret_sets));
+    if (gpus == 0 || gpus > MACHINE_GPUS_MAX || pods > MACHINE_GPUS_MAX ||
+        !core__free_gpus(core, node, &free) || pods * gpus > (uint32_t)__builtin_popcount(free))
+        return;
+    machine_kind_split(node->kind, free, gpus, pods, ret_sets);
+}
+
+bool core__has_all(const struct slot *slot)
+{
+    return slot->node && slot->node->kind && slot->gpus == machine_kind_all(slot->node->kind);
+}
+
+void core__keep_or_choose_gpus(const struct core *core, struct slot *slot, const struct pod *pod)
+{
+    uint32_t sets[MACHINE_GPUS_MAX];
+
+    if (slot->held || (slot->gpus && !(slot->gpus & (slot->node->gpus_used | slot->node->gpus_held)) &&
+                       (uint32_t)__builtin_popcount(slot->gpus) == core__gpus_of(core, &pod->requests)))
+        return;
+    core__choose_gpus(core, slot->node, &pod->requests, 1, sets);
+    slot->gpus = sets[0];
+}
+
+/* ---- classes: nodes that are as fast as each other for pods of one shape ----------------------------------- */
+
+struct class {
+    uint32_t kind, free; /* number of the kind; the set */
+};
+
+struct gpu_classes {
+    struct class *items;
+    uint32_t n, size;
+    uint16_t *by_node;
+    size_t by_node_size;
+    uint32_t gpus, most; /* of one pod; rows are so long */
+    float *gb_s[GANG_SIZES]; /* [class][pods on the node - 1] */
+};
+
+struct gpu_classes *core__classes_new(void)
+{
+    return calloc(1, sizeof(struct gpu_classes));
+}
+
+void core__classes_free(struct gpu_classes *classes)
+{
+    if (!classes)
+        return;
+    for (unsigned i = 0; i < GANG_SIZES; i++)
+        free(classes->gb_s[i]);
+    free(classes->items);
+    free(classes->by_node);
+    free(classes);
+}
+
+static bool grow_classes(struct gpu_classes *classes)
+{
+    uint32_t size = classes->size ? classes->size * 2 : 16;
+    struct class *items = realloc(classes->items, size * sizeof(*items));
+
+    if (items)
+        classes->items = items;
+    for (unsigned i = 0; i < GANG_SIZES && items; i++) {
+        float *rows = realloc(classes->gb_s[i], (size_t)size * classes->most * sizeof(*rows));
+
+        if (!rows)
+            return false;
+        classes->gb_s[i] = rows;
+    }
+    if (items)
+        classes->size = size;
+    return items != NULL;
+}
+
+/* Speeds with 1, 2, ... pods there; none of a row rises, so what a search missed costs its own number only. */
+static void fill_row(struct gpu_classes *classes, uint32_t class, struct machine_kind *kind,
+                     uint32_t free)
+{
+    float least[GANG_SIZES];
+
+    for (unsigned size = 0; size < GANG_SIZES; size++)
+        least[size] = -1;
+    for (uint32_t pods = 1; pods <= classes->most; pods++) {
+        uint32_t sets[MACHINE_GPUS_MAX];
+        bool fits = kind && pods * classes->gpus <= (uint32_t)__builtin_popcount(free);
+
+        if (fits)
+            machine_kind_split(kind, free, classes->gpus, pods, sets);
+        for (unsigned size = 0; size < GANG_SIZES; size++) {
+            uint32_t gang = size + 1 < GANG_SIZES || pods < GANG_SIZES ? size + 1 : pods;
+            float gb_s = fits && pods <= gang ? machine_kind_gang_gb_s(kind, sets, pods, gang) : 0;
+
+            if (least[size] >= 0 && gb_s > least[size])
+                gb_s = least[size];
+            least[size] = gb_s;
+            classes->gb_s[size][(size_t)class * classes->most + pods - 1] = gb_s;
+        }
+    }
+}
+
+static uint16_t class_of(struct gpu_classes *classes, struct machine_kind *kind, uint32_t free)
+{
+    struct class wanted = {kind ? kind->number : 0, kind ? free : 0};
+
+    for (uint32_t i = 0; i < classes->n; i++)
+        if (classes->items[i].kind == wanted.kind && classes->items[i].free == wanted.free)
+            return (uint16_t)i;
+    if (classes->n == CLASSES_MAX || (classes->n == classes->size && !grow_classes(classes)))
+        return 0; /* unknown */
+    fill_row(classes, classes->n, kind, free);
+    classes->items[classes->n] = wanted;
+    return (uint16_t)classes->n++;
+}
+
+bool core__classes_begin(struct gpu_classes *classes, uint32_t gpus, size_t nnodes)
+{
+    uint16_t *by_node;
+
+    classes->n = 0;
+    classes->gpus = gpus;
+    classes->most = gpus > 0 && gpus <= MACHINE_GPUS_MAX ? MACHINE_GPUS_MAX / gpus : 1;
+    for (unsigned i = 0; i < GANG_SIZES; i++) {
+        free(classes->gb_s[i]);
+        classes->gb_s[i] = NULL;
+    }
+    classes->size = 0;
+    if (nnodes > classes->by_node_size) {
+        by_node = realloc(classes->by_node, nnodes * sizeof(*by_node));
+        if (!by_node)
+            return false;
+        classes->by_node = by_node;
+        classes->by_node_size = nnodes;
+    }
+    return class_of(classes, NULL, 0) == 0 && classes->n == 1;
+}
+
+void core__classes_set(const struct core *core, struct gpu_classes *classes, const struct node *node)
+{
+    uint32_t free = 0;
+    bool known = classes->gpus > 0 && core__free_gpus(core, node, &free);
+
+    classes->by_node[node->at] = known ? class_of(classes, node->kind, free) : 0;
+}
+
+bool core__classes_ask(const struct gpu_classes *classes, uint32_t pods, struct plan_speed *ret)
+{
+    uint32_t size = pods < GANG_SIZES ? pods : GANG_SIZES;
+
+    *ret = (struct plan_speed){classes->n, classes->most, classes->by_node, classes->gb_s[size - 1]};
+    return classes->n > 1;
+}
+
+/* ---- the whole gang ----------------------------------------------------------------------------------------- */
+
+/* The pods of ranks next to each other on one node are one. */
+static bool joins(const struct bandwidth_pod *pod, const struct node *node, const struct slot *slot)
+{
+    return pod->host == node->at && !(pod->mask & slot->gpus) && (pod->mask != 0) == (slot->gpus != 0);
+}
+
+/* How many there are; 0: a place or its machine is not known. */
+static uint32_t list_pods(const struct core *core, const struct gang *gang, bool merged,
+                          struct bandwidth_pod *ret)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        const struct slot *slot = &gang->slots[i];
+        uint32_t gpus = core__gpus_of(core, slot->pod ? &slot->pod->requests : &gang->requests);
+
+        if (!slot->node || !slot->node->kind)
+            return 0;
+        if (merged && n > 0 && joins(&ret[n - 1], slot->node, slot)) {
+            ret[n - 1].mask |= slot->gpus;
+            ret[n - 1].count += gpus;
+            continue;
+        }
+        ret[n++] = (struct bandwidth_pod){
+            .machine = &slot->node->kind->machine,
+            .mask = slot->gpus,
+            .count = gpus,
+            .host = slot->node->at,
+        };
+    }
+    return n;
+}
+
+struct bandwidth core_predict(const struct core *core, const struct gang *gang, bool merged)
+{
+    struct bandwidth predicted = {.why = "what machine a node is is not known"};
+    struct bandwidth_pod *pods = calloc(gang->nslots + 1, sizeof(*pods));
+    struct bandwidth_shape shape = {.pods = pods};
+
+    if (pods)
+        shape.npods = list_pods(core, gang, merged, pods);
+    if (shape.npods > 0)
+        predicted = bandwidth_of_shape(&shape);
+    free(pods);
+    return predicted;
+}
+
+void core__predict(const struct core *core, struct gang *gang)
+{
+    if (gang->nslots == 0 || gang->predicted_version == gang->plan_version)
+        return;
+    gang->predicted_version = gang->plan_version;
+    gang->predicted = core_predict(core, gang, false);
+}
+
+/* ---- the check: each has one owner (I2), and that is what nodes say (I12) ------------------------------------ */
+
+struct owned {
+    uint32_t used, held;
+};
+
+static int own(uint32_t *set, uint32_t gpus, const struct node *node, const char *who, struct err *err)
+{
+    char text[GPU_SET_TEXT];
+
+    gpu_set_text(*set & gpus, text);
+    if (*set & gpus)
+        return err_set(err, -EINVAL, "I2: accelerators %s of node %s have two owners, one is %s", text,
+                       node->name, who);
+    *set |= gpus;
+    return 0;
+}
+
+static int count_owners(const struct core *core, struct owned *owned, struct err *err)
+{
+    struct hashmap_iter iter = {0};
+    const char *key;
+    void *value;
+    int r = 0;
+
+    while (r == 0 && hashmap_next(&core->cluster.pods_by_uid, &iter, &key, &value)) {
+        const struct pod *pod = value;
+
+        if (pod->node && pod->gpus)
+            r = own(&owned[pod->node->at].used, pod->gpus, pod->node, pod->object->name, err);
+    }
+    for (size_t i = 0; i < core->all.n; i++)
+        for (uint32_t s = 0; r == 0 && s < core->all.items[i]->nslots; s++) {
+            const struct slot *slot = &core->all.items[i]->slots[s];
+
+            if (slot->held && slot->gpus)
+                r = own(&owned[slot->node->at].held, slot->gpus, slot->node, core->all.items[i]->key, err);
+        }
+    return r;
+}
+
+int core__check_gpus(const struct core *core, struct err *err)
+{
+    struct owned *owned = calloc(core->cluster.nnodes + 1, sizeof(*owned));
+    int r = owned ? count_owners(core, owned, err) : 0;
+
+    for (size_t i = 0; owned && r == 0 && i < core->cluster.nnodes; i++) {
+        const struct node *node = core->cluster.nodes[i];
+
+        if (owned[i].used != node->gpus_used || owned[i].held != node->gpus_held)
+            r = err_set(err, -EINVAL, "I12: node %s counts accelerators %x used, %x held; %x, %x are",
+                        node->name, node->gpus_used, node->gpus_held, owned[i].used, owned[i].held);
+    }
+    free(owned);
+    return r;
+}
