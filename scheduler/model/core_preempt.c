@@ -220,12 +220,12 @@ static void evict_victims(struct core *core, struct victims *victims)
             snprintf(first, sizeof(first), "%.90s/%.90s",
                      victim->gang ? victim->gang->ns : victim->pod->object->ns,
                      victim->gang ? victim->gang->name : victim->pod->object->name);
-        gangs += victim->gang != NULL;
-        pods += victim->pod != NULL;
-        if (victim->pod) {
+        if (!victim->gang) {
+            pods++;
             core__evict(core, victim->pod);
             continue;
         }
+        gangs++;
         core__replace(core, victim->gang);
         core__set_reason(core, victim->gang, REASON_PREEMPTED,
                          "gang %.90s/%.90s of priority %d takes its place (own priority: %d)", by->ns,
