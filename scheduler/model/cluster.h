@@ -87,6 +87,7 @@ struct cluster {
     struct machine_kinds kinds;
     struct hashmap machines; /* node name -> a reference to its kind */
     struct hashmap products; /* "product count" of nodes -> a reference, where the catalogue has it */
+    uint32_t machines_version; /* grows when what machine a node is changes */
     machine_finder *find_machine; /* the catalogue; NULL: none */
     uint64_t capacity_version; /* grows when room may have appeared */
     struct node_log log;

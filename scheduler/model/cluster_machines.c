@@ -22,6 +22,7 @@ static struct machine_kind *kind_of_product(struct cluster *cluster, const struc
     struct machine *machine;
     char key[160];
     uint64_t gpus;
+    bool found;
 
     if (!cluster->find_machine || !product || !count ||
         parse_u64(count, strlen(count), MACHINE_GPUS_MAX, &gpus) < 0)
@@ -31,9 +32,12 @@ static struct machine_kind *kind_of_product(struct cluster *cluster, const struc
     if (kind || cluster->products.n >= PRODUCTS_MAX)
         return kind == &not_there ? NULL : kind;
     machine = calloc(1, sizeof(*machine));
-    if (machine && cluster->find_machine(product, (uint32_t)gpus, machine) == 0)
+    found = machine && cluster->find_machine(product, (uint32_t)gpus, machine) == 0;
+    if (found)
         kind = machine_kinds_take(&cluster->kinds, machine);
     free(machine);
+    if (!machine || (found && !kind))
+        return NULL; /* there may be room for it later */
     if (hashmap_set(&cluster->products, key, kind ? kind : &not_there) < 0) {
         machine_kind_drop(&cluster->kinds, kind);
         kind = NULL;
@@ -51,8 +55,8 @@ void cluster__find_kind(struct cluster *cluster, struct node *node)
     if (kind == node->kind)
         return;
     node->kind = kind;
+    cluster->machines_version++;
     cluster_log_node(cluster, node);
-    cluster->capacity_version++;
 }
 
 int cluster_put_machine(struct cluster *cluster, const char *name, const struct machine *machine)

@@ -29,10 +29,10 @@ static void gpus_from(struct gang *gang, const struct placement_share *share)
 
     for (int32_t k = 0; at && *at && k < share->count; k++) {
         size_t len = strcspn(at, " ");
-        uint32_t set;
+        uint32_t set = 0;
 
         if (share->first + k >= (int32_t)gang->nslots ||
-            gpu_set_parse(at, len, MACHINE_GPUS_MAX, &set) < 0)
+            (strncmp(at, "-", len) != 0 && gpu_set_parse(at, len, MACHINE_GPUS_MAX, &set) < 0))
             return;
         gang->slots[share->first + k].gpus = set;
         at += len + (at[len] == ' ');

@@ -31,7 +31,7 @@ bool core__free_gpus(const struct core *core, const struct node *node, uint32_t 
 {
     uint32_t taken = node->gpus_used | node->gpus_held;
 
-    if (!node->kind || core__gpus_of(core, &node->total) != node->kind->machine.ngpus ||
+    if (!node->kind || (taken & ~machine_kind_all(node->kind)) || core__gpus_of(core, &node->total) != node->kind->machine.ngpus ||
         (uint32_t)__builtin_popcount(taken) !=
             core__gpus_of(core, &node->used) + core__gpus_of(core, &node->held))
         return false;
@@ -80,6 +80,7 @@ struct gpu_classes {
     uint16_t *by_node;
     size_t by_node_size;
     uint32_t gpus, most; /* of one pod; rows are so long */
+    bool full; /* some node is in none for lack of room */
     float *gb_s[GANG_SIZES]; /* [class][pods on the node - 1] */
 };
 
@@ -151,8 +152,10 @@ static uint16_t class_of(struct gpu_classes *classes, struct machine_kind *kind,
     for (uint32_t i = 0; i < classes->n; i++)
         if (classes->items[i].kind == wanted.kind && classes->items[i].free == wanted.free)
             return (uint16_t)i;
-    if (classes->n == CLASSES_MAX || (classes->n == classes->size && !grow_classes(classes)))
+    if (classes->n == CLASSES_MAX || (classes->n == classes->size && !grow_classes(classes))) {
+        classes->full = true;
         return 0; /* unknown */
+    }
     fill_row(classes, classes->n, kind, free);
     classes->items[classes->n] = wanted;
     return (uint16_t)classes->n++;
@@ -163,6 +166,7 @@ bool core__classes_begin(struct gpu_classes *classes, uint32_t gpus, size_t nnod
     uint16_t *by_node;
 
     classes->n = 0;
+    classes->full = false;
     classes->gpus = gpus;
     classes->most = gpus > 0 && gpus <= MACHINE_GPUS_MAX ? MACHINE_GPUS_MAX / gpus : 1;
     for (unsigned i = 0; i < GANG_SIZES; i++) {
@@ -178,6 +182,11 @@ bool core__classes_begin(struct gpu_classes *classes, uint32_t gpus, size_t nnod
         classes->by_node_size = nnodes;
     }
     return class_of(classes, NULL, 0) == 0 && classes->n == 1;
+}
+
+bool core__classes_full(const struct gpu_classes *classes)
+{
+    return classes->full;
 }
 
 void core__classes_set(const struct core *core, struct gpu_classes *classes, const struct node *node)
@@ -198,15 +207,37 @@ bool core__classes_ask(const struct gpu_classes *classes, uint32_t pods, struct 
 
 /* ---- the whole gang ----------------------------------------------------------------------------------------- */
 
-/* The pods of ranks next to each other on one node are one. */
-static bool joins(const struct bandwidth_pod *pod, const struct node *node, const struct slot *slot)
+static int compare_hosts(const void *a, const void *b)
 {
-    return pod->host == node->at && !(pod->mask & slot->gpus) && (pod->mask != 0) == (slot->gpus != 0);
+    const struct bandwidth_pod *left = a, *right = b;
+
+    if (left->host != right->host)
+        return left->host < right->host ? -1 : 1;
+    if (left->mask != right->mask)
+        return left->mask < right->mask ? -1 : 1;
+    return left->count < right->count ? -1 : left->count > right->count;
 }
 
-/* How many there are; 0: a place or its machine is not known. */
-static uint32_t list_pods(const struct core *core, const struct gang *gang, bool merged,
-                          struct bandwidth_pod *ret)
+static uint32_t merge_pods(struct bandwidth_pod *pods, uint32_t n)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct bandwidth_pod *last = kept ? &pods[kept - 1] : NULL;
+
+        if (last && last->host == pods[i].host && !(last->mask & pods[i].mask) &&
+            (last->mask != 0) == (pods[i].mask != 0)) {
+            last->mask |= pods[i].mask;
+            last->count += pods[i].count;
+        } else {
+            pods[kept++] = pods[i];
+        }
+    }
+    return kept;
+}
+
+/* Those with accelerators, of one host together. How many; 0: a place or its machine is not known. */
+static uint32_t list_pods(const struct core *core, const struct gang *gang, struct bandwidth_pod *ret)
 {
     uint32_t n = 0;
 
@@ -214,13 +245,10 @@ static uint32_t list_pods(const struct core *core, const struct gang *gang, bool
         const struct slot *slot = &gang->slots[i];
         uint32_t gpus = core__gpus_of(core, slot->pod ? &slot->pod->requests : &gang->requests);
 
-        if (!slot->node || !slot->node->kind)
-            return 0;
-        if (merged && n > 0 && joins(&ret[n - 1], slot->node, slot)) {
-            ret[n - 1].mask |= slot->gpus;
-            ret[n - 1].count += gpus;
+        if (gpus == 0)
             continue;
-        }
+        if (!slot->node || !slot->node->kind || !machine_kind_is_answered(slot->node->kind))
+            return 0;
         ret[n++] = (struct bandwidth_pod){
             .machine = &slot->node->kind->machine,
             .mask = slot->gpus,
@@ -228,6 +256,8 @@ static uint32_t list_pods(const struct core *core, const struct gang *gang, bool
             .host = slot->node->at,
         };
     }
+    if (n > 1)
+        qsort(ret, n, sizeof(*ret), compare_hosts);
     return n;
 }
 
@@ -238,7 +268,9 @@ struct bandwidth core_predict(const struct core *core, const struct gang *gang, 
     struct bandwidth_shape shape = {.pods = pods};
 
     if (pods)
-        shape.npods = list_pods(core, gang, merged, pods);
+        shape.npods = list_pods(core, gang, pods);
+    if (merged)
+        shape.npods = merge_pods(pods, shape.npods);
     if (shape.npods > 0)
         predicted = bandwidth_of_shape(&shape);
     free(pods);
@@ -247,9 +279,11 @@ struct bandwidth core_predict(const struct core *core, const struct gang *gang, 
 
 void core__predict(const struct core *core, struct gang *gang)
 {
-    if (gang->nslots == 0 || gang->predicted_version == gang->plan_version)
+    uint64_t of = ((uint64_t)core->cluster.machines_version << 32 | gang->plan_version) + 1;
+
+    if (gang->nslots == 0 || gang->predicted_of == of)
         return;
-    gang->predicted_version = gang->plan_version;
+    gang->predicted_of = of;
     gang->predicted = core_predict(core, gang, false);
 }
 
@@ -302,7 +336,10 @@ int core__check_gpus(const struct core *core, struct err *err)
     for (size_t i = 0; owned && r == 0 && i < core->cluster.nnodes; i++) {
         const struct node *node = core->cluster.nodes[i];
 
-        if (owned[i].used != node->gpus_used || owned[i].held != node->gpus_held)
+        if (owned[i].used & owned[i].held)
+            r = err_set(err, -EINVAL, "I2: node %s: accelerators %x are used, and held for others too",
+                        node->name, owned[i].used & owned[i].held);
+        else if (owned[i].used != node->gpus_used || owned[i].held != node->gpus_held)
             r = err_set(err, -EINVAL, "I12: node %s counts accelerators %x used, %x held; %x, %x are",
                         node->name, node->gpus_used, node->gpus_held, owned[i].used, owned[i].held);
     }

@@ -163,7 +163,7 @@ bool core__has_all(const struct slot *slot);
 /* The slot's own, where they are free and as many as the pod asks for, else others. Before it holds them. */
 void core__keep_or_choose_gpus(const struct core *core, struct slot *slot, const struct pod *pod);
 
-/* How fast the gang is to be where it is planned: once for each plan_version. */
+/* How fast the gang is to be where it is planned: once for each plan_version, or when machines changed. */
 void core__predict(const struct core *core, struct gang *gang);
 int core__check_gpus(const struct core *core, struct err *err);
 
@@ -173,6 +173,7 @@ struct gpu_classes;
 struct gpu_classes *core__classes_new(void);
 void core__classes_free(struct gpu_classes *classes);
 bool core__classes_begin(struct gpu_classes *classes, uint32_t gpus, size_t nnodes);
+bool core__classes_full(const struct gpu_classes *classes); /* most of them may be of what is no more */
 void core__classes_set(const struct core *core, struct gpu_classes *classes, const struct node *node);
 /* false: nothing is known of any node. */
 bool core__classes_ask(const struct gpu_classes *classes, uint32_t pods, struct plan_speed *ret);

@@ -133,6 +133,8 @@ static void slot_vacate(struct core *core, struct gang *gang, struct slot *slot)
     slot->cleared = slot->tries = 0;
     slot->write = 0;
     slot->deadline_ns = 0;
+    if (!slot->held)
+        slot->gpus = 0; /* nobody keeps them for it */
     slot_set_state(gang, slot, SLOT_EMPTY);
 }
 
@@ -250,6 +252,8 @@ void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struc
     if ((uint32_t)__builtin_popcount(slot->gpus) != core__gpus_of(core, &pod->requests))
         slot->gpus = 0; /* stored for another one */
     cluster_set_gpus(pod, slot->node, slot->gpus);
+    if (pod->node)
+        slot->gpus = pod->gpus;
 }
 
 /* ---- other objects that say something about gangs --------------------------------------------- */

@@ -108,10 +108,13 @@ static void free_pod(struct cluster *cluster, struct pod *pod, bool freed)
 {
     if (!pod->node)
         return;
-    if (freed)
+    if (freed) {
         resources_sub(&pod->node->used, &pod->requests);
-    else
+        pod->node->gpus_used &= ~pod->gpus;
+    } else {
         resources_add(&pod->node->used, &pod->requests);
+        pod->node->gpus_used |= pod->gpus;
+    }
     cluster_log_node(cluster, pod->node);
 }
 

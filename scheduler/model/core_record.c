@@ -34,24 +34,24 @@ static json_t *time_json(int64_t wall_s)
     return json_string(text);
 }
 
-#define GPUS_TEXT (MACHINE_GPUS_MAX * GPU_SET_TEXT / 4) /* of all pods on a node: each index stands there once */
+#define GPUS_TEXT 1024 /* of all pods on a node: each index stands there once, and some pods have none */
 
-/* "0-3 4-7": a set for each rank; false: not known of each. */
+/* "0-3 - 4-7": a set for each rank, "-" where it is not known; false: of none. */
 static bool gpus_text(const struct gang *gang, uint32_t first, uint32_t end, char ret[GPUS_TEXT])
 {
+    bool known = false;
     size_t at = 0;
 
     for (uint32_t i = first; i < end; i++) {
         char set[GPU_SET_TEXT];
 
-        if (gang->slots[i].gpus == 0)
-            return false;
+        known |= gang->slots[i].gpus != 0;
         gpu_set_text(gang->slots[i].gpus, set);
-        at += (size_t)snprintf(ret + at, GPUS_TEXT - at, "%s%s", at ? " " : "", set);
+        at += (size_t)snprintf(ret + at, GPUS_TEXT - at, "%s%s", at ? " " : "", set[0] ? set : "-");
         if (at >= GPUS_TEXT)
             return false;
     }
-    return true;
+    return known;
 }
 
 /* Compact: consecutive ranks on one node are one entry. */

@@ -23,6 +23,7 @@ struct shape_index {
     uint8_t *flags; /* by node */
     size_t flags_size;
     uint64_t layout, seen; /* how far the cluster's log is read */
+    bool crowded; /* there are more classes of nodes than can be told apart, of those that are */
     uint64_t used; /* when it was last asked */
     uint32_t nodes, matching;
 };
@@ -279,11 +280,12 @@ static int catch_up(struct core *core, struct shape_index *shape, const struct p
 
     for (uint64_t i = shape->seen; whole && i < log->n; i++)
         whole = read_node(core, shape, like, log->items[i % LOG_NODES]);
-    if (!whole) {
+    if (!whole || (core__classes_full(shape->classes) && !shape->crowded)) {
         int r = build(core, shape, like);
 
         if (r < 0)
             return r;
+        shape->crowded = core__classes_full(shape->classes);
     }
     shape->layout = log->layout;
     shape->seen = log->n;
@@ -393,7 +395,7 @@ int core__plan(struct core *core, const struct gang *gang, const struct pod *lik
         return -ENOSPC; /* with nothing left to plan on */
     }
     hide_what_is_not_its(core, gang, shape);
-    r = core__classes_ask(shape->classes, request->pods, &speed)
+    r = core__classes_ask(shape->classes, request->pods + gang->nslots, &speed)
             ? plan_fastest(shape->index, request, &speed, core->race, core->scratch, ret_plan, &use,
                            ret_shortage)
             : plan_on_index(shape->index, request, core->scratch, ret_plan, ret_shortage);

@@ -440,24 +440,34 @@ void core__ask_why(struct core *core, struct gang *gang)
 /* ---- of a gang that has places ----------------------------------------------------------------------- */
 
 static void count_out(struct cluster *cluster, struct node *node, struct resources *sum,
-                      const struct resources *amount, bool out)
+                      const struct resources *amount, uint32_t *set, uint32_t gpus, bool out)
 {
-    if (out)
+    if (out) {
         resources_sub(sum, amount);
-    else
+        *set &= ~gpus;
+    } else {
         resources_add(sum, amount);
+        *set |= gpus;
+    }
     cluster_log_node(cluster, node);
 }
 
 static void take_gang_out(struct cluster *cluster, struct gang *gang, bool out)
 {
-    for (size_t i = 0; i < gang->nmembers; i++)
-        if (gang->members[i]->node)
-            count_out(cluster, gang->members[i]->node, &gang->members[i]->node->used,
-                      &gang->members[i]->requests, out);
-    for (uint32_t i = 0; i < gang->nslots; i++)
-        if (gang->slots[i].held)
-            count_out(cluster, gang->slots[i].node, &gang->slots[i].node->held, &gang->slots[i].hold, out);
+    for (size_t i = 0; i < gang->nmembers; i++) {
+        struct pod *pod = gang->members[i];
+
+        if (pod->node)
+            count_out(cluster, pod->node, &pod->node->used, &pod->requests, &pod->node->gpus_used,
+                      pod->gpus, out);
+    }
+    for (uint32_t i = 0; i < gang->nslots; i++) {
+        struct slot *slot = &gang->slots[i];
+
+        if (slot->held)
+            count_out(cluster, slot->node, &slot->node->held, &slot->hold, &slot->node->gpus_held,
+                      slot->gpus, out);
+    }
 }
 
 static int plan_anew(struct core *core, struct gang *gang, struct plan *ret_plan)

@@ -191,8 +191,8 @@ struct gang {
     uint32_t in_state[SLOT_STATES]; /* how many of the slots: kept by slot_set_state() */
     struct plan_level_use use[PLAN_LEVELS_MAX + 1]; /* certificate of the plan */
     uint32_t nlevels; /* levels the certificate speaks of */
-    struct bandwidth predicted; /* of the plan, as of predicted_version; core__predict() */
-    uint32_t predicted_version;
+    struct bandwidth predicted; /* of the plan, as it was and as machines were then; core__predict() */
+    uint64_t predicted_of; /* which that was; 0: not asked yet */
     bool preferred_met, early; /* early: planned before all members exist */
     bool no_early; /* an early plan ran out: wait for all members */
     bool adopted; /* state was taken over from objects, not planned here */

@@ -28,6 +28,7 @@ struct machine_kind {
  * as `gang_pods` pods (MACHINE_GPUS_MAX at most, which stand for more) of which these are on this machine, each
  * a host of its own to NCCL.
  */
+bool machine_kind_is_answered(const struct machine_kind *kind); /* false: asking takes too long, so nothing is known */
 float machine_kind_set_gb_s(struct machine_kind *kind, uint32_t set);
 float machine_kind_gang_gb_s(struct machine_kind *kind, const uint32_t *sets, uint32_t pods,
                              uint32_t gang_pods);

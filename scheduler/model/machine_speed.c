@@ -16,7 +16,7 @@ static bool is_kept(const struct machine_kind *kind)
 }
 
 /* The search for rings in a larger mesh takes too long for so many sets. */
-static bool is_answered(const struct machine_kind *kind)
+bool machine_kind_is_answered(const struct machine_kind *kind)
 {
     return kind->machine.fabric == FABRIC_SWITCH ||
            kind->machine.ngpus <= (kind->machine.fabric == FABRIC_MESH ? MESH_MAX : KEPT_MAX);
@@ -31,7 +31,7 @@ float machine_kind_set_gb_s(struct machine_kind *kind, uint32_t set)
 {
     size_t n = (size_t)1 << kind->machine.ngpus;
 
-    if (!is_answered(kind))
+    if (!machine_kind_is_answered(kind))
         return 0;
     if (!kind->kept && is_kept(kind)) {
         kind->kept = malloc(n * sizeof(*kind->kept));
@@ -61,6 +61,8 @@ static float ceiling(struct machine_kind *kind, uint32_t gpus)
 float machine_kind_split(struct machine_kind *kind, uint32_t free, uint32_t gpus, uint32_t pods,
                          uint32_t *ret_sets)
 {
+    if (!machine_kind_is_answered(kind))
+        return split_machine(free, gpus, pods, 0, of_set, kind, ret_sets); /* the first ones */
     if (!kind->best)
         subset_table_new(&kind->machine, &kind->best); /* without memory: by speed alone */
     if (pods == 1 && kind->best) {
@@ -81,7 +83,7 @@ float machine_kind_gang_gb_s(struct machine_kind *kind, const uint32_t *sets, ui
     struct bandwidth_pod list[MACHINE_GPUS_MAX + 2];
     struct bandwidth_shape shape = {.pods = list, .npods = gang_pods};
 
-    if (!is_answered(kind))
+    if (!machine_kind_is_answered(kind))
         return 0;
     if (gang_pods == 1)
         return machine_kind_set_gb_s(kind, sets[0]);

@@ -80,42 +80,12 @@ static bool is_valid(const struct plan_index *index, const struct plan_speed *sp
     return true;
 }
 
-/* ---- pods that are there ---------------------------------------------------------------------------------- */
-
-static uint32_t pinned_on(const struct plan_request *request, uint32_t node)
-{
-    uint32_t pods = 0;
-
-    for (uint32_t i = 0; i < request->npins; i++)
-        if (request->pins[i].node == node)
-            pods += request->pins[i].count;
-    return pods;
-}
-
-/* As fast as the pins let it be. */
-static float ceiling_by_pins(const struct plan_race *race)
-{
-    float least = INFINITY; /* without any */
-
-    for (uint32_t i = 0; i < race->request->npins; i++) {
-        uint32_t node = race->request->pins[i].node;
-
-        least = fminf(least, speed_of(race->speed, node, pinned_on(race->request, node)));
-    }
-    return least;
-}
-
 static float slowest(const struct plan_race *race, const struct plan *plan)
 {
-    float least = ceiling_by_pins(race);
+    float least = INFINITY;
 
-    for (uint32_t i = 0; i < plan->nshares; i++) {
-        uint32_t node = plan->shares[i].node;
-        float gb_s = speed_of(race->speed, node,
-                              plan->shares[i].count + pinned_on(race->request, node));
-
-        least = fminf(least, gb_s);
-    }
+    for (uint32_t i = 0; i < plan->nshares; i++)
+        least = fminf(least, speed_of(race->speed, plan->shares[i].node, plan->shares[i].count));
     return least;
 }
 
@@ -128,15 +98,7 @@ static uint32_t least_of(uint32_t a, uint32_t b)
 
 static uint32_t room_at(const struct plan_race *race, uint32_t node, float gb_s)
 {
-    uint32_t capacity = race->index->capacity[node], pods, pinned;
-
-    if (capacity == 0)
-        return 0;
-    pods = pods_at(race->speed, node, gb_s);
-    pinned = race->request->npins ? pinned_on(race->request, node) : 0;
-    return pods == PLAN_NODE_PODS_MAX ? capacity
-           : pods <= pinned           ? 0
-                                      : least_of(capacity, pods - pinned);
+    return least_of(race->index->capacity[node], pods_at(race->speed, node, gb_s));
 }
 
 static int slim_down(struct plan_race *race, float gb_s)
@@ -182,8 +144,8 @@ static int make_room(struct plan_race *race)
     return 0;
 }
 
-/* Those above one bound and not above the other that some node with room has. */
-static int list_steps(struct plan_race *race, float above, float at_most)
+/* Those above that bound that some node with room has. */
+static int list_steps(struct plan_race *race, float above)
 {
     const struct plan_speed *speed = race->speed;
     uint32_t n = 0;
@@ -197,13 +159,11 @@ static int list_steps(struct plan_race *race, float above, float at_most)
         if (capacity > race->room[speed->class[node]])
             race->room[speed->class[node]] = capacity;
     }
-    for (uint32_t i = 0; i < race->request->npins; i++)
-        race->room[speed->class[race->request->pins[i].node]] = speed->most;
     for (uint32_t c = 0; c < speed->nclasses; c++)
         for (uint32_t i = 0; i < least_of(speed->most, race->room[c]); i++) {
             float gb_s = speed->gb_s[(size_t)c * speed->most + i];
 
-            if (gb_s > above && gb_s <= at_most)
+            if (gb_s > above)
                 race->steps[n++] = gb_s;
         }
     if (n > 0)
@@ -280,7 +240,7 @@ static void keep_bounds(const struct plan_race *race, struct plan *plan)
 static int hurry(struct plan_race *race, struct plan *plan, bool *ret_proven)
 {
     uint32_t n;
-    int r = list_steps(race, slowest(race, plan), ceiling_by_pins(race));
+    int r = list_steps(race, slowest(race, plan));
 
     if (r < 0)
         return r;

@@ -5,7 +5,7 @@
  * A collective is as fast as its slowest pod, so a placement is as fast as the slowest of its nodes, and a
  * node is not faster for more pods of the gang on it: they share its NICs, and leave each other fewer sets of
  * accelerators to choose from. The caller says so in a table, by class of node (machine type and what is
- * free on it) and number of pods. How fast placements in different domains are is not asked: fewer
+ * free on it) and number of pods that come; how fast those are that are there already is not asked. How fast placements in different domains are is not asked: fewer
  * domains come first.
  *
  * Method: nobody is faster than v who puts more pods on a node than the node can take at v. So each v is plan.h's
@@ -24,14 +24,14 @@ struct plan_speed {
     uint32_t nclasses, most;
     const uint16_t *class; /* by node */
     /*
-     * [class][pods - 1], `most` of them: GB/s with that many of the gang's pods, more count as `most`; never
+     * [class][pods - 1], `most` of them: GB/s with that many pods that come, more count as `most`; never
      * rising with the number. What is unknown counts as slowest: a speed is promised where one can be.
      */
     const float *gb_s;
 };
 
 struct plan_speed_use {
-    float gb_s; /* of the slowest node; PLAN_SPEED_UNKNOWN: a node is not known */
+    float gb_s; /* of the slowest node that pods come to; PLAN_SPEED_UNKNOWN: one is not known */
     bool proven; /* none with as few domains is faster */
 };
 

@@ -8,6 +8,7 @@
 #include "base/hashmap.h"
 #include "scheduler/model/core.h"
 #include "scheduler/trace/trace.h"
+#include "topology/catalogue.h"
 
 #define SHOWN 230 /* bytes of a line in the message about a difference */
 #define RESTLESS_MAX 100 /* settlings in a row that leave something due at once, with no event between */
@@ -112,6 +113,7 @@ static int begin_process(struct replay *replay, struct trace_header *header, str
     end_killed(replay);
     replay->config = header->config;
     header->config = (struct config){0};
+    replay->config.find_machine = catalogue_machine; /* as the extender that recorded */
     replay->core = core_new(&replay->config);
     if (!replay->core) {
         config_release(&replay->config);

@@ -163,16 +163,16 @@ static void of_nodes_in_as_few_domains_the_faster_ones_are_taken(void **state)
 }
 
 /* The status that was written last, given to a second core as what the API server has. */
-static struct obj_placement *stored(const char *gpus)
+static struct obj_placement *stored(const char *gpus, int pods)
 {
     struct obj_placement *placement = calloc(1, sizeof(*placement));
 
     *placement = (struct obj_placement){.ns = strdup("ns"), .name = strdup("g"), .uid = strdup("u"),
                                         .gang_kind = strdup("Gang"), .gang_name = strdup("g"),
                                         .state = strdup("Bound"), .reason_code = strdup(""),
-                                        .generation = 1, .pods = 2, .nshares = 1, .since_s = 100};
+                                        .generation = 1, .pods = pods, .nshares = 1, .since_s = 100};
     placement->shares = calloc(1, sizeof(struct placement_share));
-    placement->shares[0] = (struct placement_share){strdup("n0"), 0, 2, strdup(gpus)};
+    placement->shares[0] = (struct placement_share){strdup("n0"), 0, pods, strdup(gpus)};
     return placement;
 }
 
@@ -194,11 +194,63 @@ static void a_restart_takes_them_over(void **state)
     add_machine(world, "n0", 1);
     show_bound(world, "g", 2, 2, 0, "n0");
     show_bound(world, "g", 2, 2, 1, "n0");
-    world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = stored("1,5 0,4")});
+    world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = stored("1,5 0,4", 2)});
     sync_world(world);
     add_small_gang(world, "h", 2, 1);
     bind_gang(world, "h", 1);
     assert_stamp(world, "h-0", "\"lockstep.dev/gpus\":\"2,6\"");
+    world_close(world);
+    free(world);
+}
+
+/* The body of the last GangPlacement that is written. */
+static const char *last_record(const struct world *world)
+{
+    for (size_t i = world->actions.n; i-- > 0;)
+        if (world->actions.items[i].kind == ACT_PLACEMENT)
+            return world->actions.items[i].body;
+    return "";
+}
+
+static void a_restart_foretells_the_same(void **state)
+{
+    struct world *world = new_world(1, 4, 2);
+
+    (void)state;
+    add_machine(world, "n0", 1);
+    show_bound(world, "g", 2, 1, 0, "n0");
+    world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = stored("0,4", 1)});
+    sync_world(world);
+    assert_non_null(strstr(last_record(world), "\"predictedBusBandwidth\":\""));
+    world_close(world);
+    free(world);
+}
+
+/* And the worker's set is stored beside one that is not known. */
+static void who_has_none_is_no_part_of_the_forecast(void **state)
+{
+    struct world *world = *state;
+
+    put_pod(world, make_pod("g-0", 0, "g", 2));
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK); /* of the plan for two of that kind */
+    put_pod(world, make_pod("g-1", 2, "g", 2));
+    assert_non_null(strstr(last_record(world), "\"predictedBusBandwidth\":\""));
+    assert_true(strstr(last_record(world), "\"gpus\":\"- 0,4\"") || strstr(last_record(world), "\"gpus\":\"0,4 -\""));
+}
+
+static void a_launcher_does_not_hide_the_worker_from_a_restart(void **state)
+{
+    struct world *world = new_world(1, 4, 2);
+
+    (void)state;
+    add_machine(world, "n0", 1);
+    show_bound(world, "g", 0, 2, 0, "n0");
+    show_bound(world, "g", 2, 2, 1, "n0");
+    world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = stored("- 0,4", 2)});
+    sync_world(world);
+    add_small_gang(world, "h", 2, 1);
+    bind_gang(world, "h", 1);
+    assert_stamp(world, "h-0", "\"lockstep.dev/gpus\":\"1,5\"");
     world_close(world);
     free(world);
 }
@@ -214,7 +266,7 @@ static void what_is_stored_wrongly_is_not_known(void **state)
         add_machine(world, "n0", 1);
         show_bound(world, "g", 2, 2, 0, "n0");
         show_bound(world, "g", 2, 2, 1, "n0");
-        world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = stored(wrong[i])});
+        world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = stored(wrong[i], 2)});
         sync_world(world);
         add_small_gang(world, "h", 2, 1);
         bind_gang(world, "h", 1);
@@ -253,6 +305,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_plan_is_stored_with_them, open_world, close_world),
         cmocka_unit_test(a_restart_takes_them_over),
         cmocka_unit_test(what_is_stored_wrongly_is_not_known),
+        cmocka_unit_test(a_restart_foretells_the_same),
+        cmocka_unit_test(a_launcher_does_not_hide_the_worker_from_a_restart),
+        cmocka_unit_test_setup_teardown(who_has_none_is_no_part_of_the_forecast, open_world, close_world),
         cmocka_unit_test_setup_teardown(a_replacement_gets_what_its_predecessor_had, open_world, close_world),
     };
 

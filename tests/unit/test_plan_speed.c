@@ -70,15 +70,25 @@ static unsigned domains_used(const struct question *q, uint32_t level, const uns
     return used;
 }
 
+static void pins_of(const struct question *q, unsigned *all)
+{
+    for (uint32_t i = 0; i < q->request.npins; i++)
+        all[q->pins[i].node] += q->pins[i].count;
+}
+
 /* 0: not allowed. `all` counts the pods that are there already too. */
 static int judge(const struct question *q, const unsigned *all, unsigned placed, struct outcome *ret)
 {
+    unsigned there[NODES] = {0};
+
     const struct plan_request *request = &q->request;
     double slowest = INFINITY;
 
+    pins_of(q, there);
     *ret = (struct outcome){{0}};
     for (uint32_t i = 0; i < request->nnodes; i++) {
-        float gb_s = all[i] ? q->gb_s[q->class[i] * ROOM + (all[i] < ROOM ? all[i] : ROOM) - 1] : INFINITY;
+        unsigned come = all[i] - there[i];
+        float gb_s = come ? q->gb_s[q->class[i] * ROOM + (come < ROOM ? come : ROOM) - 1] : INFINITY;
 
         if (all[i] && request->required_level >= 0 &&
             (domains_used(q, (uint32_t)request->required_level, all) != 1 ||
@@ -96,12 +106,6 @@ static int judge(const struct question *q, const unsigned *all, unsigned placed,
         ret->score[DOMAINS + level] = domains_used(q, level, all);
     ret->score[SLOW] = -slowest;
     return 1;
-}
-
-static void pins_of(const struct question *q, unsigned *all)
-{
-    for (uint32_t i = 0; i < q->request.npins; i++)
-        all[q->pins[i].node] += q->pins[i].count;
 }
 
 static void try_all(const struct question *q, unsigned *all, uint32_t node, unsigned placed,

@@ -14,6 +14,7 @@
 #include "scheduler/model/core.h"
 #include "scheduler/trace/recording.h"
 #include "tests/replay/replay.h"
+#include "topology/catalogue.h"
 
 #define SECOND INT64_C(1000000000)
 
@@ -137,6 +138,7 @@ static void begin(struct session *session)
                                            .began_ns = SECOND}};
     if (config_parse("test", "levels: [rack]\nlease: off\n", 26, &session->header.config, &err) < 0)
         fail_msg("%s", err.text);
+    session->header.config.find_machine = catalogue_machine; /* as the extender that recorded */
     session->core = core_new(&session->header.config);
     core_set_epoch(session->core, session->header.epoch_s);
     core_set_predecessor(session->core, session->header.began_ns);
