@@ -89,6 +89,9 @@ bool core__is_undecided(const struct core *core, const struct pod *pod);
 void core__assign(struct core *core, struct pod *pod); /* puts the pod into the gang it belongs to */
 void core__leave(struct core *core, struct pod *pod); /* takes it out, whatever the gang's state */
 void core__slot_take(struct core *core, struct gang *gang, uint32_t slot, struct pod *pod);
+/* Of a new plan: the pod's place is there, with these accelerators, held and taken. */
+void core__seat(struct core *core, struct gang *gang, uint32_t slot, struct pod *pod, struct node *node,
+                uint32_t gpus);
 void core__drop_gang(struct core *core, struct gang *gang);
 void core__touch_job(struct core *core, const struct obj_job *job);
 void core__touch_group(struct core *core, const struct obj_group *group);

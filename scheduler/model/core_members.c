@@ -256,6 +256,17 @@ void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struc
         slot->gpus = pod->gpus;
 }
 
+void core__seat(struct core *core, struct gang *gang, uint32_t index, struct pod *pod, struct node *node,
+                uint32_t gpus)
+{
+    struct slot *slot = &gang->slots[index];
+
+    slot_set_node(&core->cluster, slot, node);
+    slot->gpus = gpus;
+    slot_hold(&core->cluster, slot, &pod->requests);
+    core__slot_take(core, gang, index, pod);
+}
+
 /* ---- other objects that say something about gangs --------------------------------------------- */
 
 static void touch_key(struct core *core, enum gang_kind kind, const char *ns, const char *name)

@@ -244,10 +244,7 @@ static void seat_part(struct core *core, struct gang *gang, const struct parts *
 
             if (k == 0)
                 core__choose_gpus(core, node, &pod->requests, plan->shares[i].count, gpus);
-            slot_set_node(&core->cluster, &gang->slots[at], node);
-            gang->slots[at].gpus = k < MACHINE_GPUS_MAX ? gpus[k] : 0;
-            slot_hold(&core->cluster, &gang->slots[at], &pod->requests);
-            core__slot_take(core, gang, at, pod);
+            core__seat(core, gang, at, pod, node, k < MACHINE_GPUS_MAX ? gpus[k] : 0);
         }
     }
 }
