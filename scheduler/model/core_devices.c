@@ -31,7 +31,8 @@ bool core__free_gpus(const struct core *core, const struct node *node, uint32_t 
 {
     uint32_t taken = node->gpus_used | node->gpus_held;
 
-    if (!node->kind || (taken & ~machine_kind_all(node->kind)) || core__gpus_of(core, &node->total) != node->kind->machine.ngpus ||
+    if (!node->kind || (taken & ~machine_kind_all(node->kind)) ||
+        core__gpus_of(core, &node->total) != node->kind->machine.ngpus ||
         (uint32_t)__builtin_popcount(taken) !=
             core__gpus_of(core, &node->used) + core__gpus_of(core, &node->held))
         return false;

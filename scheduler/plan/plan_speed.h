@@ -5,8 +5,8 @@
  * A collective is as fast as its slowest pod, so a placement is as fast as the slowest of its nodes, and a
  * node is not faster for more pods of the gang on it: they share its NICs, and leave each other fewer sets of
  * accelerators to choose from. The caller says so in a table, by class of node (machine type and what is
- * free on it) and number of pods that come; how fast those are that are there already is not asked. How fast placements in different domains are is not asked: fewer
- * domains come first.
+ * free on it) and number of pods that come. How fast those are that are there already is not asked, nor how
+ * fast placements in different domains are: fewer domains come first.
  *
  * Method: nobody is faster than v who puts more pods on a node than the node can take at v. So each v is plan.h's
  * question with less room, and the highest v that costs no domain is found by bisection: exact wherever
