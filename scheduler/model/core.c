@@ -6,6 +6,17 @@
 
 #include "scheduler/model/core_internal.h"
 
+/* Before any other resource takes a column: there are fewer of them than columns. */
+static void find_accelerators(struct core *core)
+{
+    for (size_t i = 0; i < core->config->naccelerators; i++) {
+        int column = resource_column_add(&core->cluster.resources, core->config->accelerators[i]);
+
+        if (column >= 0)
+            core->accelerators |= UINT32_C(1) << column;
+    }
+}
+
 struct core *core_new(const struct config *config)
 {
     struct core *core = calloc(1, sizeof(*core));
@@ -21,6 +32,7 @@ struct core *core_new(const struct config *config)
     core->room = core__room_new();
     if (core->scratch && core->race && core->room && cluster_init(&core->cluster) == 0) {
         core->cluster.find_machine = config->find_machine;
+        find_accelerators(core);
         return core;
     }
     core_free(core);

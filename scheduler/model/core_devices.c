@@ -14,16 +14,19 @@
 
 #define CLASSES_MAX 4096 /* of one shape; then they are counted anew */
 
-uint32_t core__gpus_of(const struct core *core, const struct resources *amounts)
+int64_t core__accelerators(const struct core *core, const struct resources *amounts)
 {
     int64_t sum = 0;
 
-    for (size_t i = 0; i < core->config->naccelerators; i++) {
-        int column = resource_column(&core->cluster.resources, core->config->accelerators[i]);
+    for (uint32_t columns = core->accelerators; columns; columns &= columns - 1)
+        sum += amounts->v[__builtin_ctz(columns)];
+    return sum;
+}
 
-        if (column >= 0)
-            sum += amounts->v[column];
-    }
+uint32_t core__gpus_of(const struct core *core, const struct resources *amounts)
+{
+    int64_t sum = core__accelerators(core, amounts);
+
     return sum < 0 ? 0 : sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
 }
 

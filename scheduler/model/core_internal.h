@@ -44,6 +44,7 @@ struct core {
     struct gang_list unsaved; /* touched since their GangPlacement was last compared */
     struct pod **held; /* ordinary pods with a binding under way */
     size_t nheld, held_size;
+    uint32_t accelerators; /* columns of the configured ones, as bits */
     struct plan_scratch *scratch;
     struct plan_race *race;
     struct room *room; /* core_room.c's own */
@@ -140,13 +141,15 @@ bool core__may_use(const struct core *core, const struct gang *gang, const struc
 bool core__is_kept(const struct core *core, const struct gang *gang, const struct node *node);
 /* Could any of the gang's members run there if nothing else did? */
 bool core__could_use(const struct core *core, const struct gang *gang, const struct node *node);
-bool core__wants_accelerators(const struct core *core, const struct resources *requests);
 /* So many of its pods, or as many as there is room for, but no fewer than must start together. */
 struct plan_request core__request(const struct gang *gang, uint32_t pods);
 /* Pods like `like`, on the cluster as it is; as plan_gang(). The plan lives until the next one. */
 int core__plan(struct core *core, const struct gang *gang, const struct pod *like,
                struct plan_request *request, struct plan *ret_plan,
                struct plan_shortage *ret_shortage, struct room_count *ret_count);
+/* The same answer without the placement, for questions of what would be: how fast it is is not asked. */
+int core__fit(struct core *core, const struct gang *gang, const struct pod *like,
+              struct plan_request *request, struct plan_shortage *ret_shortage);
 /* On the cluster as if nothing ran or was held there. */
 int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_request *request,
                        struct plan *ret_plan);
@@ -154,6 +157,8 @@ void core__tell_limits(struct core *core, struct gang *gang); /* the planner's -
 int core__check_room(const struct core *core, struct err *err); /* what is kept is what is (I12) */
 
 /* ---- accelerators by number (core_devices.c) -------------------------------------------------------- */
+int64_t core__accelerators(const struct core *core, const struct resources *amounts);
+/* The same as a count. */
 uint32_t core__gpus_of(const struct core *core, const struct resources *amounts);
 /* false: which ones are free is not known. */
 bool core__free_gpus(const struct core *core, const struct node *node, uint32_t *ret_free);

@@ -138,9 +138,10 @@ static int plan_now(struct core *core, struct gang *gang, struct plan *ret_plan)
 
 static bool fits_now(struct core *core, struct gang *gang)
 {
-    struct plan plan = {0};
+    struct plan_request request = core__request(gang, gang->size);
+    struct plan_shortage shortage;
 
-    return plan_now(core, gang, &plan) == 0;
+    return core__fit(core, gang, gang->members[0], &request, &shortage) == 0;
 }
 
 /* Spares all of [from, to) if the gang fits without them going, else halves: v victims of n cost

@@ -66,7 +66,7 @@ bool core_node_fits(const struct core *core, const char *pod_uid, const char *no
     if (!pod || !node || !node->object || pod->hold.node == node)
         return true;
     if (node->reserved_for && pod->object->priority <= node->reserved_for->priority &&
-        (!node->reserved_beside || core__wants_accelerators(core, &pod->requests)))
+        (!node->reserved_beside || core__accelerators(core, &pod->requests) > 0))
         return false;
     for (unsigned i = 0; i < RES_MAX; i++)
         if (node->held.v[i] > 0 && pod->requests.v[i] > 0 &&

@@ -34,7 +34,6 @@ struct room {
     struct plan_node *nodes; /* to build from */
     uint32_t *hidden; /* nodes that the gang may not use */
     size_t nodes_size, nhidden;
-    unsigned accelerators[RES_MAX], naccelerators; /* columns, looked up once a question */
 };
 
 struct room *core__room_new(void)
@@ -63,28 +62,6 @@ void core__room_free(struct room *room)
 }
 
 /* ---- one node ------------------------------------------------------------------------------------------ */
-
-static void find_accelerators(struct core *core)
-{
-    struct room *room = core->room;
-
-    room->naccelerators = 0;
-    for (size_t i = 0; i < core->config->naccelerators; i++) {
-        int column = resource_column(&core->cluster.resources, core->config->accelerators[i]);
-
-        if (column >= 0 && room->naccelerators < RES_MAX)
-            room->accelerators[room->naccelerators++] = (unsigned)column;
-    }
-}
-
-static int64_t accelerators(const struct core *core, const struct resources *amounts)
-{
-    int64_t sum = 0;
-
-    for (unsigned i = 0; i < core->room->naccelerators; i++)
-        sum += amounts->v[core->room->accelerators[i]];
-    return sum;
-}
 
 static bool in_pool(const struct core *core, const struct node *node)
 {
@@ -158,17 +135,6 @@ bool core__could_use(const struct core *core, const struct gang *gang, const str
     return false;
 }
 
-bool core__wants_accelerators(const struct core *core, const struct resources *requests)
-{
-    for (size_t i = 0; i < core->config->naccelerators; i++) {
-        int column = resource_column(&core->cluster.resources, core->config->accelerators[i]);
-
-        if (column >= 0 && requests->v[column] > 0)
-            return true;
-    }
-    return false;
-}
-
 /* Room beside what runs and is held, or on the node as it would be without either. */
 static uint32_t room_on(const struct node *node, const struct resources *requests, bool emptied)
 {
@@ -184,13 +150,13 @@ static struct plan_node entry_of(const struct core *core, const struct node *nod
                                  const struct pod *like, bool emptied)
 {
     struct plan_node entry;
-    int64_t used = accelerators(core, &node->used) + accelerators(core, &node->held);
+    int64_t used = core__accelerators(core, &node->used) + core__accelerators(core, &node->held);
 
     memcpy(entry.domain, node->domain, sizeof(entry.domain));
     for (uint32_t l = 0; MUTANT(UNKNOWN_GUESSED) && l < core->cluster.nlevels; l++)
         entry.domain[l] = node->domain[l] == PLAN_UNKNOWN ? 0 : node->domain[l];
     entry.capacity = room_on(node, &like->requests, emptied);
-    entry.free_units = clamp_units(accelerators(core, &node->total) - (emptied ? 0 : used));
+    entry.free_units = clamp_units(core__accelerators(core, &node->total) - (emptied ? 0 : used));
     return entry;
 }
 
@@ -249,7 +215,7 @@ static int build(struct core *core, struct shape_index *shape, const struct pod 
     }
     memset(flags, 0, n);
     shape->nodes = shape->matching = 0;
-    if (!core__classes_begin(shape->classes, clamp_units(accelerators(core, &like->requests)), n))
+    if (!core__classes_begin(shape->classes, clamp_units(core__accelerators(core, &like->requests)), n))
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
         core__classes_set(core, shape->classes, core->cluster.nodes[i]);
@@ -318,7 +284,6 @@ static struct shape_index *shape_of(struct core *core, const struct pod *like, i
     struct shape_index *shape = find_shape(core->room, like->object->shape.key);
 
     shape->used = ++core->room->uses;
-    find_accelerators(core);
     *ret_error = shape->key && shape->index && shape->classes ? catch_up(core, shape, like) : -ENOMEM;
     if (*ret_error < 0)
         shape_release(shape);
@@ -378,12 +343,23 @@ struct plan_request core__request(const struct gang *gang, uint32_t pods)
     };
 }
 
-int core__plan(struct core *core, const struct gang *gang, const struct pod *like,
-               struct plan_request *request, struct plan *ret_plan,
-               struct plan_shortage *ret_shortage, struct room_count *ret_count)
+static int ask(struct core *core, const struct gang *gang, const struct shape_index *shape,
+               struct plan_request *request, bool fast, struct plan *ret_plan,
+               struct plan_shortage *ret_shortage)
 {
     struct plan_speed_use use;
     struct plan_speed speed;
+
+    if (fast && core__classes_ask(shape->classes, request->pods + gang->nslots, &speed))
+        return plan_fastest(shape->index, request, &speed, core->race, core->scratch, ret_plan, &use,
+                            ret_shortage);
+    return plan_on_index(shape->index, request, core->scratch, ret_plan, ret_shortage);
+}
+
+static int plan(struct core *core, const struct gang *gang, const struct pod *like, bool fast,
+                struct plan_request *request, struct plan *ret_plan,
+                struct plan_shortage *ret_shortage, struct room_count *ret_count)
+{
     int r;
     struct shape_index *shape = shape_of(core, like, &r);
 
@@ -395,14 +371,27 @@ int core__plan(struct core *core, const struct gang *gang, const struct pod *lik
         return -ENOSPC; /* with nothing left to plan on */
     }
     hide_what_is_not_its(core, gang, shape);
-    r = core__classes_ask(shape->classes, request->pods + gang->nslots, &speed)
-            ? plan_fastest(shape->index, request, &speed, core->race, core->scratch, ret_plan, &use,
-                           ret_shortage)
-            : plan_on_index(shape->index, request, core->scratch, ret_plan, ret_shortage);
+    r = ask(core, gang, shape, request, fast, ret_plan, ret_shortage);
     ret_count->matching = shape->matching;
     ret_count->with_room = ret_shortage->nodes_with_room;
     show_again(core, shape, like);
     return r;
+}
+
+int core__plan(struct core *core, const struct gang *gang, const struct pod *like,
+               struct plan_request *request, struct plan *ret_plan,
+               struct plan_shortage *ret_shortage, struct room_count *ret_count)
+{
+    return plan(core, gang, like, true, request, ret_plan, ret_shortage, ret_count);
+}
+
+int core__fit(struct core *core, const struct gang *gang, const struct pod *like,
+              struct plan_request *request, struct plan_shortage *ret_shortage)
+{
+    struct room_count count;
+    struct plan unused;
+
+    return plan(core, gang, like, false, request, &unused, ret_shortage, &count);
 }
 
 int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_request *request,
@@ -416,7 +405,6 @@ int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_r
         return core__parts_emptied(core, gang, ret_plan);
     if (grow_nodes(room, core->cluster.nnodes) < 0)
         return -ENOMEM;
-    find_accelerators(core);
     for (size_t i = 0; i < core->cluster.nnodes; i++) {
         const struct node *node = core->cluster.nodes[i];
 

@@ -47,8 +47,6 @@ static int ask(struct question *question, uint32_t pods, int required_level,
     struct core *core = question->core;
     struct gang *gang = question->gang;
     struct plan_request request = core__request(gang, pods);
-    struct room_count count;
-    struct plan plan;
 
     if (question->why->plans == WHY_PLANS_MAX)
         return -EBUSY;
@@ -57,7 +55,7 @@ static int ask(struct question *question, uint32_t pods, int required_level,
         return core__parts_fit(core, gang, required_level);
     request.min_pods = 0; /* so many, and not some of them */
     request.required_level = required_level;
-    return core__plan(core, gang, gang->members[0], &request, &plan, ret_shortage, &count);
+    return core__fit(core, gang, gang->members[0], &request, ret_shortage);
 }
 
 static bool fits(struct question *question, uint32_t pods, int required_level)

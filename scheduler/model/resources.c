@@ -33,7 +33,7 @@ int resource_column(const struct resource_table *table, const char *name)
     return -1;
 }
 
-static int column_for(struct resource_table *table, const char *name)
+int resource_column_add(struct resource_table *table, const char *name)
 {
     int column = resource_column(table, name);
 
@@ -52,7 +52,7 @@ bool resources_read(struct resource_table *table, const struct amounts *amounts,
 
     *ret = (struct resources){{0}};
     for (size_t i = 0; i < amounts->n; i++) {
-        int column = column_for(table, amounts->items[i].resource);
+        int column = resource_column_add(table, amounts->items[i].resource);
 
         if (column < 0)
             complete = false;

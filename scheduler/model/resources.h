@@ -32,6 +32,8 @@ bool resources_read(struct resource_table *table, const struct amounts *amounts,
                     struct resources *ret);
 /* The column of a name, -1: not in the table. */
 int resource_column(const struct resource_table *table, const char *name);
+/* The same, given one if there is room; -1: there is none. */
+int resource_column_add(struct resource_table *table, const char *name);
 
 void resources_add(struct resources *sum, const struct resources *more);
 void resources_sub(struct resources *sum, const struct resources *less);
