@@ -47,6 +47,16 @@ enum machine_fabric { /* what joins the accelerators beyond PCIe */
 
 enum cpu_vendor { CPU_UNKNOWN, CPU_INTEL, CPU_AMD, CPU_IBM, CPU_ARM, CPU_ZHAOXIN };
 
+/* How kubelet's Topology Manager gives out what a pod asks for (numa_fit.h). */
+enum numa_policy {
+    NUMA_POLICY_UNKNOWN,
+    NUMA_POLICY_NONE,
+    NUMA_POLICY_BEST_EFFORT,
+    NUMA_POLICY_RESTRICTED,
+    NUMA_POLICY_SINGLE,
+    NUMA_POLICIES
+};
+
 struct machine_numa {
     uint32_t os_index, socket;
     uint32_t cpus; /* hardware threads; 0: not known */
@@ -93,6 +103,8 @@ struct machine {
     enum machine_fabric fabric;
     char fabric_from[MACHINE_TEXT_MAX]; /* how that is known, for people: "matrix of hwloc 2.12.2" */
     bool nvls; /* the switches reduce in flight (SHARP): third generation NVSwitch on */
+    enum numa_policy numa_policy;
+    bool own_cpus; /* kubelet's CPU manager gives whole CPUs to containers alone: "static" */
     uint32_t nvl_domain_gpus; /* accelerators that one NVLink domain holds when it spans machines; else 0 */
     struct machine_numa numa[MACHINE_NUMA_MAX];
     struct machine_bridge bridges[MACHINE_BRIDGES_MAX];

@@ -12,22 +12,28 @@
 #include "scheduler/kube/node_topology.h"
 #include "topology/catalogue.h"
 #include "topology/machine_read.h"
+#include "topology/numa_fit.h"
 
 #define OUTPUT_MAX (4 << 20)
 
 enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_SVG, FORMAT_NODE_TOPOLOGY, FORMATS };
 static const char *const formats[FORMATS] = {"text", "json", "svg", "nodetopology"};
 
-enum { OPTION_NAME = 1000, OPTION_CATALOGUE };
+enum { OPTION_NAME = 1000, OPTION_CATALOGUE, OPTION_TOPOLOGY_MANAGER, OPTION_CPU_MANAGER };
 
 struct arguments {
     const char *file, *node;
     enum format format;
+    enum numa_policy numa_policy;
+    bool own_cpus;
 };
 
 static const struct argp_option options[] = {
     {"output", 'o', "FORMAT", 0, "text (default), json, svg or nodetopology", 0},
     {"name", OPTION_NAME, "NODE", 0, "for nodetopology: the node's name (default: this host's)", 0},
+    {"topology-manager-policy", OPTION_TOPOLOGY_MANAGER, "POLICY", 0,
+     "for nodetopology: kubelet's, if it is known: none, best-effort, restricted, single-numa-node", 0},
+    {"cpu-manager-policy", OPTION_CPU_MANAGER, "POLICY", 0, "likewise: none or static", 0},
     {"catalogue", OPTION_CATALOGUE, "DIRECTORY", 0, "further machines, as configs/machines/*.yaml", 0},
     {0}};
 
@@ -47,6 +53,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         if (!is_dns_subdomain(argument, strlen(argument)))
             argp_error(state, "--name '%s': expected the name of a node", argument);
         arguments->node = argument;
+        return 0;
+    case OPTION_TOPOLOGY_MANAGER:
+        if (!numa_policy_from_name(argument, &arguments->numa_policy))
+            argp_error(state, "--topology-manager-policy '%s': expected none, best-effort, restricted or "
+                              "single-numa-node", argument);
+        return 0;
+    case OPTION_CPU_MANAGER:
+        if (strcmp(argument, "none") != 0 && strcmp(argument, "static") != 0)
+            argp_error(state, "--cpu-manager-policy '%s': expected none or static", argument);
+        arguments->own_cpus = strcmp(argument, "static") == 0;
         return 0;
     case OPTION_CATALOGUE:
         catalogue_use_directory(argument);
@@ -123,6 +139,8 @@ int cmd_machine(int argc, char **argv)
     }
     if (r < 0)
         return source_failed("machine", &err);
+    machine->numa_policy = arguments.numa_policy;
+    machine->own_cpus = arguments.own_cpus;
     if (arguments.format == FORMAT_JSON)
         print_json(machine_json(machine));
     else if (arguments.format == FORMAT_NODE_TOPOLOGY)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/strbuf.h"
+#include "topology/numa_fit.h"
 
 const char *const node_topology__fabrics[4] = {"Unknown", "None", "Mesh", "Switch"};
 const char *const node_topology__vendors[6] = {"Unknown", "Intel", "AMD", "IBM", "ARM", "Zhaoxin"};
@@ -185,6 +186,18 @@ static json_t *fabric_of(const struct machine *machine)
     return fabric;
 }
 
+static json_t *kubelet_of(const struct machine *machine)
+{
+    json_t *kubelet = json_object();
+
+    if (machine->numa_policy != NUMA_POLICY_UNKNOWN)
+        json_object_set_new(kubelet, "topologyManagerPolicy",
+                            json_string(numa_policy_name(machine->numa_policy)));
+    if (machine->own_cpus)
+        json_object_set_new(kubelet, "cpuManagerPolicy", json_string("static"));
+    return kubelet;
+}
+
 json_t *node_topology_json(const struct machine *machine, const char *node)
 {
     json_t *spec = json_object();
@@ -197,6 +210,8 @@ json_t *node_topology_json(const struct machine *machine, const char *node)
     json_object_set_new(spec, "gpus", gpu_list(machine));
     json_object_set_new(spec, "nics", nic_list(machine));
     json_object_set_new(spec, "fabric", fabric_of(machine));
+    if (machine->numa_policy != NUMA_POLICY_UNKNOWN || machine->own_cpus)
+        json_object_set_new(spec, "kubelet", kubelet_of(machine));
     json_object_set_new(spec, "links", rows(machine, false));
     json_object_set_new(spec, "nicLinks", rows(machine, true));
     return json_pack("{s:s, s:s, s:{s:s}, s:o}", "apiVersion", "lockstep.dev/v1alpha1", "kind",

@@ -42,6 +42,8 @@ int amounts__max(struct amounts *sum, const struct amounts *other);
 
 /* The object is a pod or a pod template; a template has no status. */
 int read__requests(const struct reading *reading, const json_t *object, struct amounts *ret);
+/* How many CPUs the container with devices that has most is to have alone; 0: none. Of a spec that was read. */
+int32_t read__own_cpus(const struct reading *reading, const json_t *spec);
 int read__shape(const struct reading *reading, const json_t *object, struct pod_shape *ret);
 /* From an object's metadata. On failure too the caller owns what ret holds. */
 int read__wish(const struct reading *reading, const json_t *meta, struct gang_wish *ret);

@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "scheduler/kube/node_topology.h"
 #include "scheduler/kube/read_internal.h"
+#include "topology/numa_fit.h"
 
 #define FIELD_TEXT 64
 
@@ -321,6 +322,26 @@ static int read_head(const struct topology *topology)
     return 0;
 }
 
+/* How kubelet gives out what pods ask for. */
+static int read_kubelet(const struct topology *topology)
+{
+    static const char *const policies[] = {"none", "static"};
+    const json_t *kubelet = json_object_get(topology->spec, "kubelet");
+    const struct item item = {topology, kubelet, "spec.kubelet"};
+    const json_t *policy = json_object_get(kubelet, "topologyManagerPolicy");
+    const char *name = json_string_value(policy);
+    int cpus;
+
+    if (kubelet && !json_is_object(kubelet))
+        return read__bad(topology->reading, "spec.kubelet", kubelet, "a mapping");
+    if (policy && (!name || !numa_policy_from_name(name, &topology->machine->numa_policy)))
+        return bad(&item, "topologyManagerPolicy", "none, best-effort, restricted or single-numa-node");
+    if (find_word(&item, "cpuManagerPolicy", policies, 2, &cpus) < 0)
+        return -EINVAL;
+    topology->machine->own_cpus = cpus == 1;
+    return 0;
+}
+
 int read_node_topology(const json_t *object, struct machine *ret, struct err *err)
 {
     CLEANUP_FREE struct machine *machine = cleanup_alloc(sizeof(*machine));
@@ -334,7 +355,7 @@ int read_node_topology(const json_t *object, struct machine *ret, struct err *er
         return err_set(err, -ENOMEM, "NodeTopology %s: out of memory", reading.name);
     if (!json_is_object(topology.spec))
         return read__bad(&reading, "spec", topology.spec, "a mapping");
-    if (read_head(&topology) < 0 || read_list(&topology, "numa", MACHINE_NUMA_MAX, read_numa) < 0 ||
+    if (read_head(&topology) < 0 || read_kubelet(&topology) < 0 || read_list(&topology, "numa", MACHINE_NUMA_MAX, read_numa) < 0 ||
         read_list(&topology, "bridges", MACHINE_BRIDGES_MAX, read_bridge) < 0 ||
         read_list(&topology, "gpus", MACHINE_GPUS_MAX, read_gpu) < 0 ||
         read_list(&topology, "nics", MACHINE_NICS_MAX, read_nic) < 0 ||

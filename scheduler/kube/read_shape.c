@@ -145,5 +145,7 @@ int read__shape(const struct reading *reading, const json_t *object, struct pod_
         r = read_affinity(reading, spec, ret);
     if (r == 0)
         r = read_tolerations(reading, json_object_get(spec, "tolerations"), ret);
+    if (r == 0)
+        ret->own_cpus = read__own_cpus(reading, spec);
     return r < 0 ? r : pod_shape_seal(ret);
 }

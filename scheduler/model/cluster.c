@@ -256,7 +256,7 @@ void cluster_drop_node(struct cluster *cluster, const char *name)
         return;
     obj_node_free(node->object);
     node->object = NULL;
-    node->total = (struct resources){{0}};
+    node->total = (struct resources){0};
     cluster_log_node(cluster, node);
     compute_domains(cluster, node);
     node_forget(cluster, node);
@@ -351,6 +351,7 @@ struct pod *cluster_put_pod(struct cluster *cluster, struct obj_pod *object)
             resources_sub(&pod->hold.node->held, &pod->requests);
         pod->countable = resources_read(&cluster->resources, &object->shape.requests,
                                         &pod->requests);
+        pod->requests.own_cpus = object->shape.own_cpus;
         if (pod->hold.node) {
             resources_add(&pod->hold.node->held, &pod->requests);
             cluster_log_node(cluster, pod->hold.node);

@@ -111,7 +111,7 @@ static void seat_unbound(struct core *core, struct gang *gang, struct pod *pod, 
         if (slot->pod || !slot->node || (index >= 0 && (uint32_t)index != i) ||
             !core__may_use(core, gang, slot->node, &pod->object->shape) ||
             !core__keeps_required(core, gang, &domain, slot->node) || /* a former member was bound there by others */
-            node_room(slot->node, &pod->requests) == 0)
+            core__node_room(core, slot->node, &pod->requests) == 0)
             continue; /* where it cannot be any more the gang looks for another place */
         core__keep_or_choose_gpus(core, slot, pod);
         slot_hold(&core->cluster, slot, &pod->requests);

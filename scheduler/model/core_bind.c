@@ -95,7 +95,7 @@ static void vote_ordinary(struct core *core, struct pod *pod, const char *name, 
         core__reply(core, ticket, "lockstep has not seen this node yet");
         return;
     }
-    if (node_room(node, &pod->requests) == 0) {
+    if (core__node_room(core, node, &pod->requests) == 0) {
         core__reply(core, ticket, "no room on the node beside what is held for gangs");
         return;
     }

@@ -43,17 +43,82 @@ bool core__free_gpus(const struct core *core, const struct node *node, uint32_t 
     return true;
 }
 
+static struct numa_need need_of(const struct core *core, const struct resources *requests)
+{
+    return (struct numa_need){core__gpus_of(core, requests), (uint32_t)requests->own_cpus};
+}
+
+/* Of `room` pods by count, as many as kubelet would let in with these accelerators free. */
+static uint32_t aligned(const struct node *node, struct numa_need need, uint32_t free, uint32_t room)
+{
+    uint32_t pods = numa_pods(&node->kind->machine, free, need);
+
+    return room < pods ? room : pods;
+}
+
+static bool aligns(const struct node *node, struct numa_need need)
+{
+    return need.gpus > 0 && need.gpus <= MACHINE_GPUS_MAX && node->kind &&
+           numa_aligns(&node->kind->machine, need);
+}
+
+uint32_t core__node_room(const struct core *core, const struct node *node,
+                         const struct resources *requests)
+{
+    struct numa_need need = need_of(core, requests);
+    uint32_t room = node_room(node, requests), free;
+
+    if (room == 0 || !aligns(node, need) || !core__free_gpus(core, node, &free))
+        return room;
+    return aligned(node, need, free, room);
+}
+
+uint32_t core__emptied_room(const struct core *core, const struct node *node,
+                            const struct resources *requests)
+{
+    static const struct resources none;
+    struct numa_need need = need_of(core, requests);
+    uint32_t room = resources_fit(&node->total, &none, &none, requests);
+
+    if (room == 0 || !aligns(node, need) || need_of(core, &node->total).gpus != node->kind->machine.ngpus)
+        return room;
+    return aligned(node, need, machine_kind_all(node->kind), room);
+}
+
+/* Else nobody need ask node by node. */
+static bool some_align(const struct machine_kinds *kinds)
+{
+    for (uint32_t i = 0; i < kinds->n; i++)
+        if (kinds->items[i]->machine.numa_policy >= NUMA_POLICY_RESTRICTED)
+            return true;
+    return false;
+}
+
+uint32_t core__count_misaligned(const struct core *core, const struct gang *gang)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; some_align(&core->cluster.kinds) && i < core->cluster.nnodes; i++) {
+        const struct node *node = core->cluster.nodes[i];
+
+        n += node_room(node, &gang->requests) > 0 && core__node_room(core, node, &gang->requests) == 0 &&
+             core__may_use(core, gang, node, &gang->members[0]->object->shape);
+    }
+    return n;
+}
+
 void core__choose_gpus(const struct core *core, const struct node *node,
                        const struct resources *requests, uint32_t pods,
                        uint32_t ret_sets[MACHINE_GPUS_MAX])
 {
-    uint32_t gpus = core__gpus_of(core, requests), free;
+    struct numa_need need = need_of(core, requests);
+    uint32_t free;
 
     memset(ret_sets, 0, MACHINE_GPUS_MAX * sizeof(*ret_sets));
-    if (gpus == 0 || gpus > MACHINE_GPUS_MAX || pods > MACHINE_GPUS_MAX ||
-        !core__free_gpus(core, node, &free) || pods * gpus > (uint32_t)__builtin_popcount(free))
+    if (need.gpus == 0 || need.gpus > MACHINE_GPUS_MAX || !core__free_gpus(core, node, &free) ||
+        pods > numa_pods(&node->kind->machine, free, need))
         return;
-    machine_kind_split(node->kind, free, gpus, pods, ret_sets);
+    machine_kind_split(node->kind, free, need, pods, ret_sets);
 }
 
 bool core__has_all(const struct slot *slot)
@@ -83,7 +148,8 @@ struct gpu_classes {
     uint32_t n, size;
     uint16_t *by_node;
     size_t by_node_size;
-    uint32_t gpus, most; /* of one pod; rows are so long */
+    struct numa_need need; /* of one pod */
+    uint32_t most; /* rows are so long */
     bool full; /* some node is in none for lack of room */
     float *gb_s[GANG_SIZES]; /* [class][pods on the node - 1] */
 };
@@ -133,10 +199,10 @@ static void fill_row(struct gpu_classes *classes, uint32_t class, struct machine
         least[size] = -1;
     for (uint32_t pods = 1; pods <= classes->most; pods++) {
         uint32_t sets[MACHINE_GPUS_MAX];
-        bool fits = kind && pods * classes->gpus <= (uint32_t)__builtin_popcount(free);
+        bool fits = kind && pods <= numa_pods(&kind->machine, free, classes->need);
 
         if (fits)
-            machine_kind_split(kind, free, classes->gpus, pods, sets);
+            machine_kind_split(kind, free, classes->need, pods, sets);
         for (unsigned size = 0; size < GANG_SIZES; size++) {
             uint32_t gang = size + 1 < GANG_SIZES || pods < GANG_SIZES ? size + 1 : pods;
             float gb_s = fits && pods <= gang ? machine_kind_gang_gb_s(kind, sets, pods, gang) : 0;
@@ -165,14 +231,16 @@ static uint16_t class_of(struct gpu_classes *classes, struct machine_kind *kind,
     return (uint16_t)classes->n++;
 }
 
-bool core__classes_begin(struct gpu_classes *classes, uint32_t gpus, size_t nnodes)
+bool core__classes_begin(const struct core *core, struct gpu_classes *classes,
+                         const struct resources *requests, size_t nnodes)
 {
+    struct numa_need need = need_of(core, requests);
     uint16_t *by_node;
 
     classes->n = 0;
     classes->full = false;
-    classes->gpus = gpus;
-    classes->most = gpus > 0 && gpus <= MACHINE_GPUS_MAX ? MACHINE_GPUS_MAX / gpus : 1;
+    classes->need = need;
+    classes->most = need.gpus > 0 && need.gpus <= MACHINE_GPUS_MAX ? MACHINE_GPUS_MAX / need.gpus : 1;
     for (unsigned i = 0; i < GANG_SIZES; i++) {
         free(classes->gb_s[i]);
         classes->gb_s[i] = NULL;
@@ -196,7 +264,7 @@ bool core__classes_full(const struct gpu_classes *classes)
 void core__classes_set(const struct core *core, struct gpu_classes *classes, const struct node *node)
 {
     uint32_t free = 0;
-    bool known = classes->gpus > 0 && core__free_gpus(core, node, &free);
+    bool known = classes->need.gpus > 0 && core__free_gpus(core, node, &free);
 
     classes->by_node[node->at] = known ? class_of(classes, node->kind, free) : 0;
 }

@@ -162,6 +162,14 @@ int64_t core__accelerators(const struct core *core, const struct resources *amou
 uint32_t core__gpus_of(const struct core *core, const struct resources *amounts);
 /* false: which ones are free is not known. */
 bool core__free_gpus(const struct core *core, const struct node *node, uint32_t *ret_free);
+/* node_room(), with what each pod gets of one NUMA node where kubelet insists on that. */
+uint32_t core__node_room(const struct core *core, const struct node *node,
+                         const struct resources *requests);
+/* Nodes with room by count where kubelet would refuse a pod of the gang for want of room on one NUMA node. */
+uint32_t core__count_misaligned(const struct core *core, const struct gang *gang);
+/* The same as if nothing ran or was held there. */
+uint32_t core__emptied_room(const struct core *core, const struct node *node,
+                            const struct resources *requests);
 /* Which ones `pods` pods that are to go there get, before anything is held for them; 0: not known. */
 void core__choose_gpus(const struct core *core, const struct node *node,
                        const struct resources *requests, uint32_t pods,
@@ -180,7 +188,8 @@ int core__check_gpus(const struct core *core, struct err *err);
 struct gpu_classes;
 struct gpu_classes *core__classes_new(void);
 void core__classes_free(struct gpu_classes *classes);
-bool core__classes_begin(struct gpu_classes *classes, uint32_t gpus, size_t nnodes);
+bool core__classes_begin(const struct core *core, struct gpu_classes *classes,
+                         const struct resources *requests, size_t nnodes);
 bool core__classes_full(const struct gpu_classes *classes); /* most of them may be of what is no more */
 void core__classes_set(const struct core *core, struct gpu_classes *classes, const struct node *node);
 /* false: nothing is known of any node. */

@@ -88,22 +88,22 @@ static uint32_t place_of(const struct leave *leave, const struct node *node)
 }
 
 static void add_part(struct leave *leave, uint32_t leaver, const struct node *node, bool held,
-                     const struct resources *amount)
+                     const struct resources *amount, uint32_t gpus)
 {
     uint32_t place;
 
     if (!node)
         return;
     place = place_of(leave, node);
-    leave->parts[leave->nparts++] = (struct leave_part){leaver, place, held, amount};
+    leave->parts[leave->nparts++] = (struct leave_part){leaver, place, held, amount, gpus};
     leave->leavers[leaver].nparts++;
     leave->places[place].nparts++;
 }
 
 static void add_pod_parts(struct leave *leave, uint32_t leaver, const struct pod *pod)
 {
-    add_part(leave, leaver, pod->node, false, &pod->requests);
-    add_part(leave, leaver, pod->hold.node, true, &pod->requests);
+    add_part(leave, leaver, pod->node, false, &pod->requests, pod->gpus);
+    add_part(leave, leaver, pod->hold.node, true, &pod->requests, 0);
 }
 
 static int find_parts(struct leave *leave)
@@ -121,7 +121,7 @@ static int find_parts(struct leave *leave)
             add_pod_parts(leave, i, gang->members[k]);
         for (uint32_t k = 0; gang && k < gang->nslots; k++)
             if (gang->slots[k].held)
-                add_part(leave, i, gang->slots[k].node, true, &gang->slots[k].hold);
+                add_part(leave, i, gang->slots[k].node, true, &gang->slots[k].hold, gang->slots[k].gpus);
     }
     return 0;
 }
@@ -143,7 +143,7 @@ static int find_places(struct leave *leave)
 
         leave->places[i] = (struct leave_place){
             .node = node, .usable = usable, .domain = UINT32_MAX,
-            .room = usable ? node_room(node, &leave->gang->requests) : 0};
+            .room = usable ? core__node_room(core, node, &leave->gang->requests) : 0};
     }
     return 0;
 }
@@ -318,6 +318,7 @@ static void put_part(struct leave *leave, const struct leave_part *part, bool ou
 {
     struct leave_place *place = &leave->places[part->place];
     struct resources *sum = part->held ? &place->node->held : &place->node->used;
+    uint32_t *gpus = part->held ? &place->node->gpus_held : &place->node->gpus_used;
     uint32_t before = place->room;
 
     leave->work++;
@@ -325,10 +326,11 @@ static void put_part(struct leave *leave, const struct leave_part *part, bool ou
         resources_sub(sum, part->amount);
     else
         resources_add(sum, part->amount);
+    *gpus = out ? *gpus & ~part->gpus : *gpus | part->gpus;
     cluster_log_node(&leave->core->cluster, place->node);
     if (!place->usable)
         return;
-    place->room = node_room(place->node, &leave->gang->requests);
+    place->room = core__node_room(leave->core, place->node, &leave->gang->requests);
     if (place->domain == leave->domain)
         leave->room += (uint64_t)place->room - before;
 }

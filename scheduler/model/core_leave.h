@@ -29,6 +29,7 @@ struct leave_part { /* what one leaver takes of one node, by one of its pods */
     uint32_t leaver, place;
     bool held; /* else used */
     const struct resources *amount;
+    uint32_t gpus; /* which ones of them, as far as that is known */
 };
 
 struct leave_place { /* a node, in name order */

@@ -110,10 +110,14 @@ static void pod_size_text(const struct core *core, const struct gang *gang, char
 static void set_shortage(struct core *core, struct gang *gang, const struct plan_shortage *shortage,
                          const struct room_count *count)
 {
-    char size[96], kept[KEPT_TEXT];
+    char size[96], kept[KEPT_TEXT], refused[96] = "";
+    uint32_t misaligned = core__count_misaligned(core, gang);
 
     pod_size_text(core, gang, size, sizeof(size));
     core__kept_text(core, count, kept);
+    if (misaligned > 0)
+        snprintf(refused, sizeof(refused), "; on %u of those no NUMA node has enough for one, as kubelet wants",
+                 misaligned);
     if (count->kept > 0 && count->matching == 0) {
         core__set_reason(core, gang, REASON_HEAD_OF_LINE, "%s", kept);
     } else if (gang->required_level >= 0 && shortage->fits_anywhere >= gang->min) {
@@ -130,10 +134,11 @@ static void set_shortage(struct core *core, struct gang *gang, const struct plan
     } else {
         core__set_reason(core, gang, REASON_INSUFFICIENT,
                          "%u of %u pods%s fit: %u of %u nodes have room, %u are full, %u do not "
-                         "match%s%s",
+                         "match%s%s%s",
                          shortage->fits_anywhere, gang->min, size, count->with_room, count->nodes,
                          count->matching - count->with_room,
-                         count->nodes - count->matching - count->kept, kept[0] ? "; " : "", kept);
+                         count->nodes - count->matching - count->kept, refused, kept[0] ? "; " : "",
+                         kept);
     }
     gang->reason.pods = gang->min;
     gang->reason.fit = MUTANT(WRONG_REASON) ? gang->min : shortage->fits;

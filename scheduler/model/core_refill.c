@@ -201,7 +201,7 @@ bool core__refill(struct core *core, struct gang *gang, struct pod *pod)
           core__keeps_required(core, gang, &domain, node) && core__keeps_subgroup(core, gang, pod, node);
     if (slot->held && (!may || memcmp(&slot->hold, &pod->requests, sizeof(slot->hold)) != 0))
         slot_unhold(&core->cluster, slot); /* its predecessor asked for something else, or failed there */
-    if (!slot->held && (!may || node_room(node, &gang->requests) == 0))
+    if (!slot->held && (!may || core__node_room(core, node, &gang->requests) == 0))
         node = domain.split ? NULL : find_node(core, gang, pod, node);
     if (!node)
         return false;

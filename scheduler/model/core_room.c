@@ -119,7 +119,6 @@ bool core__may_use(const struct core *core, const struct gang *gang, const struc
 
 bool core__could_use(const struct core *core, const struct gang *gang, const struct node *node)
 {
-    static const struct resources none;
     const char *key = NULL;
 
     for (size_t i = 0; i < gang->nmembers; i++) {
@@ -129,21 +128,21 @@ bool core__could_use(const struct core *core, const struct gang *gang, const str
             continue; /* as the one before it */
         key = pod->object->shape.key;
         if (in_pool(core, node) && node_admits(node, &pod->object->shape) &&
-            resources_fit(&node->total, &none, &none, &pod->requests) > 0)
+            core__emptied_room(core, node, &pod->requests) > 0)
             return true;
     }
     return false;
 }
 
 /* Room beside what runs and is held, or on the node as it would be without either. */
-static uint32_t room_on(const struct node *node, const struct resources *requests, bool emptied)
+static uint32_t room_on(const struct core *core, const struct node *node,
+                        const struct resources *requests, bool emptied)
 {
     static const struct resources none;
 
     if (MUTANT(HOLD_IGNORED) && !emptied)
         return resources_fit(&node->total, &node->used, &none, requests);
-    return emptied ? resources_fit(&node->total, &none, &none, requests)
-                   : node_room(node, requests);
+    return emptied ? core__emptied_room(core, node, requests) : core__node_room(core, node, requests);
 }
 
 static struct plan_node entry_of(const struct core *core, const struct node *node,
@@ -155,7 +154,7 @@ static struct plan_node entry_of(const struct core *core, const struct node *nod
     memcpy(entry.domain, node->domain, sizeof(entry.domain));
     for (uint32_t l = 0; MUTANT(UNKNOWN_GUESSED) && l < core->cluster.nlevels; l++)
         entry.domain[l] = node->domain[l] == PLAN_UNKNOWN ? 0 : node->domain[l];
-    entry.capacity = room_on(node, &like->requests, emptied);
+    entry.capacity = room_on(core, node, &like->requests, emptied);
     entry.free_units = clamp_units(core__accelerators(core, &node->total) - (emptied ? 0 : used));
     return entry;
 }
@@ -215,7 +214,7 @@ static int build(struct core *core, struct shape_index *shape, const struct pod 
     }
     memset(flags, 0, n);
     shape->nodes = shape->matching = 0;
-    if (!core__classes_begin(shape->classes, clamp_units(core__accelerators(core, &like->requests)), n))
+    if (!core__classes_begin(core, shape->classes, &like->requests, n))
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
         core__classes_set(core, shape->classes, core->cluster.nodes[i]);
@@ -461,7 +460,7 @@ static int check_shape(const struct core *core, const struct shape_index *shape,
     for (uint32_t i = 0; logged && r == 0 && i < core->cluster.nnodes; i++) {
         const struct node *node = core->cluster.nodes[i];
         uint32_t known = plan_index_capacity(shape->index, i);
-        uint32_t room = matches(core, node, &like->object->shape) ? room_on(node, &like->requests, false)
+        uint32_t room = matches(core, node, &like->object->shape) ? room_on(core, node, &like->requests, false)
                                                                   : 0;
 
         room = room < PLAN_NODE_PODS_MAX ? room : PLAN_NODE_PODS_MAX;

@@ -153,7 +153,7 @@ struct node *core__subgroup_node(struct core *core, struct gang *gang, const str
             !core__may_use(core, gang, node, &pod->object->shape) ||
             !core__keeps_required(core, gang, &domain, node))
             continue;
-        room = node_room(node, &pod->requests);
+        room = core__node_room(core, node, &pod->requests);
         is_near = nearness(core, node, near);
         if (room == 0 || (best && (is_near < best_near || (is_near == best_near && room >= best_room))))
             continue;
@@ -246,7 +246,8 @@ uint32_t core__subgroup_slot(const struct core *core, const struct gang *gang, c
         uint32_t n;
 
         if (!is_free(slot) || !core__may_use(core, gang, slot->node, &pod->object->shape) ||
-            node_room(slot->node, &pod->requests) == 0 || !core__keeps_subgroup(core, gang, pod, slot->node))
+            core__node_room(core, slot->node, &pod->requests) == 0 ||
+            !core__keeps_subgroup(core, gang, pod, slot->node))
             continue;
         n = need == 0 ? 0 : free_around(core, gang, slot->node, bounds.home);
         if (n < need || n >= least)

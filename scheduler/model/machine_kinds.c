@@ -70,7 +70,8 @@ static bool same_kind(const struct machine *a, const struct machine *b)
            a->nbridges == b->nbridges && a->ngpus == b->ngpus && a->nnics == b->nnics &&
            a->cpu_vendor == b->cpu_vendor && a->cpu_family == b->cpu_family &&
            a->cpu_model == b->cpu_model && a->fabric == b->fabric && a->nvls == b->nvls &&
-           a->nvl_domain_gpus == b->nvl_domain_gpus && same_numa(a, b) && same_bridges(a, b) &&
+           a->nvl_domain_gpus == b->nvl_domain_gpus && a->numa_policy == b->numa_policy &&
+           a->own_cpus == b->own_cpus && same_numa(a, b) && same_bridges(a, b) &&
            same_gpus(a, b) && same_nics(a, b);
 }
 

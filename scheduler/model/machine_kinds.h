@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "topology/machine.h"
+#include "topology/numa_fit.h"
 
 #define MACHINE_KINDS_MAX 256 /* some 30 KiB each */
 
@@ -33,8 +34,11 @@ float machine_kind_set_gb_s(struct machine_kind *kind, uint32_t set);
 float machine_kind_gang_gb_s(struct machine_kind *kind, const uint32_t *sets, uint32_t pods,
                              uint32_t gang_pods);
 
-/* Which sets `pods` pods of `gpus` each get of those that are free; how fast the slowest is by itself. */
-float machine_kind_split(struct machine_kind *kind, uint32_t free, uint32_t gpus, uint32_t pods,
+/*
+ * Which sets `pods` pods get of those that are free, which are enough for them (numa_pods()): each of one NUMA node
+ * where it has to be. How fast the slowest is by itself.
+ */
+float machine_kind_split(struct machine_kind *kind, uint32_t free, struct numa_need need, uint32_t pods,
                          uint32_t *ret_sets);
 
 /* The machine with so many of the product, as nodes' labels name it: 0, else it is not known. */

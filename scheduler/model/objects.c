@@ -115,6 +115,8 @@ int pod_shape_seal(struct pod_shape *shape)
         add_text(&out, toleration->key);
         add_text(&out, toleration->value);
     }
+    if (shape->own_cpus > 0)
+        strbuf_addf(&out, "|%d", shape->own_cpus);
     key = out.failed ? NULL : intern(out.data);
     strbuf_release(&out);
     if (!key)

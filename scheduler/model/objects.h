@@ -72,6 +72,7 @@ struct pod_shape {
     size_t naffinity;
     struct toleration *tolerations;
     size_t ntolerations;
+    int32_t own_cpus; /* whole CPUs that kubelet's CPU manager may give a container with devices alone */
     char *key; /* canonical text of all of the above */
 };
 

@@ -50,7 +50,7 @@ bool resources_read(struct resource_table *table, const struct amounts *amounts,
 {
     bool complete = true;
 
-    *ret = (struct resources){{0}};
+    *ret = (struct resources){0};
     for (size_t i = 0; i < amounts->n; i++) {
         int column = resource_column_add(table, amounts->items[i].resource);
 

@@ -22,6 +22,7 @@ struct resource_table {
 
 struct resources {
     int64_t v[RES_MAX];
+    int64_t own_cpus; /* of a request: pod_shape's; no amount, it is not added up */
 };
 
 int resource_table_init(struct resource_table *table);

@@ -14,7 +14,7 @@ type_of() {
 declare -A type=()
 for node in $(k get nodes -o name | sed 's,node/,,'); do
     type[$node]=$(type_of "$node")
-    "$LOCKSTEP_BIN" machine "${type[$node]}" -o nodetopology --name "$node"
+    "$LOCKSTEP_BIN" machine "${type[$node]}" --cpu-manager-policy static --topology-manager-policy best-effort -o nodetopology --name "$node"
     echo ---
 done >"build/test-logs/machines.yaml"
 

@@ -21,6 +21,21 @@ static struct obj_machine *make_machine(const char *name, uint8_t links)
     return object;
 }
 
+/* The same on two NUMA nodes, 0 to 3 and 4 to 7, between which kubelet divides no pod. */
+static void add_aligned_machine(struct world *world, const char *name)
+{
+    struct obj_machine *object = make_machine(name, 1);
+
+    object->machine.nnuma = 2;
+    object->machine.numa[0] = (struct machine_numa){.os_index = 0, .cpus = 16};
+    object->machine.numa[1] = (struct machine_numa){.os_index = 1, .cpus = 16};
+    object->machine.numa_policy = NUMA_POLICY_SINGLE;
+    object->machine.own_cpus = true;
+    for (uint32_t i = 0; i < 8; i++)
+        object->machine.gpus[i].numa = i >= 4;
+    world_step(world, (struct event){.kind = EV_MACHINE, .object.machine = object});
+}
+
 static void add_machine(struct world *world, const char *node, uint8_t links)
 {
     world_step(world, (struct event){.kind = EV_MACHINE, .object.machine = make_machine(node, links)});
@@ -162,6 +177,43 @@ static void of_nodes_in_as_few_domains_the_faster_ones_are_taken(void **state)
     assert_string_equal(planned(world, "h-1"), "n1");
 }
 
+static void where_kubelet_aligns_sets_are_of_one_numa_node(void **state)
+{
+    struct world *world = new_world(2, 4, 2);
+
+    (void)state;
+    add_aligned_machine(world, "n0");
+    add_aligned_machine(world, "n1");
+    sync_world(world);
+    add_small_gang(world, "g", 3, 3); /* by count two fit on each node, and so they do by NUMA node */
+    bind_gang(world, "g", 3);
+    assert_stamp(world, "g-0", "\"lockstep.dev/gpus\":\"0-2\"");
+    assert_stamp(world, "g-1", "\"lockstep.dev/gpus\":\"4-6\"");
+    add_small_gang(world, "h", 2, 2); /* 3 and 7 are left on n0: not of one */
+    assert_string_equal(planned(world, "h-0"), "n1");
+    assert_string_equal(planned(world, "h-1"), "n1");
+    world_close(world);
+    free(world);
+}
+
+static void who_fits_on_no_numa_node_waits(void **state)
+{
+    struct world *world = new_world(2, 4, 2);
+
+    (void)state;
+    add_aligned_machine(world, "n0");
+    add_aligned_machine(world, "n1");
+    sync_world(world);
+    add_small_gang(world, "g", 5, 1);
+    assert_string_equal(planned(world, "g-0"), "");
+    assert_int_equal(the_gang(world, "g")->state, GANG_WAITING);
+    assert_string_equal(the_gang(world, "g")->reason.text,
+                        "0 of 1 pods of 5 nvidia.com/gpu fit: 0 of 2 nodes have room, 2 are full, 0 do not match; "
+                        "on 2 of those no NUMA node has enough for one, as kubelet wants");
+    world_close(world);
+    free(world);
+}
+
 /* The status that was written last, given to a second core as what the API server has. */
 static struct obj_placement *stored(const char *gpus, int pods)
 {
@@ -300,6 +352,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(whole_nodes_are_exact, open_world, close_world),
         cmocka_unit_test_setup_teardown(what_a_gang_has_another_does_not_get, open_world, close_world),
         cmocka_unit_test_setup_teardown(beside_strangers_they_are_not_known, open_world, close_world),
+        cmocka_unit_test(where_kubelet_aligns_sets_are_of_one_numa_node),
+        cmocka_unit_test(who_fits_on_no_numa_node_waits),
         cmocka_unit_test_setup_teardown(of_nodes_in_as_few_domains_the_faster_ones_are_taken, open_world,
                                         close_world),
         cmocka_unit_test_setup_teardown(the_plan_is_stored_with_them, open_world, close_world),

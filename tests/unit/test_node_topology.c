@@ -84,6 +84,11 @@ static void every_machine_comes_back_as_it_was(void **state)
     }
     memset(&machine, 0, sizeof(machine));
     must_come_back("nothing");
+    for (unsigned policy = 0; policy < NUMA_POLICIES; policy++) {
+        machine.numa_policy = (enum numa_policy)policy;
+        machine.own_cpus = policy % 2;
+        must_come_back("a policy of kubelet");
+    }
 }
 
 static void the_largest_machine_comes_back(void **state)
@@ -117,6 +122,11 @@ static const struct {
     {OBJECT("{\"sockets\":-1}"), "NodeTopology n: spec.sockets: found -1, expected a whole number"},
     {OBJECT("{\"cpu\":{\"vendor\":\"Zuse\"}}"), "NodeTopology n: spec.cpu.vendor: found \"Zuse\", expected Unknown,"},
     {OBJECT("{\"fabric\":{\"kind\":\"Ring\"}}"), "NodeTopology n: spec.fabric.kind: found \"Ring\", expected Unknown,"},
+    {OBJECT("{\"kubelet\":7}"), "NodeTopology n: spec.kubelet: found 7, expected a mapping"},
+    {OBJECT("{\"kubelet\":{\"topologyManagerPolicy\":\"single\"}}"),
+     "NodeTopology n: spec.kubelet.topologyManagerPolicy: found \"single\", expected none, best-effort,"},
+    {OBJECT("{\"kubelet\":{\"cpuManagerPolicy\":true}}"),
+     "NodeTopology n: spec.kubelet.cpuManagerPolicy: found true, expected none, static"},
     {OBJECT("{\"gpus\":{}}"), "NodeTopology n: spec.gpus: found {}, expected a list of at most 32"},
     {OBJECT("{\"gpus\":[7]}"), "NodeTopology n: spec.gpus[0]: found 7, expected a mapping"},
     {OBJECT("{\"gpus\":[{\"index\":1}]}"), "NodeTopology n: spec.gpus[0].index: found 1, expected its place"},

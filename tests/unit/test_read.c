@@ -117,6 +117,46 @@ static void requests_are_added_up_as_kubernetes_does(void **state)
     }
 }
 
+/* The CPUs that a container with devices may get for itself; the pod is Guaranteed or not. */
+static const struct {
+    const char *what, *spec;
+    int32_t cpus;
+} own_cpu_cases[] = {
+    {"limits alone", "'containers':[{'resources':{'limits':{'cpu':8,'memory':'1Gi','nvidia.com/gpu':1}}}]", 8},
+    {"requests as limits", "'containers':[{'resources':{'limits':{'cpu':'8','memory':'1Gi','nvidia.com/gpu':1},"
+     "'requests':{'cpu':'8000m','memory':'1024Mi'}}}]", 8},
+    {"a request below its limit", "'containers':[{'resources':{'limits':{'cpu':8,'memory':'1Gi',"
+     "'nvidia.com/gpu':1},'requests':{'cpu':7}}}]", 0},
+    {"part of a CPU", "'containers':[{'resources':{'limits':{'cpu':'7500m','memory':'1Gi','nvidia.com/gpu':1}}}]", 0},
+    {"no limit of memory", "'containers':[{'resources':{'limits':{'cpu':8,'nvidia.com/gpu':1}}}]", 0},
+    {"a container that shares", "'containers':[{'resources':{'limits':{'cpu':8,'memory':'1Gi',"
+     "'nvidia.com/gpu':1}}},{'resources':{'requests':{'cpu':1}}}]", 0},
+    {"an init container that shares", "'initContainers':[{}],'containers':[{'resources':{'limits':{'cpu':8,"
+     "'memory':'1Gi','nvidia.com/gpu':1}}}]", 0},
+    {"without devices", "'containers':[{'resources':{'limits':{'cpu':8,'memory':'1Gi'}}},"
+     "{'resources':{'limits':{'cpu':2,'memory':'1Gi','a/b':1}}}]", 2},
+};
+
+static void cpus_of_its_own_are_known(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(own_cpu_cases) / sizeof(own_cpu_cases[0]); i++) {
+        struct obj_pod *pod = NULL;
+        struct err err = ERR_INIT;
+        char text[1024];
+        json_t *object;
+
+        snprintf(text, sizeof(text), "{'metadata':{'name':'p'},'spec':{%s}}", own_cpu_cases[i].spec);
+        object = parse_quoted(text);
+        print_message("%s\n", own_cpu_cases[i].what);
+        if (read_pod(object, &pod, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_int_equal(pod->shape.own_cpus, own_cpu_cases[i].cpus);
+        obj_pod_free(pod);
+        json_decref(object);
+    }
+}
+
 static void a_pod_says_which_gang_it_is_in(void **state)
 {
     json_t *object = parse(
@@ -523,6 +563,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_added_up_as_kubernetes_does),
+        cmocka_unit_test(cpus_of_its_own_are_known),
         cmocka_unit_test(a_pod_says_which_gang_it_is_in),
         cmocka_unit_test(what_is_not_understood_is_kept_in_words),
         cmocka_unit_test(a_lease_renewed_in_another_age_is_refused),
