@@ -115,6 +115,7 @@ json_t *predicted_json(const struct core *core, const struct gang *gang);
 void show_predicted(const struct core *core, const struct gang *gang);
 bool knows_gpus(const struct gang *gang); /* of any pod */
 void show_gpus(const struct gang *gang, uint32_t first, uint32_t end, int width); /* of these ranks */
+void show_map(const struct core *core, const struct gang *gang); /* show_map.c */
 bool gang_is_placed(const struct gang *gang);
 
 /* ---- simulate_show.c: how policies fared ---------------------------------------------------------------- */

@@ -224,6 +224,7 @@ void show_placed(const struct core *core, const struct gang *gang,
                    gang->use[level].used);
     show_predicted(core, gang);
     show_nodes(core, gang);
+    show_map(core, gang);
 }
 
 void show_text(struct core *core, const struct gang *gang)

@@ -75,26 +75,40 @@ void set_devices(json_t *entry, const struct slot *slot)
     json_object_set_new(entry, "nics", nics_json(machine, slot->gpus));
 }
 
+#define LIMIT_TEXT 340
+
+/* "nic", "level example.com/spine". */
+static const char *limit_text(const struct core *core, const struct bandwidth *predicted, char ret[LIMIT_TEXT])
+{
+    bool level = predicted->limit == LIMIT_LEVEL;
+
+    snprintf(ret, LIMIT_TEXT, "%s%s%s", bandwidth_limit_word(predicted->limit), level ? " " : "",
+             level ? core_level_name(core, (int)predicted->level) : "");
+    return ret;
+}
+
 json_t *predicted_json(const struct core *core, const struct gang *gang)
 {
     struct bandwidth predicted = core_predict(core, gang, false);
+    char limit[LIMIT_TEXT];
 
     return json_pack("{s:o, s:s}", "busbw_gb_s",
                      predicted.busbw_gb_s > 0 ? json_real(predicted.busbw_gb_s) : json_null(),
-                     "limited_by", bandwidth_limit_word(predicted.limit));
+                     "limited_by", limit_text(core, &predicted, limit));
 }
 
 void show_predicted(const struct core *core, const struct gang *gang)
 {
     struct bandwidth predicted = core_predict(core, gang, false);
     struct bandwidth merged = core_predict(core, gang, true);
+    char limit[LIMIT_TEXT];
 
     if (predicted.limit == LIMIT_UNKNOWN)
         printf("  bandwidth unknown: %s\n", predicted.why);
     if (predicted.busbw_gb_s <= 0)
         return;
     printf("  %s%.4g GB/s%s all-reduce bus bandwidth predicted, limited by %s\n", paint("\033[1m"),
-           predicted.busbw_gb_s, paint("\033[0m"), bandwidth_limit_word(predicted.limit));
+           predicted.busbw_gb_s, paint("\033[0m"), limit_text(core, &predicted, limit));
     if (merged.busbw_gb_s > predicted.busbw_gb_s * FASTER)
         printf("  %swith one pod a node instead of several it would be %.4g GB/s%s: NCCL takes each pod for a "
                "host of its own\n",

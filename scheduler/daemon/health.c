@@ -43,6 +43,7 @@ static enum http_outcome readyz(void *context, const struct http_request *reques
 #define COUNTER(id, metric_name, metric_help)                                                      \
     static struct metric id = {.name = metric_name, .help = metric_help, .kind = METRIC_COUNTER}
 GAUGE(nodes, "lockstep_nodes", "Nodes known.");
+GAUGE(machines, "lockstep_nodes_of_known_machine", "Nodes of which it is known what machine they are.");
 GAUGE(pods, "lockstep_pods", "Pods known.");
 GAUGE(gangs, "lockstep_gangs", "Gangs known.");
 GAUGE(waiting, "lockstep_gangs_waiting", "Gangs that wait for members or room.");
@@ -52,13 +53,15 @@ GAUGE(leader, "lockstep_leader", "1 while this replica leads: it plans and write
 COUNTER(plans, "lockstep_plans_total", "Plans made.");
 COUNTER(replans, "lockstep_replans_total", "Plans made for a gang that had one before.");
 COUNTER(binds, "lockstep_bindings_total", "Bindings posted.");
+COUNTER(refused, "lockstep_machines_refused_total",
+        "NodeTopologies of a kind more than are kept: their nodes are placed by count.");
 COUNTER(violations, "lockstep_invariant_violations_total", "Broken invariants seen.");
 
 static enum http_outcome metrics(void *context, const struct http_request *request,
                                  struct http_reply *reply)
 {
-    static struct metric *const own[] = {&nodes, &pods,  &gangs,   &waiting, &holds,
-                                         &votes, &plans, &replans, &binds,   &violations, &leader};
+    static struct metric *const own[] = {&nodes, &machines, &pods,    &gangs, &waiting, &holds,      &votes,
+                                         &plans, &replans,  &binds,   &refused, &violations, &leader};
     struct daemon *daemon = context;
     struct core_counts counts;
 
@@ -67,6 +70,8 @@ static enum http_outcome metrics(void *context, const struct http_request *reque
     core_counts(daemon->core, &counts);
     pthread_rwlock_unlock(&daemon->core_lock);
     metric_set(&nodes, (int64_t)counts.nodes);
+    metric_set(&machines, (int64_t)counts.machines);
+    metric_set(&refused, (int64_t)counts.machines_refused);
     metric_set(&pods, (int64_t)counts.pods);
     metric_set(&gangs, (int64_t)counts.gangs);
     metric_set(&waiting, (int64_t)counts.gangs_waiting);

@@ -63,6 +63,9 @@ static const struct config_key top_keys[] = {
     {.name = "giveUpAfter", .read = config__duration, .at = AT(give_up_ns), .min = SECOND,
      .max = 365 * DAY, .what = "1s to 8760h"},
     {.name = "preemption", .read = config__switch, .at = AT(preemption)},
+    {.name = "oversubscription", .read = config__ratios, .at = AT(oversubscription),
+     .count_at = AT(noversubscription), .max = 1000},
+    {.name = "nvlinkBetweenNodes", .read = config__switch, .at = AT(nvlink_between_nodes)},
     {.name = "lease", .read = config__object, .at = AT(lease)},
     {.name = "probe", .read = config__unbuilt, .what = "the probe"},
     {.name = "listen", .read = config__block, .inner = listen_keys, .ninner = N(listen_keys)},
@@ -117,6 +120,7 @@ void config_release(struct config *config)
     config__free_texts(config->levels);
     config__free_texts(config->accelerators);
     labels_free(&config->node_selector);
+    config__free_ratios(config->oversubscription, config->noversubscription);
     free(config->listen_verbs);
     free(config->listen_health);
     free(config->lease);

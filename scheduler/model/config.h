@@ -28,6 +28,11 @@ struct config_tls { /* file names; "" for none; cert and key are both there or b
     char **clients; /* certificate names that may call; NULL-terminated; NULL: any of the CA */
 };
 
+struct config_ratio { /* of a level: down : up of the uplinks of its domains */
+    char *key;
+    double ratio;
+};
+
 struct config {
     char *scheduler_name; /* "lockstep" */
     char **levels; /* node-label keys, outermost first; none: the known sets found on the nodes */
@@ -38,6 +43,9 @@ struct config {
     int64_t hold_deadline_ns, early_plan_deadline_ns, head_of_line_ns;
     int64_t give_up_ns; /* 0: never */
     bool preemption;
+    struct config_ratio *oversubscription; /* sorted by key; levels that are not named have none */
+    size_t noversubscription;
+    bool nvlink_between_nodes; /* pods may use NVLink between the machines of an NVLink domain */
     machine_finder *find_machine; /* for nodes without a NodeTopology; not from the file: the program's own, or NULL */
     char *lease; /* "namespace/name" of kube-scheduler's Lease, which we follow; "": always lead */
     char *listen_verbs; /* "ip:port", "[ip6]:port" or ":port" (every address) */

@@ -262,6 +262,48 @@ int config__labels(const struct config_field *field, struct config *config)
     return 0;
 }
 
+static int compare_ratios(const void *a, const void *b)
+{
+    return strcmp(((const struct config_ratio *)a)->key, ((const struct config_ratio *)b)->key);
+}
+
+void config__free_ratios(struct config_ratio *ratios, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free(ratios[i].key);
+    free(ratios);
+}
+
+int config__ratios(const struct config_field *field, struct config *config)
+{
+    struct config_ratio **ret = target(field, config), *ratios;
+    size_t *ret_n = (size_t *)(void *)((char *)config + field->key->count_at), n = 0;
+    const char *name;
+    json_t *value;
+
+    if (!json_is_object(field->value) || json_object_size(field->value) > CONFIG_LEVELS_MAX)
+        return bad(field, "a mapping of at most 6 node label keys to ratios such as 4");
+    json_object_foreach((json_t *)(uintptr_t)field->value, name, value)
+        if (!is_label_key(name) || !json_is_number(value) || !(json_number_value(value) >= 1) ||
+            json_number_value(value) > (double)field->key->max)
+            return bad(field, "a mapping of node label keys to ratios from 1 to 1000, such as 4");
+    ratios = calloc(json_object_size(field->value) + 1, sizeof(*ratios));
+    if (!ratios)
+        return no_memory(field);
+    json_object_foreach((json_t *)(uintptr_t)field->value, name, value) {
+        ratios[n] = (struct config_ratio){strdup(name), json_number_value(value)};
+        if (!ratios[n++].key) {
+            config__free_ratios(ratios, n);
+            return no_memory(field);
+        }
+    }
+    qsort(ratios, n, sizeof(*ratios), compare_ratios);
+    config__free_ratios(*ret, *ret_n);
+    *ret = ratios;
+    *ret_n = n;
+    return 0;
+}
+
 int config__duration(const struct config_field *field, struct config *config)
 {
     const char *text = json_string_value(field->value);

@@ -38,10 +38,12 @@ config_read_fn config__name; /* a DNS subdomain */
 config_read_fn config__texts; /* a list of different texts */
 config_read_fn config__label_keys; /* a list of different [prefix/]names */
 config_read_fn config__labels; /* a mapping of label keys to values */
+config_read_fn config__ratios; /* a mapping of label keys to numbers from 1 to key->max */
 config_read_fn config__duration;
 config_read_fn config__address; /* "ip:port", "[ip6]:port", ":port" */
 config_read_fn config__switch; /* on or off, into a bool */
 config_read_fn config__object; /* "namespace/name", or off: "" */
 config_read_fn config__unbuilt; /* takes only off: names the part that is not there yet */
 
+void config__free_ratios(struct config_ratio *ratios, size_t n); /* takes NULL */
 void config__free_texts(char **texts); /* NULL-terminated, both it and its texts; takes NULL */

@@ -158,7 +158,8 @@ static void on_node(struct core *core, struct obj_node *object)
 
 static void on_machine(struct core *core, struct obj_machine *object)
 {
-    cluster_put_machine(&core->cluster, object->name, &object->machine);
+    if (cluster_put_machine(&core->cluster, object->name, &object->machine) < 0)
+        core->machines_refused++;
     obj_machine_free(object);
 }
 

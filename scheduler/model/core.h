@@ -97,6 +97,13 @@ bool core_is_ordinary(const struct core *core, const char *pod_uid);
 
 /* ---- what people ask ---------------------------------------------------------------------- */
 
+struct resources;
+/* How many accelerators these amounts are, of all configured resources together. */
+uint32_t core_accelerators(const struct core *core, const struct resources *amounts);
+/* Is it known which ones of the node's are whose? */
+struct node;
+bool core_knows_gpus(const struct core *core, const struct node *node);
+
 /*
  * How fast the gang is to be where its plan has it; LIMIT_UNKNOWN without a figure where a machine is not known.
  * merged: if the pods on each node were one, as NCCL takes each pod for a host of its own.
@@ -105,8 +112,10 @@ struct bandwidth core_predict(const struct core *core, const struct gang *gang, 
 
 struct core_counts {
     size_t nodes, pods, gangs, gangs_waiting, holds;
+    size_t machines; /* nodes of which it is known what machine they are */
     size_t by_state[8 + 1]; /* enum gang_state */
     uint64_t plans, replans, binds, steps;
+    uint64_t machines_refused; /* NodeTopologies for which there was no room: their nodes' machines are unknown */
 };
 void core_counts(const struct core *core, struct core_counts *ret_counts);
 

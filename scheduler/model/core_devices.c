@@ -23,7 +23,7 @@ int64_t core__accelerators(const struct core *core, const struct resources *amou
     return sum;
 }
 
-uint32_t core__gpus_of(const struct core *core, const struct resources *amounts)
+uint32_t core_accelerators(const struct core *core, const struct resources *amounts)
 {
     int64_t sum = core__accelerators(core, amounts);
 
@@ -35,17 +35,24 @@ bool core__free_gpus(const struct core *core, const struct node *node, uint32_t 
     uint32_t taken = node->gpus_used | node->gpus_held;
 
     if (!node->kind || (taken & ~machine_kind_all(node->kind)) ||
-        core__gpus_of(core, &node->total) != node->kind->machine.ngpus ||
+        core_accelerators(core, &node->total) != node->kind->machine.ngpus ||
         (uint32_t)__builtin_popcount(taken) !=
-            core__gpus_of(core, &node->used) + core__gpus_of(core, &node->held))
+            core_accelerators(core, &node->used) + core_accelerators(core, &node->held))
         return false;
     *ret_free = machine_kind_all(node->kind) & ~taken;
     return true;
 }
 
+bool core_knows_gpus(const struct core *core, const struct node *node)
+{
+    uint32_t unused;
+
+    return core__free_gpus(core, node, &unused);
+}
+
 static struct numa_need need_of(const struct core *core, const struct resources *requests)
 {
-    return (struct numa_need){core__gpus_of(core, requests), (uint32_t)requests->own_cpus};
+    return (struct numa_need){core_accelerators(core, requests), (uint32_t)requests->own_cpus};
 }
 
 /* Of `room` pods by count, as many as kubelet would let in with these accelerators free. */
@@ -131,7 +138,7 @@ void core__keep_or_choose_gpus(const struct core *core, struct slot *slot, const
     uint32_t sets[MACHINE_GPUS_MAX];
 
     if (slot->held || (slot->gpus && !(slot->gpus & (slot->node->gpus_used | slot->node->gpus_held)) &&
-                       (uint32_t)__builtin_popcount(slot->gpus) == core__gpus_of(core, &pod->requests)))
+                       (uint32_t)__builtin_popcount(slot->gpus) == core_accelerators(core, &pod->requests)))
         return;
     core__choose_gpus(core, slot->node, &pod->requests, 1, sets);
     slot->gpus = sets[0];
@@ -275,88 +282,6 @@ bool core__classes_ask(const struct gpu_classes *classes, uint32_t pods, struct 
 
     *ret = (struct plan_speed){classes->n, classes->most, classes->by_node, classes->gb_s[size - 1]};
     return classes->n > 1;
-}
-
-/* ---- the whole gang ----------------------------------------------------------------------------------------- */
-
-static int compare_hosts(const void *a, const void *b)
-{
-    const struct bandwidth_pod *left = a, *right = b;
-
-    if (left->host != right->host)
-        return left->host < right->host ? -1 : 1;
-    if (left->mask != right->mask)
-        return left->mask < right->mask ? -1 : 1;
-    return left->count < right->count ? -1 : left->count > right->count;
-}
-
-static uint32_t merge_pods(struct bandwidth_pod *pods, uint32_t n)
-{
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < n; i++) {
-        struct bandwidth_pod *last = kept ? &pods[kept - 1] : NULL;
-
-        if (last && last->host == pods[i].host && !(last->mask & pods[i].mask) &&
-            (last->mask != 0) == (pods[i].mask != 0)) {
-            last->mask |= pods[i].mask;
-            last->count += pods[i].count;
-        } else {
-            pods[kept++] = pods[i];
-        }
-    }
-    return kept;
-}
-
-/* Those with accelerators, of one host together. How many; 0: a place or its machine is not known. */
-static uint32_t list_pods(const struct core *core, const struct gang *gang, struct bandwidth_pod *ret)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < gang->nslots; i++) {
-        const struct slot *slot = &gang->slots[i];
-        uint32_t gpus = core__gpus_of(core, slot->pod ? &slot->pod->requests : &gang->requests);
-
-        if (gpus == 0)
-            continue;
-        if (!slot->node || !slot->node->kind || !machine_kind_is_answered(slot->node->kind))
-            return 0;
-        ret[n++] = (struct bandwidth_pod){
-            .machine = &slot->node->kind->machine,
-            .mask = slot->gpus,
-            .count = gpus,
-            .host = slot->node->at,
-        };
-    }
-    if (n > 1)
-        qsort(ret, n, sizeof(*ret), compare_hosts);
-    return n;
-}
-
-struct bandwidth core_predict(const struct core *core, const struct gang *gang, bool merged)
-{
-    struct bandwidth predicted = {.why = "what machine a node is is not known"};
-    struct bandwidth_pod *pods = calloc(gang->nslots + 1, sizeof(*pods));
-    struct bandwidth_shape shape = {.pods = pods};
-
-    if (pods)
-        shape.npods = list_pods(core, gang, pods);
-    if (merged)
-        shape.npods = merge_pods(pods, shape.npods);
-    if (shape.npods > 0)
-        predicted = bandwidth_of_shape(&shape);
-    free(pods);
-    return predicted;
-}
-
-void core__predict(const struct core *core, struct gang *gang)
-{
-    uint64_t of = ((uint64_t)core->cluster.machines_version << 32 | gang->plan_version) + 1;
-
-    if (gang->nslots == 0 || gang->predicted_of == of)
-        return;
-    gang->predicted_of = of;
-    gang->predicted = core_predict(core, gang, false);
 }
 
 /* ---- the check: each has one owner (I2), and that is what nodes say (I12) ------------------------------------ */

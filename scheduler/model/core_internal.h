@@ -73,6 +73,7 @@ struct core {
     int64_t now_ns, epoch_s, next_wake_ns;
     struct actions *out; /* of the step or settle under way */
     uint64_t plans, replans, binds, steps;
+    uint64_t machines_refused; /* of a kind more than are kept */
 };
 
 /* ---- actions (core_actions.c) --------------------------------------------------------------- */
@@ -158,8 +159,6 @@ int core__check_room(const struct core *core, struct err *err); /* what is kept 
 
 /* ---- accelerators by number (core_devices.c) -------------------------------------------------------- */
 int64_t core__accelerators(const struct core *core, const struct resources *amounts);
-/* The same as a count. */
-uint32_t core__gpus_of(const struct core *core, const struct resources *amounts);
 /* false: which ones are free is not known. */
 bool core__free_gpus(const struct core *core, const struct node *node, uint32_t *ret_free);
 /* node_room(), with what each pod gets of one NUMA node where kubelet insists on that. */

@@ -249,7 +249,7 @@ void core__slot_take(struct core *core, struct gang *gang, uint32_t index, struc
                                : pod->object->node[0]              ? SLOT_BOUND
                                                                    : SLOT_TAKEN);
     pod->slot = (int32_t)index;
-    if ((uint32_t)__builtin_popcount(slot->gpus) != core__gpus_of(core, &pod->requests))
+    if ((uint32_t)__builtin_popcount(slot->gpus) != core_accelerators(core, &pod->requests))
         slot->gpus = 0; /* stored for another one */
     cluster_set_gpus(pod, slot->node, slot->gpus);
     if (pod->node)

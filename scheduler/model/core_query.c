@@ -96,7 +96,10 @@ void core_counts(const struct core *core, struct core_counts *ret_counts)
         .replans = core->replans,
         .binds = core->binds,
         .steps = core->steps,
+        .machines_refused = core->machines_refused,
     };
+    for (size_t i = 0; i < core->cluster.nnodes; i++)
+        ret_counts->machines += core->cluster.nodes[i]->kind != NULL;
     for (size_t i = 0; i < core->all.n; i++) {
         const struct gang *gang = core->all.items[i];
 

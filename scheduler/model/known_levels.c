@@ -1,5 +1,7 @@
 #include "scheduler/model/known_levels.h"
 
+#include <string.h>
+
 #define KEYS_MAX 5 /* of one set; a set ends with NULL */
 
 static const char *const zones[KEYS_MAX] = {"topology.kubernetes.io/zone"};
@@ -25,6 +27,14 @@ static const char *const nvlink_domains[][KEYS_MAX] = {
     {"accelerator.topograph.run/domain"},
     {"network.topology.nvidia.com/accelerator"},
 };
+
+bool is_nvlink_domain_key(const char *key)
+{
+    for (size_t i = 0; i < sizeof(nvlink_domains) / sizeof(nvlink_domains[0]); i++)
+        if (strcmp(nvlink_domains[i][0], key) == 0)
+            return true;
+    return false;
+}
 
 struct found {
     label_present_fn *present;

@@ -15,3 +15,6 @@ typedef bool label_present_fn(void *context, const char *key); /* does any node 
 
 /* Returns how many keys (static strings) it wrote to ret_keys, at most max. Pure. */
 size_t known_levels(label_present_fn *present, void *context, const char **ret_keys, size_t max);
+
+/* Does the label say which NVLink domain a node is in? */
+bool is_nvlink_domain_key(const char *key);

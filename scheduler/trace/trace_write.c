@@ -59,7 +59,7 @@ static void set_duration(json_t *object, const char *key, int64_t ns)
 /* Each key of lockstep.yaml that scheduler/model reads after loading, and none of a file or address. */
 static json_t *config_json(const struct config *config)
 {
-    json_t *object = json_object(), *selector = json_object();
+    json_t *object = json_object(), *selector = json_object(), *ratios = json_object();
 
     for (size_t i = 0; i < config->node_selector.n; i++)
         json_object_set_new(selector, config->node_selector.items[i].key,
@@ -75,6 +75,11 @@ static json_t *config_json(const struct config *config)
     if (config->give_up_ns)
         set_duration(object, "giveUpAfter", config->give_up_ns);
     json_object_set_new(object, "preemption", json_boolean(config->preemption));
+    for (size_t i = 0; i < config->noversubscription; i++)
+        json_object_set_new(ratios, config->oversubscription[i].key,
+                            json_real(config->oversubscription[i].ratio));
+    json_object_set_new(object, "oversubscription", ratios);
+    json_object_set_new(object, "nvlinkBetweenNodes", json_boolean(config->nvlink_between_nodes));
     json_object_set_new(object, "lease",
                         config->lease[0] ? json_string(config->lease) : json_false());
     return object;

@@ -59,6 +59,8 @@ check plan_says_what_would_fit answers 3 '.reason.code == "NoDomainFits" and
     plan "${on[@]}" -g $examples/job-one-block.yaml
 check plan_says_it_in_words says 3 'fits with preferred=example.com/block instead of required=example.com/block' \
     plan "${on[@]}" -g $examples/job-one-block.yaml
+check plan_draws_the_placement says 0 'b2-1 0000|0000   b2-2 0000|0000   b2-3 0000|0000   b2-4 0000|0000' \
+    plan "${on[@]}" -g $examples/job.yaml
 check plan_needs_a_cluster says 2 "cannot read kubeconfig" plan -g $examples/job.yaml
 
 with_gang 14

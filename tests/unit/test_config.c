@@ -48,6 +48,8 @@ static void every_value_is_read(void **state)
                                "headOfLineAfter: 1h30m\n"
                                "giveUpAfter: 24h\n"
                                "preemption: off\n"
+                               "oversubscription: {rack: 2.5, example.com/block: 4}\n"
+                               "nvlinkBetweenNodes: on\n"
                                "probe: off\n"
                                "listen: {verbs: '[::1]:1', metrics: ':2', agents: off}\n";
     struct config config;
@@ -58,6 +60,10 @@ static void every_value_is_read(void **state)
         fail_msg("%s", err.text);
     assert_string_equal(config.scheduler_name, "other");
     assert_int_equal(config.nlevels, 2);
+    assert_int_equal(config.noversubscription, 2);
+    assert_string_equal(config.oversubscription[1].key, "rack");
+    assert_true(config.oversubscription[0].ratio > 3.9 && config.oversubscription[1].ratio < 2.6);
+    assert_true(config.nvlink_between_nodes);
     assert_string_equal(config.levels[1], "rack");
     assert_int_equal(config.naccelerators, 2);
     assert_string_equal(labels_get(&config.node_selector, "pool"), "true");
@@ -128,6 +134,9 @@ static const struct {
                                  "50s or 10m, 0s (never plan early) to 10m"},
     {"headOfLineAfter: 0s\n", "t:1: headOfLineAfter: found \"0s\", expected"},
     {"giveUpAfter: never\n", "t:1: giveUpAfter: found \"never\", expected"},
+    {"oversubscription: 4\n", "t:1: oversubscription: found 4, expected a mapping"},
+    {"oversubscription: {rack: 0.5}\n", "t:1: oversubscription: found {\"rack\":0.5}, expected a mapping of node label"},
+    {"nvlinkBetweenNodes: 3\n", "t:1: nvlinkBetweenNodes: found 3, expected on or off"},
     {"preemption: maybe\n", "t:1: preemption: found \"maybe\", expected on or off"},
     {"lease: nobody\n", "t:1: lease: found \"nobody\", expected namespace/name, or off"},
     {"lease: A/b\n", "t:1: lease: found \"A/b\", expected namespace/name, or off"},
