@@ -134,7 +134,7 @@ static const struct obj_placement *stored_otherwise(const struct core *core, con
     const struct obj_placement *stored = core_placement(core, gang);
 
     if (!stored || !stored->state[0] ||
-        (strcmp(stored->state, gang_state_name(gang->state)) == 0 &&
+        (strcmp(stored->state, gang_state_text(gang)) == 0 &&
          strcmp(stored->reason_code, reason_code_name(gang->reason.code)) == 0))
         return NULL;
     return stored;
@@ -165,7 +165,7 @@ static void explain_json(struct core *core, const struct gang *gang)
         why_release(&why);
     }
     json_object_set_new(root, "gang", json_sprintf("%s/%s", gang->ns, gang->record.name));
-    json_object_set_new(root, "state", json_string(gang_state_name(gang->state)));
+    json_object_set_new(root, "state", json_string(gang_state_text(gang)));
     json_object_set_new(root, "stored", stored_json(core, gang));
     print_json(root);
 }
@@ -176,7 +176,7 @@ static void explain_waiting(struct core *core, const struct gang *gang)
     struct why why = {0};
 
     printf("%s%s/%s is %s%s: %s%s%s\n", paint("\033[31m"), gang->ns, gang->record.name,
-           gang_state_name(gang->state), paint("\033[0m"), reason_code_name(gang->reason.code),
+           gang_state_text(gang), paint("\033[0m"), reason_code_name(gang->reason.code),
            gang->reason.code == REASON_NONE ? "nothing is known to be in its way" : ": ",
            gang->reason.text);
     core_why(core, gang, &why);
@@ -192,7 +192,7 @@ static void explain_text(struct core *core, const struct gang *gang)
     struct plan_level_use use[PLAN_LEVELS_MAX + 1];
     char how[80];
 
-    snprintf(how, sizeof(how), "is %s", gang_state_name(gang->state));
+    snprintf(how, sizeof(how), "is %s", gang_state_text(gang));
     if (gang_is_placed(gang))
         show_placed(core, gang, core_certify(core, gang, use) == 0 ? use : NULL, how);
     else

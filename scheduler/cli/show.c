@@ -124,7 +124,7 @@ static struct reason why_not(const struct gang *gang)
         return why;
     }
     snprintf(why.text, sizeof(why.text), "%u of %u pods have a place in the gang, which is %s already", why.fit,
-             why.pods, gang_state_name(gang->state));
+             why.pods, gang_state_text(gang));
     return why;
 }
 

@@ -351,6 +351,24 @@ static int read_since(const struct reading *reading, const json_t *status, int64
     return 0;
 }
 
+static int read_probe(const struct reading *reading, const json_t *status, struct obj_placement *placement)
+{
+    const json_t *probe = json_object_get(status, "probe");
+    int r = read__text(reading, probe, "status.probe.verdict", &placement->probe_verdict);
+
+    if (r == 0)
+        r = read__text(reading, probe, "status.probe.message", &placement->probe_message);
+    if (r == 0)
+        r = read__text(reading, status, "status.measuredBusBandwidth", &placement->measured);
+    if (r == 0)
+        r = read__int(reading, probe, "status.probe.generation", 0, 0, INT64_MAX, &placement->probe_generation);
+    if (r == 0 && read__entry(probe, "startedAt"))
+        r = read__time(reading, probe, "status.probe.startedAt", &placement->probe_began_s);
+    if (r == 0 && read__entry(probe, "endedAt"))
+        r = read__time(reading, probe, "status.probe.endedAt", &placement->probe_ended_s);
+    return r;
+}
+
 int read_placement(const json_t *object, struct obj_placement **ret, struct err *err)
 {
     const json_t *meta = json_object_get(object, "metadata");
@@ -393,6 +411,8 @@ int read_placement(const json_t *object, struct obj_placement **ret, struct err 
         r = read_since(&reading, status, &placement->since_s);
     if (r == 0)
         r = read_shares(&reading, json_object_get(status, "nodes"), placement);
+    if (r == 0)
+        r = read_probe(&reading, status, placement);
     if (r < 0)
         obj_placement_free(placement);
     else

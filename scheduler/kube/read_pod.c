@@ -87,6 +87,7 @@ int read__wish(const struct reading *reading, const json_t *meta, struct gang_wi
     const json_t *labels = json_object_get(meta, "labels");
     const json_t *annotations = json_object_get(meta, "annotations");
     const char *size = read__entry(annotations, "lockstep.dev/gang-size");
+    const char *probe = read__entry(labels, "lockstep.dev/probe");
     int64_t n = 0;
     int r;
 
@@ -109,6 +110,8 @@ int read__wish(const struct reading *reading, const json_t *meta, struct gang_wi
     if (r == 0 && size && parse_i64(size, strlen(size), 1, OBJ_GANG_PODS_MAX, &n) < 0)
         r = note_unsupported(ret, "lockstep.dev/gang-size must be 1 to 20000", size);
     ret->size = (int32_t)n;
+    if (r == 0 && probe && !probe_policy_from_name(probe, &ret->probe))
+        r = note_unsupported(ret, "lockstep.dev/probe must be off, warn or gate", probe);
     return r < 0 ? r : read_levels(annotations, ret);
 }
 

@@ -67,7 +67,9 @@ static const struct config_key top_keys[] = {
      .count_at = AT(noversubscription), .max = 1000},
     {.name = "nvlinkBetweenNodes", .read = config__switch, .at = AT(nvlink_between_nodes)},
     {.name = "lease", .read = config__object, .at = AT(lease)},
-    {.name = "probe", .read = config__unbuilt, .what = "the probe"},
+    {.name = "probe", .read = config__probe, .at = AT(probe)},
+    {.name = "probeDeadline", .read = config__duration, .at = AT(probe_deadline_ns), .min = SECOND,
+     .max = 86400 * SECOND, .what = "1s to 24h"},
     {.name = "listen", .read = config__block, .inner = listen_keys, .ninner = N(listen_keys)},
     {.name = "tls", .read = config__block, .inner = tls_keys, .ninner = N(tls_keys)},
 };
@@ -86,7 +88,9 @@ int config_init(struct config *config)
 
     *config = (struct config){.hold_deadline_ns = 50 * SECOND,
                               .early_plan_deadline_ns = 5 * SECOND,
-                              .head_of_line_ns = 600 * SECOND};
+                              .head_of_line_ns = 600 * SECOND,
+                              .probe = PROBE_OFF,
+                              .probe_deadline_ns = 600 * SECOND};
     config->accelerators = calloc(2, sizeof(char *));
     whole = config->accelerators;
     if (whole) {

@@ -43,6 +43,8 @@ struct config {
     int64_t hold_deadline_ns, early_plan_deadline_ns, head_of_line_ns;
     int64_t give_up_ns; /* 0: never */
     bool preemption;
+    enum probe_policy probe; /* of gangs that do not say; off by default */
+    int64_t probe_deadline_ns; /* from the last binding to the verdict */
     struct config_ratio *oversubscription; /* sorted by key; levels that are not named have none */
     size_t noversubscription;
     bool nvlink_between_nodes; /* pods may use NVLink between the machines of an NVLink domain */

@@ -353,6 +353,15 @@ int config__switch(const struct config_field *field, struct config *config)
     return 0;
 }
 
+int config__probe(const struct config_field *field, struct config *config)
+{
+    const char *text = json_is_false(field->value) ? "off" : json_string_value(field->value);
+
+    if (!text || !probe_policy_from_name(text, target(field, config)))
+        return bad(field, "off, warn or gate");
+    return 0;
+}
+
 int config__object(const struct config_field *field, struct config *config)
 {
     const char *text = json_is_false(field->value) ? "" : json_string_value(field->value);

@@ -42,6 +42,7 @@ config_read_fn config__ratios; /* a mapping of label keys to numbers from 1 to k
 config_read_fn config__duration;
 config_read_fn config__address; /* "ip:port", "[ip6]:port", ":port" */
 config_read_fn config__switch; /* on or off, into a bool */
+config_read_fn config__probe; /* off, warn or gate */
 config_read_fn config__object; /* "namespace/name", or off: "" */
 config_read_fn config__unbuilt; /* takes only off: names the part that is not there yet */
 

@@ -392,6 +392,9 @@ void core_step(struct core *core, struct event *event, int64_t now_ns, struct ac
     case EV_VOTE:
         core__vote(core, event);
         break;
+    case EV_PROBED:
+        core__on_probed(core, event);
+        break;
     case EV_WRITE_DONE:
         on_write_done(core, event);
         break;

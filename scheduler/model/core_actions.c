@@ -20,7 +20,8 @@ const char *event_kind_name(enum event_kind kind)
     static const char *const names[EVENT_KINDS] = {
         "tick",  "node",      "node gone",  "machine", "machine gone", "pod",       "pod gone",       "job",   "job gone",
         "group", "group gone", "namespace", "namespace gone", "placement", "placement gone",
-        "lease", "lease gone", "synced",    "refused",   "missed",         "vote",  "write done"};
+        "lease", "lease gone", "synced",    "refused",   "missed",         "vote",  "probed",
+        "write done"};
 
     return names[kind];
 }
@@ -29,7 +30,8 @@ const char *action_kind_name(enum action_kind kind)
 {
     static const char *const names[ACTION_KINDS] = {"reply",     "bind",             "nominate",
                                                     "placement", "event",            "delete placement",
-                                                    "evict",     "read",             "relist"};
+                                                    "evict",     "read",             "probe",
+                                                    "probe end", "relist"};
 
     return names[kind];
 }

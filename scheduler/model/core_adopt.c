@@ -157,8 +157,10 @@ static void adopt_gang(struct core *core, struct gang *gang)
         gang->members[i]->refused = true; /* nobody knows: a wake-up too many does no harm */
         bound += gang->members[i]->object->node[0] != '\0';
     }
-    if (placement)
+    if (placement) {
         gang->generation = placement->generation;
+        core__adopt_probe(gang, placement);
+    }
     core__wants(core, gang, &unused); /* its PodGroup may be gone: what is stored is finished all the same */
     if (!placement || (!binding && bound == 0) || slots_from(core, gang, placement) < 0)
         return; /* Forming; bound members are taken over there */

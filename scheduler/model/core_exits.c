@@ -47,6 +47,7 @@ void core__evict_done(struct core *core, const struct event *event)
 void core__replace(struct core *core, struct gang *gang)
 {
     core__unqueue(core, gang);
+    core__end_probe(core, gang);
     for (uint32_t i = 0; i < gang->nslots; i++)
         if (!slot_is_bound(&gang->slots[i]))
             core__vacate(core, gang, &gang->slots[i], "the gang starts over");

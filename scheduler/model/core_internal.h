@@ -1,6 +1,8 @@
 /* core_internal.h - what the core's files share; nobody else includes it. */
 #pragma once
 
+#include <jansson.h>
+
 #include "base/hashmap.h"
 #include "scheduler/model/cluster.h"
 #include "scheduler/model/config.h"
@@ -156,6 +158,14 @@ int core__plan_emptied(struct core *core, const struct gang *gang, struct plan_r
                        struct plan *ret_plan);
 void core__tell_limits(struct core *core, struct gang *gang); /* the planner's -EINVAL is the gang's reason */
 int core__check_room(const struct core *core, struct err *err); /* what is kept is what is (I12) */
+
+/* ---- measuring what is bound (core_probe.c) ------------------------------------------------------------- */
+enum probe_policy core__probe_policy(const struct core *core, const struct gang *gang);
+void core__probe(struct core *core, struct gang *gang); /* of a gang that may be bound: asks, or gives up waiting */
+void core__end_probe(struct core *core, struct gang *gang); /* what was measured, or is being, is of no more use */
+void core__on_probed(struct core *core, const struct event *event);
+json_t *core__probe_json(const struct gang *gang); /* status.probe */
+void core__adopt_probe(struct gang *gang, const struct obj_placement *placement);
 
 /* ---- accelerators by number (core_devices.c) -------------------------------------------------------- */
 int64_t core__accelerators(const struct core *core, const struct resources *amounts);

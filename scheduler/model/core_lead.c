@@ -53,6 +53,7 @@ static void forget_gang(struct core *core, struct gang *gang)
     for (uint32_t i = 0; i < gang->nslots; i++)
         core__vacate(core, gang, &gang->slots[i], "this lockstep does not lead any more");
     gang_drop_slots(gang);
+    core__end_probe(core, gang);
     gang->state = GANG_FORMING;
     gang->deadline_ns = INT64_MAX;
     gang->wake_ns = INT64_MAX;

@@ -433,6 +433,7 @@ void core__release_plan(struct core *core, struct gang *gang, const char *why)
         keep_first_slot(gang);
     else
         gang_drop_slots(gang);
+    core__end_probe(core, gang);
     gang->persisted = gang->early = false;
     gang->deadline_ns = INT64_MAX;
     core__set_state(core, gang, GANG_FORMING);

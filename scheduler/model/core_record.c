@@ -130,8 +130,8 @@ static json_t *status_json(const struct gang *gang)
 
     if (planned)
         gang_hash(gang, hash);
-    return json_pack("{s:s, s:o, s:o, s:I, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "state",
-                     gang_state_name(gang->state), "reason", reason_json(&gang->reason),
+    return json_pack("{s:s, s:o, s:o, s:I, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state",
+                     gang_state_text(gang), "reason", reason_json(&gang->reason),
                      "wouldFit", would_fit_json(gang),
                      "generation", (json_int_t)gang->generation, "pods",
                      (int)(planned ? gang->nslots : gang->size), "min", (int)gang->min, "bound",
@@ -139,7 +139,9 @@ static json_t *status_json(const struct gang *gang)
                      planned ? json_integer((json_int_t)gang->use[gang->nlevels].used)
                              : json_null(),
                      "hash", planned ? json_string(hash) : json_null(),
-                     "predictedBusBandwidth", predicted_json(gang), "conditions", condition_json(gang));
+                     "predictedBusBandwidth", predicted_json(gang), "measuredBusBandwidth",
+                     gang->probe.measured[0] ? json_string(gang->probe.measured) : json_null(), "probe",
+                     core__probe_json(gang), "conditions", condition_json(gang));
 }
 
 /* The controller of its pods, else its PodGroup: the GangPlacement goes with it. */
@@ -170,12 +172,12 @@ static json_t *record_json(const struct core *core, const struct gang *gang, jso
                      status);
 }
 
-/* Does the status text (our own JSON) say that the gang is in this state? */
-static bool tells_state(const char *status, enum gang_state state)
+/* Does the status text (our own JSON) say that the gang is in its state? */
+static bool tells_state(const char *status, const struct gang *gang)
 {
     char field[40];
 
-    snprintf(field, sizeof(field), "\"state\":\"%s\"", gang_state_name(state));
+    snprintf(field, sizeof(field), "\"state\":\"%s\"", gang_state_text(gang));
     return strstr(status, field) != NULL;
 }
 
@@ -183,7 +185,7 @@ static bool tells_state(const char *status, enum gang_state state)
 static void note_persisted(struct core *core, struct gang *gang)
 {
     if (gang->persisted || gang->record.written_version != gang->plan_version ||
-        !tells_state(gang->record.written, gang->state))
+        !tells_state(gang->record.written, gang))
         return;
     gang->persisted = true;
     core__touch(core, gang);

@@ -399,6 +399,7 @@ static void settle_bound(struct core *core, struct gang *gang)
         gang->torn = false;
         core__set_reason(core, gang, REASON_NONE, "%s", "");
         core__set_state(core, gang, running >= min ? GANG_RUNNING : GANG_BOUND);
+        core__probe(core, gang);
     }
 }
 
@@ -406,6 +407,7 @@ static void settle_bound(struct core *core, struct gang *gang)
 
 static void release_slots(struct core *core, struct gang *gang)
 {
+    core__end_probe(core, gang);
     for (uint32_t i = 0; i < gang->nslots; i++) {
         core__slot_reply(core, &gang->slots[i], "the gang is gone");
         slot_unhold(&core->cluster, &gang->slots[i]);

@@ -30,6 +30,7 @@ enum event_kind {
     EV_REFUSED, /* observed: filter refused this pod, so it needs a wake-up later */
     EV_MISSED, /* observed: the planned node was not among the offered ones */
     EV_VOTE, /* a bind call: pod `uid` may go to `node`; answered by ACT_REPLY with `ticket` */
+    EV_PROBED, /* gang of GangPlacement ns_name/name, plan `ticket`, was measured: uid: verdict, text, busbw */
     EV_WRITE_DONE, /* outcome of the action with `ticket` */
     EVENT_KINDS
 };
@@ -58,6 +59,8 @@ enum action_kind {
     ACT_PLACEMENT_DELETE, /* of GangPlacement ns/name, whose gang is gone: body; EV_WRITE_DONE */
     ACT_EVICT, /* pods/eviction of pod uid; EV_WRITE_DONE */
     ACT_READ_POD, /* which node has pod uid? EV_WRITE_DONE, its text: the node, "" = none */
+    ACT_PROBE, /* measure the gang of GangPlacement ns/name, plan `ticket`: body says whom; EV_PROBED */
+    ACT_PROBE_END, /* no more */
     ACT_RELIST, /* read every cache anew, then EV_SYNCED with `ticket` (the term) */
     ACTION_KINDS
 };
@@ -80,11 +83,12 @@ struct event {
     char name[NAME_TEXT]; /* *_GONE: the object's name; EV_VOTE, EV_MISSED: the node */
     char uid[NAME_TEXT]; /* of the pod, or of the gone object */
     uint64_t ticket; /* EV_VOTE: the held call; EV_WRITE_DONE: the action's; EV_SYNCED: the term */
+    int64_t busbw; /* EV_PROBED: bytes per second, 0: nothing was measured */
     int64_t wall_ns; /* EV_LEASE: since 1970, when it was seen */
     enum action_kind action; /* EV_WRITE_DONE: which kind of action ended */
     enum write_result result; /* EV_WRITE_DONE */
     char text[NAME_TEXT]; /* EV_WRITE_DONE: the API server's message, may be cut; of a GangPlacement that
-                           * was written, its resourceVersion */
+                           * was written, its resourceVersion; EV_PROBED: for people */
 };
 
 bool event_has_object(enum event_kind kind); /* EV_NODE, EV_POD, ..., EV_LEASE */
@@ -99,7 +103,7 @@ struct action {
     bool fresh; /* ACT_PLACEMENT: the object does not exist yet */
     bool warning; /* ACT_POD_EVENT: type Warning instead of Normal */
     char *text; /* reply, event note; NULL: "" */
-    char *body; /* JSON object. ACT_PLACEMENT: the object, _DELETE: preconditions, ACT_BIND: annotations */
+    char *body; /* JSON object. ACT_PROBE: policy, deadline, pods; ACT_PLACEMENT: the object, _DELETE: preconditions, ACT_BIND: annotations */
 };
 
 struct actions {

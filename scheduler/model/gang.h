@@ -11,7 +11,8 @@
  *                                   before anything is bound -> Forming; deadline: 0 bound -> Forming, some bound ->
  *                                   Replacing where evicting is allowed, else Broken   settle_binding
  *   Replacing nothing               members evicted -> Forming; deadline -> Broken     settle_replacing
- *   Bound     nothing (pods do)     min members run -> Running, members gone -> Broken,
+ *   Bound     nothing (pods do);    (shown as Probing, Validated, Degraded while and after it is measured)
+ *             a probe               min members run -> Running, members gone -> Broken,
  *                                   preempted -> Replacing                             settle_bound
  *   Running   nothing               members gone -> Broken, all succeeded -> Done,
  *                                   preempted -> Replacing                             settle_bound
@@ -47,7 +48,7 @@ enum gang_state {
     GANG_REPLACING,
     GANG_STATES
 };
-const char *gang_state_name(enum gang_state state); /* as in GangPlacement.status.state */
+const char *gang_state_name(enum gang_state state);
 
 enum gang_kind { GANG_LABEL, GANG_JOB, GANG_GROUP_NATIVE, GANG_GROUP_SIGS };
 const char *gang_kind_name(enum gang_kind kind); /* as in GangPlacement.spec.gang.kind */
@@ -164,6 +165,20 @@ struct gang_record {
     int64_t told_ns;
 };
 
+/* What is measured of the gang where it is bound (core_probe.c). */
+#define PROBE_TEXT 256
+enum probe_phase { PROBE_NONE, PROBE_ASKED, PROBE_DONE };
+struct gang_probe {
+    enum probe_phase phase;
+    int64_t generation; /* of the plan that is measured */
+    uint64_t seats; /* a digest of whose pods those are */
+    int64_t until_ns; /* the latest that an answer is waited for */
+    int64_t running_ns; /* since when all pods run, 0: they do not */
+    int64_t began_s, ended_s; /* wall clock */
+    char verdict[32], message[PROBE_TEXT]; /* when done */
+    char measured[32]; /* a quantity, bytes per second: "342G"; "": nothing was measured */
+};
+
 struct gang {
     char *key; /* kind:ns/name */
     char *ns, *name;
@@ -193,6 +208,7 @@ struct gang {
     uint32_t nlevels; /* levels the certificate speaks of */
     struct bandwidth predicted; /* of the plan, as it was and as machines were then; core__predict() */
     uint64_t predicted_of; /* which that was; 0: not asked yet */
+    struct gang_probe probe;
     bool preferred_met, early; /* early: planned before all members exist */
     bool no_early; /* an early plan ran out: wait for all members */
     bool adopted; /* state was taken over from objects, not planned here */
@@ -237,6 +253,8 @@ struct gang {
 };
 
 struct gang *gang_new(const char *key, enum gang_kind kind, const char *ns, const char *name);
+/* As in GangPlacement.status.state: a gang that is Bound is Probing, Validated or Degraded, too. */
+const char *gang_state_text(const struct gang *gang);
 void gang_free(struct cluster *cluster, struct gang *gang); /* releases slots and references */
 
 int gang_add_member(struct gang *gang, struct pod *pod);

@@ -27,6 +27,23 @@ const char *labels_get(const struct labels *labels, const char *key)
     return NULL;
 }
 
+static const char *const policies[] = {"", "off", "warn", "gate"};
+
+const char *probe_policy_name(enum probe_policy policy)
+{
+    return policies[policy];
+}
+
+bool probe_policy_from_name(const char *name, enum probe_policy *ret_policy)
+{
+    for (unsigned i = PROBE_OFF; i <= PROBE_GATE; i++)
+        if (strcmp(policies[i], name) == 0) {
+            *ret_policy = (enum probe_policy)i;
+            return true;
+        }
+    return false;
+}
+
 void amounts_free(struct amounts *amounts)
 {
     for (size_t i = 0; i < amounts->n; i++)
@@ -284,5 +301,8 @@ void obj_placement_free(struct obj_placement *placement)
     intern_free(placement->gang_name);
     intern_free(placement->state);
     intern_free(placement->reason_code);
+    intern_free(placement->probe_verdict);
+    intern_free(placement->probe_message);
+    intern_free(placement->measured);
     free(placement);
 }

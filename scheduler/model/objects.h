@@ -82,6 +82,16 @@ struct owner {
     char *api_version, *kind_name, *name, *uid; /* of the managing controller; "" when OWNER_NONE */
 };
 
+/* What becomes of a gang whose probe finds it slow. */
+enum probe_policy {
+    PROBE_UNSAID, /* as the configuration has it */
+    PROBE_OFF, /* not measured */
+    PROBE_WARN, /* told */
+    PROBE_GATE, /* held back, for a while */
+};
+const char *probe_policy_name(enum probe_policy policy); /* "warn"; "" when not said */
+bool probe_policy_from_name(const char *name, enum probe_policy *ret_policy);
+
 /* What a workload says about its gang; the same keys on pods, pod templates and jobs. */
 struct gang_wish {
     char *name; /* label lockstep.dev/gang */
@@ -89,6 +99,7 @@ struct gang_wish {
     char *required, *preferred; /* annotation lockstep.dev/topology: a level's name each */
     char *role; /* annotation lockstep.dev/role */
     char *subgroup; /* label lockstep.dev/subgroup */
+    enum probe_policy probe; /* label lockstep.dev/probe */
     char *within, *spread; /* annotation lockstep.dev/subgroup-topology: what it requires, is spread over */
     char *unsupported; /* "" or what of the wish is not understood or not built yet, in words */
 };
@@ -184,6 +195,10 @@ struct obj_placement {
     int32_t pods; /* status.pods: slots of the plan */
     struct placement_share *shares;
     size_t nshares;
+    int64_t probe_generation; /* status.probe: of which plan's pods; 0: none was measured */
+    char *probe_verdict, *probe_message; /* "" while it goes on */
+    int64_t probe_began_s, probe_ended_s;
+    char *measured; /* status.measuredBusBandwidth, as it was written */
 };
 
 void amounts_free(struct amounts *amounts);

@@ -13,7 +13,7 @@
 #define TIMES "'creationTimestamp':1,'deletionTimestamp':1"
 #define INDEX "'batch.kubernetes.io/job-completion-index':1,'apps.kubernetes.io/pod-index':1"
 #define WISH                                                                                       \
-    "'labels':{'lockstep.dev/gang':1,'lockstep.dev/subgroup':1,"                                   \
+    "'labels':{'lockstep.dev/gang':1,'lockstep.dev/subgroup':1,'lockstep.dev/probe':1,"                                   \
     "'scheduling.x-k8s.io/pod-group':1," INDEX "},"                                                \
     "'annotations':{'lockstep.dev/gang-size':1,'lockstep.dev/topology':1,'lockstep.dev/role':1,"   \
     "'lockstep.dev/subgroup-topology':1," INDEX "}"
@@ -58,7 +58,8 @@ static const char *const masks[EVENT_KINDS] = {
                      "'spec':{'gang':{'kind':1,'name':1}},"
                      "'status':{'state':1,'reason':{'code':1},'generation':1,'pods':1,"
                      "'conditions':[{'type':1,'lastTransitionTime':1}],"
-                     "'nodes':[{'name':1,'first':1,'count':1,'gpus':1}]}}",
+                     "'nodes':[{'name':1,'first':1,'count':1,'gpus':1}],'measuredBusBandwidth':1,"
+                     "'probe':{'generation':1,'verdict':1,'message':1,'startedAt':1,'endedAt':1}}}",
     [EV_LEASE] = "{'metadata':{'namespace':1,'name':1},"
                  "'spec':{'holderIdentity':1,'leaseDurationSeconds':1,'leaseTransitions':1,"
                  "'acquireTime':1,'renewTime':1}}",

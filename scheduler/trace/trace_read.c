@@ -148,13 +148,13 @@ static int fill_event(const struct step_texts *texts, struct event *event, struc
 static int read_step(json_t *root, struct trace_line *line, struct err *err)
 {
     struct step_texts texts = {0};
-    json_int_t now, ticket = 0, wall_ns = 0;
+    json_int_t now, ticket = 0, wall_ns = 0, busbw = 0;
     json_error_t error;
 
     if (json_unpack_ex(root, &error, JSON_STRICT,
-                       "{s:s, s:I, s?s, s?s, s?s, s?I, s?I, s?s, s?s, s?s, s?s, s?o}", "step",
+                       "{s:s, s:I, s?s, s?s, s?s, s?I, s?I, s?I, s?s, s?s, s?s, s?s, s?o}", "step",
                        &texts.kind, "now", &now, "ns", &texts.ns, "name", &texts.name, "uid",
-                       &texts.uid, "ticket", &ticket, "wall_ns", &wall_ns, "group", &texts.group,
+                       &texts.uid, "ticket", &ticket, "wall_ns", &wall_ns, "busbw", &busbw, "group", &texts.group,
                        "action", &texts.action, "result", &texts.result, "text", &texts.text,
                        "object", &texts.object) < 0)
         return err_set(err, -EINVAL, "step: %s", error.text);
@@ -162,6 +162,7 @@ static int read_step(json_t *root, struct trace_line *line, struct err *err)
     line->now_ns = now;
     line->event.ticket = (uint64_t)ticket;
     line->event.wall_ns = wall_ns;
+    line->event.busbw = busbw;
     return fill_event(&texts, &line->event, err);
 }
 

@@ -80,6 +80,8 @@ static json_t *config_json(const struct config *config)
                             json_real(config->oversubscription[i].ratio));
     json_object_set_new(object, "oversubscription", ratios);
     json_object_set_new(object, "nvlinkBetweenNodes", json_boolean(config->nvlink_between_nodes));
+    json_object_set_new(object, "probe", json_string(probe_policy_name(config->probe)));
+    set_duration(object, "probeDeadline", config->probe_deadline_ns);
     json_object_set_new(object, "lease",
                         config->lease[0] ? json_string(config->lease) : json_false());
     return object;
@@ -111,6 +113,10 @@ void trace_add_step(struct strbuf *out, const struct event *event, const char *o
     add_number(out, "ticket", event->ticket);
     if (event->wall_ns)
         strbuf_addf(out, ",\"wall_ns\":%lld", (long long)event->wall_ns);
+    if (event->busbw)
+        strbuf_addf(out, ",\"busbw\":%lld", (long long)event->busbw);
+    if (event->kind == EV_PROBED)
+        add_field(out, "text", event->text);
     if (event->group_kind == GROUP_SIGS)
         add_field(out, "group", "sigs");
     if (event->kind == EV_WRITE_DONE) {

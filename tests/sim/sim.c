@@ -437,6 +437,8 @@ static void set_up(struct sim *sim, const struct sim_options *options)
     set_levels(&sim->config);
     sim->config.preemption = options->seed % 2;
     sim->config.head_of_line_ns = 60 * SIM_SECOND;
+    sim->config.probe = options->seed % 3 == 0 ? PROBE_WARN : PROBE_OFF;
+    sim->config.probe_deadline_ns = 20 * SIM_SECOND;
     sim->config.give_up_ns = options->seed % 5 == 0 ? 200 * SIM_SECOND : 0;
     for (int i = 0; i < REPLICAS; i++) {
         sim->identity_of[i] = 1;

@@ -179,6 +179,8 @@ static void take_action(struct sim *sim, int replica, struct action *action)
         sim->replicas[replica].relist_term = action->ticket;
         break;
     case ACT_POD_EVENT:
+    case ACT_PROBE: /* answered by sim_stray.c, or never */
+    case ACT_PROBE_END:
         break;
     default:
         send_write(sim, replica, action);

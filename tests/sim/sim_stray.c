@@ -98,6 +98,21 @@ static void old_call(struct sim *sim, const struct stray *stray)
     sim_deliver(sim, stray->replica, event, FAULT_REPEATED);
 }
 
+/* Of this plan or a former one, whether it was asked for or not. */
+static void probe_ends(struct sim *sim, const struct stray *stray)
+{
+    static const char *const verdicts[] = {"ok", "slow", "infrastructure", "skipped"};
+    struct event event = {.kind = EV_PROBED,
+                          .ticket = (uint64_t)stray->gang->generation - sim_random(sim, 4) / 3,
+                          .busbw = (int64_t)sim_random(sim, 400) * 1000000000};
+
+    snprintf(event.ns_name, sizeof(event.ns_name), "%s", stray->gang->ns);
+    snprintf(event.name, sizeof(event.name), "%s", stray->gang->record.name);
+    snprintf(event.uid, sizeof(event.uid), "%s", verdicts[sim_random(sim, 4)]);
+    snprintf(event.text, sizeof(event.text), "it was measured");
+    sim_deliver(sim, stray->replica, event, FAULT_NONE);
+}
+
 static void delete_record(struct sim *sim, const struct stray *stray)
 {
     struct sim_record *record = sim_gang_record(sim, &sim->jobs[stray->job]);
@@ -114,7 +129,7 @@ void sim_stray(struct sim *sim)
 
     if (!choose(sim, &stray))
         return;
-    switch (sim_random(sim, 8)) {
+    switch (sim_random(sim, sim->config.probe == PROBE_OFF ? 8 : 10)) {
     case 0:
         sim_deliver_of(sim, stray.replica, stray.job); /* what its watches have of it, or have again */
         break;
@@ -137,6 +152,10 @@ void sim_stray(struct sim *sim)
     case 4:
     case 5:
         old_call(sim, &stray);
+        break;
+    case 8:
+    case 9:
+        probe_ends(sim, &stray);
         break;
     default:
         old_answer(sim, &stray);

@@ -34,6 +34,7 @@ static const struct gang *gang_of(const struct core *core, const struct event *e
     case EV_JOB_GONE:
     case EV_GROUP_GONE:
     case EV_PLACEMENT_GONE:
+    case EV_PROBED:
         return core_gang(core, event->ns_name, event->name);
     case EV_WRITE_DONE:
         return event->action == ACT_PLACEMENT ? core_gang(core, event->ns_name, event->name)

@@ -50,7 +50,8 @@ static void every_value_is_read(void **state)
                                "preemption: off\n"
                                "oversubscription: {rack: 2.5, example.com/block: 4}\n"
                                "nvlinkBetweenNodes: on\n"
-                               "probe: off\n"
+                               "probe: gate\n"
+                               "probeDeadline: 90s\n"
                                "listen: {verbs: '[::1]:1', metrics: ':2', agents: off}\n";
     struct config config;
     struct err err = ERR_INIT;
@@ -60,6 +61,8 @@ static void every_value_is_read(void **state)
         fail_msg("%s", err.text);
     assert_string_equal(config.scheduler_name, "other");
     assert_int_equal(config.nlevels, 2);
+    assert_int_equal(config.probe, PROBE_GATE);
+    assert_int_equal(config.probe_deadline_ns, INT64_C(90000000000));
     assert_int_equal(config.noversubscription, 2);
     assert_string_equal(config.oversubscription[1].key, "rack");
     assert_true(config.oversubscription[0].ratio > 3.9 && config.oversubscription[1].ratio < 2.6);
@@ -140,7 +143,9 @@ static const struct {
     {"preemption: maybe\n", "t:1: preemption: found \"maybe\", expected on or off"},
     {"lease: nobody\n", "t:1: lease: found \"nobody\", expected namespace/name, or off"},
     {"lease: A/b\n", "t:1: lease: found \"A/b\", expected namespace/name, or off"},
-    {"probe: gate\n", "t:1: probe: found \"gate\", expected off: this version comes without the probe"},
+    {"probe: yes\n", "t:1: probe: found true, expected off, warn or gate"},
+    {"probe: gates\n", "t:1: probe: found \"gates\", expected off, warn or gate"},
+    {"probeDeadline: 0s\n", "t:1: probeDeadline: found \"0s\", expected a duration such as 50s or 10m, 1s to 24h"},
     {"schedulerName: ''\n", "t:1: schedulerName: found \"\", expected a name of"},
     {"schedulerName: Lock Step\n", "t:1: schedulerName: found \"Lock Step\", expected a name of"},
     {"schedulerName: [a]\n", "t:1: schedulerName: found [\"a\"], expected a name of"},
