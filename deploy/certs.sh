@@ -1,6 +1,7 @@
 #!/bin/bash
 # certs.sh OUTDIR [--host NAME|IP]...   makes lockstep's own CA and certificates in OUTDIR
 # certs.sh OUTDIR --secret ...          and prints them as Secret lockstep-tls, for kubectl apply -f -
+# certs.sh OUTDIR --probe-ca ...        prints ConfigMap lockstep-probe-ca: for kubectl apply -n NAMESPACE -f -
 #
 # Run it again at any time: what is valid for 30 days more stays, the rest is made anew. --host adds a
 # name to the servers' certificates, beside loopback and the Service names. OUTDIR/ca.key signs all of
@@ -24,7 +25,7 @@ die() {
 }
 
 usage() {
-    sed -n '2,3s/^# //p' "$0" >&2
+    sed -n '2,4s/^# //p' "$0" >&2
     die "$1" 2
 }
 
@@ -143,12 +144,20 @@ print_secret() {
     done
 }
 
+# What pods that are measured believe the extender by; a namespace's own.
+print_probe_ca() {
+    printf 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: lockstep-probe-ca\n'
+    printf '  labels:\n    app.kubernetes.io/part-of: lockstep\ndata:\n  ca.crt: |\n'
+    sed 's/^/    /' "$DIR/ca.crt"
+}
+
 command -v openssl >/dev/null ||
     die "openssl is missing: apt-get install openssl"
-DIR="" SECRET="" HOSTS=()
+DIR="" SECRET="" PROBE_CA="" HOSTS=()
 while [ $# -gt 0 ]; do
     case $1 in
     --secret) SECRET=1 ;;
+    --probe-ca) PROBE_CA=1 ;;
     --host)
         [ $# -ge 2 ] || usage "--host needs a name or an address"
         HOSTS+=("$2")
@@ -181,3 +190,4 @@ make_leaf probes-server serverAuth lockstep-probes "$(sans lockstep-probes)"
 chmod 600 "$DIR"/*.key
 chmod 644 "$DIR"/*.crt
 [ -z "$SECRET" ] || print_secret
+[ -z "$PROBE_CA" ] || print_probe_ca

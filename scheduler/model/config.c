@@ -23,7 +23,7 @@ static const struct config_key listen_keys[] = {
     {.name = "verbs", .read = config__address, .at = AT(listen_verbs)},
     {.name = "metrics", .read = config__address, .at = AT(listen_health)},
     {.name = "agents", .read = config__unbuilt, .what = "the service for agents"},
-    {.name = "probes", .read = config__unbuilt, .what = "the service for probes"},
+    {.name = "probes", .read = config__address_or_off, .at = AT(listen_probes)},
 };
 
 static const struct config_key tls_verbs_keys[] = {
@@ -38,11 +38,17 @@ static const struct config_key tls_metrics_keys[] = {
     {.name = "key", .read = config__text, .at = AT(health.key)},
 };
 
+static const struct config_key tls_probes_keys[] = {
+    {.name = "cert", .read = config__text, .at = AT(probes.cert)},
+    {.name = "key", .read = config__text, .at = AT(probes.key)},
+};
+
 static const struct config_key tls_keys[] = {
     {.name = "ca", .read = config__text, .at = AT(verbs.ca)},
     {.name = "verbs", .read = config__block, .inner = tls_verbs_keys, .ninner = N(tls_verbs_keys)},
     {.name = "metrics", .read = config__block, .inner = tls_metrics_keys,
      .ninner = N(tls_metrics_keys)},
+    {.name = "probes", .read = config__block, .inner = tls_probes_keys, .ninner = N(tls_probes_keys)},
 };
 
 static const struct config_key top_keys[] = {
@@ -81,6 +87,8 @@ int config_init(struct config *config)
     char **texts[] = {&config->scheduler_name, &config->listen_verbs, &config->listen_health,
                       &config->verbs.ca,       &config->verbs.cert,   &config->verbs.key,
                       &config->health.ca,      &config->health.cert,  &config->health.key,
+                      &config->probes.ca,      &config->probes.cert,  &config->probes.key,
+                      &config->listen_probes,
                       &config->lease};
     static const char *const values[N(texts)] = {"lockstep", "127.0.0.1:9443", ":9440",
                                                  [N(texts) - 1] = CONFIG_LEASE};
@@ -130,6 +138,8 @@ void config_release(struct config *config)
     free(config->lease);
     release_tls(&config->verbs);
     release_tls(&config->health);
+    release_tls(&config->probes);
+    free(config->listen_probes);
     *config = (struct config){0};
 }
 
@@ -149,6 +159,8 @@ static int check_tls(const char *name, const struct config *config, struct err *
         {config->verbs.clients && !config->verbs.cert[0], "tls.verbs: clients without cert"},
         {config->health.cert[0] && !config->health.key[0], "tls.metrics: cert without key"},
         {config->health.key[0] && !config->health.cert[0], "tls.metrics: key without cert"},
+        {config->probes.cert[0] && !config->probes.key[0], "tls.probes: cert without key"},
+        {config->probes.key[0] && !config->probes.cert[0], "tls.probes: key without cert"},
     };
 
     for (size_t i = 0; i < N(rules); i++)

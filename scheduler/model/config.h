@@ -53,6 +53,8 @@ struct config {
     char *listen_verbs; /* "ip:port", "[ip6]:port" or ":port" (every address) */
     char *listen_health; /* the same, for health and metrics: key `metrics` in the file */
     struct config_tls verbs;
+    char *listen_probes; /* the same, for the pods' probes; "": off */
+    struct config_tls probes; /* cert and key only: pods show a token */
     struct config_tls health; /* cert and key only: kubelet and Prometheus have no certificate */
 };
 

@@ -345,6 +345,20 @@ int config__address(const struct config_field *field, struct config *config)
     return config__text(field, config);
 }
 
+int config__address_or_off(const struct config_field *field, struct config *config)
+{
+    char **ret = target(field, config), *none;
+
+    if (!json_is_false(field->value))
+        return config__address(field, config);
+    none = strdup("");
+    if (!none)
+        return no_memory(field);
+    free(*ret);
+    *ret = none;
+    return 0;
+}
+
 int config__switch(const struct config_field *field, struct config *config)
 {
     if (!json_is_boolean(field->value))

@@ -41,6 +41,7 @@ config_read_fn config__labels; /* a mapping of label keys to values */
 config_read_fn config__ratios; /* a mapping of label keys to numbers from 1 to key->max */
 config_read_fn config__duration;
 config_read_fn config__address; /* "ip:port", "[ip6]:port", ":port" */
+config_read_fn config__address_or_off; /* off: "" */
 config_read_fn config__switch; /* on or off, into a bool */
 config_read_fn config__probe; /* off, warn or gate */
 config_read_fn config__object; /* "namespace/name", or off: "" */

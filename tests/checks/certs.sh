@@ -55,5 +55,7 @@ check a_new_ca_renews_all test "$(made "$out")" = "$all"
 check ca_key_is_private test "$(stat -c %a "$out/ca.key")" = 600
 check secret_holds_all_but_the_ca_key test "$(bash deploy/certs.sh "$out" --secret | grep -c '^  .*\.\(crt\|key\): ')" = 11
 check secret_lacks_the_ca_key test -z "$(bash deploy/certs.sh "$out" --secret | grep '^  ca.key')"
+check probe_ca_is_the_ca test "$(bash deploy/certs.sh "$out" --probe-ca | sed -n 's/^    //p' | sed '1,/ca.crt/{/^app/d}' | openssl x509 -noout -fingerprint)" = \
+    "$(openssl x509 -in "$out/ca.crt" -noout -fingerprint)"
 check refuses_a_bad_host test "$(made "$out" --host 'a b')$(bash deploy/certs.sh "$out" --host 1:2 2>&1)" = "certs.sh: '1:2' is not an IP address"
 exit $failed
