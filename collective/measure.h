@@ -32,7 +32,7 @@ struct measure_plan {
      * swept: each size is a row. Else the ladder, ascending: the first three are timed, each further one while
      * slopes disagree. None: found from a calibrating op, so that one op of S takes 20 to 50 ms, within:
      */
-    uint64_t bytes_min, bytes_max; /* of the ladder that is found; 0: 256 KiB, 2 GiB */
+    uint64_t bytes_min, bytes_max; /* of the ladder that is found; 0: 64 KiB, 256 MiB */
     uint64_t sizes[MEASURE_SIZES_MAX];
     unsigned n_sizes;
     bool sweep;

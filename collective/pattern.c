@@ -1,11 +1,14 @@
 #include "collective/pattern.h"
 
-/* Odd multiplier of Knuth's multiplicative hash (TAOCP 6.4), and a bit of the upper half: neighbours differ widely. */
+/*
+ * The multiplier of Knuth's multiplicative hash (TAOCP 6.4), so that neighbours differ widely. Always odd: an odd
+ * value times two different factors below 2^32 is never the same, so a wrong count of contributions always shows.
+ */
 static inline uint32_t value_at(uint64_t index)
 {
     uint32_t low = (uint32_t)index, high = (uint32_t)(index >> 32);
 
-    return (low ^ (high << 16)) * 2654435761u + 0x9e3779b9u;
+    return (low ^ (high << 16)) * 2654435761u | 1u;
 }
 
 void pattern_fill(uint32_t *words, size_t n, uint64_t first_index, unsigned rank)
