@@ -83,7 +83,9 @@ static int tcp_open(const struct backend_options *options, struct backend_rank *
     tcp->base = (struct backend_rank){.rank = options->rank, .ranks = options->ranks};
     tcp->listener = -1;
     tcp->streams = options->streams ? options->streams : 1;
-    tcp->bytes_max = op_round_bytes(options->bytes_max, options->ranks);
+    tcp->bytes_max = op_round_bytes(0, options->ranks); /* the least op */
+    if (options->bytes_max > tcp->bytes_max)
+        tcp->bytes_max = options->bytes_max;
     r = tcp_address_from_host(options->host, &tcp->own, err);
     if (r == 0)
         r = tcp_listen(tcp, err);
