@@ -142,7 +142,7 @@ static int warm_up(struct session *session, uint64_t bytes, unsigned *ret_batch)
 
 /* What decides whether a size is known well enough. */
 struct expectation {
-    double seconds; /* of an op; 0: none */
+    double latency_s, seconds; /* of an op, beyond the latency; 0: none */
     double noise; /* seen at smaller sizes */
     struct stats_test test;
     enum stats_answer answer;
@@ -155,7 +155,10 @@ static bool is_enough(const struct session *session, struct expectation *expecte
     double median = stats_median(series->agreed + series->n - batch, batch);
 
     if (expected->seconds > 0) {
-        expected->answer = stats_test_add(&expected->test, log(median / expected->seconds), noise);
+        double moving = fmax(median - expected->latency_s, median / 100);
+
+        expected->answer =
+            stats_test_add(&expected->test, log(moving / expected->seconds), noise * median / moving);
         return expected->answer != STATS_UNDECIDED;
     }
     return series->n >= 2 * STATS_BATCH && stats_median_uncertainty(series->agreed, series->n) < SURE;
@@ -250,30 +253,30 @@ static void make_ladder(const struct session *session, uint64_t half, struct lad
         ret->sizes[ret->n] = op_round_bytes(half << ret->n, session->ranks);
 }
 
-/* Ops from the least size up until one takes long enough to foretell which size takes as long as it should. */
+/*
+ * Ops from the least size up, until one takes long enough, and not for latency alone, to foretell which size takes as
+ * long as it should.
+ */
 static int calibrate(struct session *session, struct ladder *ret)
 {
     uint64_t most = or_default(session->plan->bytes_max, BYTES_MAX);
     uint64_t least = or_default(session->plan->bytes_min, BYTES_MIN), bytes = least;
-    double own, agreed = 0;
+    double own, agreed = 0, smaller;
     int r = 0;
 
     for (;; bytes *= 4) {
+        smaller = agreed;
         for (unsigned i = 0; r == 0 && i < 2; i++) /* the first warms up */
             r = run_batch(session, op_round_bytes(bytes, session->ranks), 1, &own, &agreed);
         if (r < 0)
             return r;
-        if (agreed >= CALIBRATED_S || bytes > most / 4)
+        if (agreed >= AIM_S || bytes > most / 4 || (agreed >= CALIBRATED_S && agreed > 2 * smaller))
             break;
     }
-    while (agreed < AIM_S / M_SQRT2 && bytes <= most / 2) {
+    for (; agreed < AIM_S / M_SQRT2 && bytes <= most / 2; agreed *= 2)
         bytes *= 2;
-        agreed *= 2;
-    }
-    while (agreed > AIM_S * M_SQRT2 && bytes / 2 >= least) {
+    for (; agreed > AIM_S * M_SQRT2 && bytes / 2 >= least; agreed /= 2)
         bytes /= 2;
-        agreed /= 2;
-    }
     make_ladder(session, bytes / 2 < least ? least : bytes / 2, ret);
     return 0;
 }
@@ -286,7 +289,7 @@ static void take_line(struct session *session, unsigned upper, struct stats_line
                          rows[upper].seconds);
 }
 
-/* What an op of this size should take: the latency of smaller ones, and the bytes at the rate expected. */
+/* What an op of this size should take: the latency that smaller ones have, and the bytes at the rate expected. */
 static void expect(const struct session *session, uint64_t bytes, double noise, struct expectation *ret)
 {
     const struct measure_result *result = &session->result;
@@ -298,8 +301,8 @@ static void expect(const struct session *session, uint64_t bytes, double noise, 
         return;
     take_line((struct session *)(uintptr_t)session, result->n_rows - 1, &line);
     if (line.bytes_per_s > 0)
-        ret->seconds = line.latency_s;
-    ret->seconds += (double)bytes * factor / (session->plan->expected_gb_s * 1e9);
+        ret->latency_s = line.latency_s;
+    ret->seconds = (double)bytes * factor / (session->plan->expected_gb_s * 1e9);
 }
 
 static enum measure_test test_of(const struct expectation *expected)
