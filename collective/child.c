@@ -253,11 +253,16 @@ void child_stop(struct child *child)
     child->kill_at_ns = now_ns() + child->grace_ns;
 }
 
-void child_kill(struct child *child)
+static void kill_now(struct child *child)
 {
     send_signal(child, SIGKILL);
-    child->stopped = true;
     child->kill_at_ns = NEVER;
+}
+
+void child_kill(struct child *child)
+{
+    kill_now(child);
+    child->stopped = true;
 }
 
 /* ---- what comes ------------------------------------------------------------------------------------------ */
@@ -401,7 +406,7 @@ static void refuse(struct child *child, const struct err *why, struct child_even
     child->refused = true;
     strbuf_clear(&child->in);
     close_socket(child);
-    child_kill(child);
+    kill_now(child);
 }
 
 #define RECORDS_MAX 1000000 /* a rank tells progress ten times a second */
@@ -453,7 +458,7 @@ int child_next(struct child *child, struct child_event *ret_event)
         return 1;
     if (!child->reaped) {
         if (now_ns() >= child->kill_at_ns)
-            child_kill(child);
+            kill_now(child);
         reap(child);
         if (!child->reaped)
             return 0;
