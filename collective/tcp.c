@@ -53,7 +53,7 @@ static int take_memory(struct tcp_rank *tcp, struct err *err)
     if (!tcp->addresses || !tcp->peers)
         return err_set(err, -ENOMEM, "out of memory");
     for (unsigned i = 0; i < tcp->streams; i++) {
-        tcp->scratch[i] = malloc(TCP_CHUNK);
+        tcp->scratch[i] = malloc(TCP_SCRATCH);
         if (!tcp->scratch[i])
             return err_set(err, -ENOMEM, "out of memory");
     }

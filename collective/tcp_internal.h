@@ -23,7 +23,9 @@
 
 #define TCP_COOKIE 16
 #define TCP_PENDING_MAX 64 /* connections that have not said who they are */
-#define TCP_CHUNK (256u << 10) /* bytes of one send or recv: large enough to make calls cheap, and it stays in L2 */
+#define TCP_CHUNK (256u << 10) /* bytes of one send or recv of a whole message */
+#define TCP_PIECE (256u << 10) /* that goes around the ring by itself */
+#define TCP_SCRATCH (64u << 10) /* of what came and is to be added: it stays in the cache */
 
 struct tcp_address {
     struct sockaddr_storage socket;
@@ -58,7 +60,7 @@ struct tcp_rank {
     uint32_t *data; /* every op works in place here */
     uint32_t *second; /* where all_to_all receives; taken when it is first needed */
     uint64_t touched, second_touched; /* bytes from the start of which the pages are there */
-    uint32_t *scratch[BACKEND_STREAMS_MAX]; /* TCP_CHUNK each: what came and is to be added */
+    uint32_t *scratch[BACKEND_STREAMS_MAX]; /* TCP_SCRATCH each: what came and is to be added */
     uint64_t sequence; /* of agree and pair: counts calls */
 };
 
