@@ -21,6 +21,7 @@ int cmd_fit(int argc, char **argv);
 int cmd_machine(int argc, char **argv);
 int cmd_predict(int argc, char **argv);
 int cmd_subset(int argc, char **argv);
+int cmd_probe(int argc, char **argv);
 
 /* ---- source.c: which cluster is asked, and how the answer is printed ------------------------------- */
 

@@ -14,7 +14,8 @@ static const struct {
                 {"fit", "the largest gang that fits now, per level", cmd_fit},
                 {"machine", "how the accelerators of a machine are joined, and how fast", cmd_machine},
                 {"predict", "how fast accelerators reduce together, and what limits it", cmd_predict},
-                {"subset", "which of a machine's free accelerators are the fastest together", cmd_subset}};
+                {"subset", "which of a machine's free accelerators are the fastest together", cmd_subset},
+                {"probe", "how fast ranks reduce together, measured", cmd_probe}};
 
 static void usage(FILE *out)
 {

@@ -1,0 +1,330 @@
+/* lockstep probe: ranks on this machine reduce together, and it is measured how fast. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/nearest.h"
+#include "base/parse.h"
+#include "base/strbuf.h"
+#include "collective/rank.h"
+#include "scheduler/cli/cli.h"
+#include "scheduler/cli/probe_show.h"
+
+#define EARLIER_MAX (1u << 20)
+#define PATH_MAX_BYTES 4096
+#define TOLERANCE 0.1
+#define TELL_AFTER_NS 1000000000
+#define TELL_EVERY_NS 200000000
+#define TELL_LINE_EVERY_NS 2000000000
+
+enum {
+    OPTION_RANKS = 1000,
+    OPTION_BACKEND,
+    OPTION_OP,
+    OPTION_SIZES,
+    OPTION_PAIRS,
+    OPTION_STREAMS,
+    OPTION_AGAINST,
+    OPTION_TOLERANCE,
+    OPTION_TIMEOUT,
+    OPTION_LIBRARY,
+    OPTION_CHILD
+};
+
+struct arguments {
+    struct local_options local;
+    const char *against, *sizes;
+    double tolerance;
+    bool json;
+};
+
+static const struct argp_option options[] = {
+    {"ranks", OPTION_RANKS, "N", 0, "how many ranks, each a process on this machine", 0},
+    {"backend", OPTION_BACKEND, "NAME", 0, "tcp (default): over sockets; nccl: a GPU for each rank", 0},
+    {"op", OPTION_OP, "OP", 0, "all_reduce (default), all_gather, reduce_scatter, all_to_all", 0},
+    {"sizes", OPTION_SIZES, "SIZES", 0,
+     "a table of 1M:256M (doubled), 1M:1G:4 (times four) or 64K,1M; default: three sizes that fit, and their slope", 0},
+    {"pairs", OPTION_PAIRS, 0, 0, "afterwards each two ranks by themselves: a map", 0},
+    {"streams", OPTION_STREAMS, "N", 0, "tcp: connections per neighbour and direction (default 1)", 0},
+    {"against", OPTION_AGAINST, "FILE", 0, "compare with an earlier result (-o json)", 0},
+    {"tolerance", OPTION_TOLERANCE, "PERCENT", 0, "with --against: so much slower is let pass (default 10)", 0},
+    {"timeout", OPTION_TIMEOUT, "TIME", 0, "all ends by then (default 60s)", 0},
+    {"library", OPTION_LIBRARY, "FILE", 0, "nccl: which libnccl.so.2", 0},
+    {"output", 'o', "FORMAT", 0, "text (default) or json", 0},
+    {"child", OPTION_CHILD, "PARENT", OPTION_HIDDEN, "be a rank", 0},
+    {0}};
+
+/* ---- options --------------------------------------------------------------------------------------------- */
+
+static void take_number(const char *name, const char *text, uint64_t max, unsigned *ret, struct argp_state *state)
+{
+    uint64_t value;
+
+    if (parse_u64(text, strlen(text), max, &value) < 0 || value == 0)
+        argp_error(state, "%s '%s': expected a number from 1 to %llu", name, text, (unsigned long long)max);
+    *ret = (unsigned)value;
+}
+
+static void take_op(const char *text, struct arguments *arguments, struct argp_state *state)
+{
+    const char *names[OP_COUNT], *near;
+
+    if (op_from_name(text, &arguments->local.plan.op))
+        return;
+    for (enum collective_op op = 0; op < OP_COUNT; op++)
+        names[op] = op_name(op);
+    near = nearest_name(text, names, OP_COUNT);
+    argp_error(state, "--op '%s': expected all_reduce, all_gather, reduce_scatter or all_to_all%s%s%s", text,
+               near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+static void take_tolerance(const char *text, struct arguments *arguments, struct argp_state *state)
+{
+    char *end;
+    double percent = strtod(text, &end);
+
+    if (*text == '\0' || (*end && strcmp(end, "%") != 0) || !(percent >= 0 && percent < 100))
+        argp_error(state, "--tolerance '%s': expected a part in percent, from 0 to below 100", text);
+    arguments->tolerance = percent / 100;
+}
+
+static void take_timeout(const char *text, struct arguments *arguments, struct argp_state *state)
+{
+    int64_t ns;
+
+    if (parse_duration(text, strlen(text), &ns) < 0 || ns < 1000000000 || ns > 86400000000000)
+        argp_error(state, "--timeout '%s': expected a time from 1s to 24h", text);
+    arguments->local.timeout_ns = (uint64_t)ns;
+}
+
+static void take_sizes(const char *text, struct arguments *arguments, struct argp_state *state)
+{
+    struct err err = ERR_INIT;
+
+    if (probe_sizes_parse(text, strlen(text), &arguments->local.plan, &err) < 0)
+        argp_error(state, "%s", err.text);
+    arguments->sizes = text;
+}
+
+static void check_whole(const struct arguments *arguments, struct argp_state *state)
+{
+    if (arguments->local.ranks == 0)
+        argp_error(state, "expected --ranks N");
+    if (arguments->local.pairs && arguments->local.ranks > LOCAL_PAIRS_RANKS_MAX)
+        argp_error(state, "--pairs: expected at most %d ranks", LOCAL_PAIRS_RANKS_MAX);
+    if (arguments->tolerance >= 0 && !arguments->against)
+        argp_error(state, "--tolerance: expected with --against");
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+
+    switch (key) {
+    case OPTION_RANKS:
+        take_number("--ranks", argument, LOCAL_RANKS_MAX, &arguments->local.ranks, state);
+        return 0;
+    case OPTION_BACKEND:
+        if (strcmp(argument, "tcp") != 0 && strcmp(argument, "nccl") != 0)
+            argp_error(state, "--backend '%s': expected tcp or nccl", argument);
+        arguments->local.backend = argument;
+        return 0;
+    case OPTION_OP:
+        take_op(argument, arguments, state);
+        return 0;
+    case OPTION_SIZES:
+        take_sizes(argument, arguments, state);
+        return 0;
+    case OPTION_PAIRS:
+        arguments->local.pairs = true;
+        return 0;
+    case OPTION_STREAMS:
+        take_number("--streams", argument, BACKEND_STREAMS_MAX, &arguments->local.streams, state);
+        return 0;
+    case OPTION_AGAINST:
+        arguments->against = argument;
+        return 0;
+    case OPTION_TOLERANCE:
+        take_tolerance(argument, arguments, state);
+        return 0;
+    case OPTION_TIMEOUT:
+        take_timeout(argument, arguments, state);
+        return 0;
+    case OPTION_LIBRARY:
+        arguments->local.library = argument;
+        return 0;
+    case OPTION_CHILD:
+        exit(rank_main_of(argument));
+    case 'o':
+        arguments->json = strcmp(argument, "json") == 0;
+        if (!arguments->json && strcmp(argument, "text") != 0)
+            argp_error(state, "-o '%s': expected text or json", argument);
+        return 0;
+    case ARGP_KEY_END:
+        check_whole(arguments, state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp parser = {
+    options, parse_option, NULL,
+    "Measures how fast ranks move data together, each in a process on this machine, and checks every word that "
+    "they get. The table is that of nccl-tests; time is the median over operations of the slowest rank.\v"
+    "Examples:\n"
+    "  lockstep probe --ranks 4\n"
+    "  lockstep probe --ranks 8 --backend nccl --op all_gather --sizes 1M:1G --pairs\n"
+    "  lockstep probe --ranks 4 -o json >before.json\n"
+    "  lockstep probe --ranks 4 --against before.json --tolerance 5\n\n"
+    "Exit: 0 done, 1 a rank failed, 2 bad input, 3 slower than before, wrong data, or no such device here.\n",
+    NULL, NULL, NULL};
+
+/* ---- progress -------------------------------------------------------------------------------------------- */
+
+struct progress {
+    int64_t start_ns, told_ns;
+    bool terminal, shown;
+};
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Nothing in the first second; then one line that changes, or, in a log, a line now and then. */
+static void tell_progress(void *context, const char *phase, uint64_t bytes, unsigned iterations)
+{
+    struct progress *progress = context;
+    int64_t now = now_ns(), every = progress->terminal ? TELL_EVERY_NS : TELL_LINE_EVERY_NS;
+
+    if (now - progress->start_ns < TELL_AFTER_NS || now - progress->told_ns < every)
+        return;
+    progress->told_ns = now;
+    progress->shown = true;
+    fprintf(stderr, "%s%.1f s: %s", progress->terminal ? "\r\033[K" : "",
+            (double)(now - progress->start_ns) * 1e-9, phase);
+    if (bytes)
+        fprintf(stderr, ", %llu bytes, %u done", (unsigned long long)bytes, iterations);
+    fprintf(stderr, "%s", progress->terminal ? "" : "\n");
+}
+
+/* ---- doing it -------------------------------------------------------------------------------------------- */
+
+static int read_earlier(const struct arguments *arguments, struct probe_earlier *ret, struct err *err)
+{
+    CLEANUP(strbuf_release) struct strbuf text = STRBUF_INIT(EARLIER_MAX);
+    int r;
+
+    if (!arguments->against)
+        return 0;
+    r = strbuf_read_file(&text, arguments->against);
+    if (r < 0)
+        return err_set(err, -EINVAL, "cannot read %s: %s", arguments->against,
+                       r == -E2BIG ? "it is too large for a result" : strerror(-r));
+    return probe_earlier_parse(arguments->against, text.data ? text.data : "", text.len, &arguments->local, ret, err);
+}
+
+/* This program for sockets; beside it, the one that may load libraries. */
+static int find_program(const char *backend, char path[PATH_MAX_BYTES], const char *argv[4], struct err *err)
+{
+    static const char other[] = "lockstep-probe-nccl";
+    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX_BYTES - sizeof(other));
+    char *name;
+
+    if (n <= 0)
+        return err_set(err, -EIO, "cannot find this program's own file");
+    path[n] = '\0';
+    argv[0] = path;
+    if (strcmp(backend, "tcp") == 0) {
+        argv[1] = "probe";
+        argv[2] = "--child";
+        return 0;
+    }
+    argv[1] = "--child";
+    name = strrchr(path, '/');
+    memcpy(name ? name + 1 : path, other, sizeof(other));
+    if (access(path, X_OK) < 0)
+        return err_set(err, -ENODEV, "%s is not here: %s", path, strerror(errno));
+    return 0;
+}
+
+static bool is_skip(int r)
+{
+    return r == -ENODEV || r == -ENOMEM || r == -EBUSY;
+}
+
+static int print_skipped(const struct arguments *arguments, const struct err *err)
+{
+    if (arguments->json)
+        print_json(json_pack("{s:s, s:s, s:i, s:[], s:n, s:s, s:{s:s, s:s}}", "op",
+                             op_name(arguments->local.plan.op), "backend", arguments->local.backend, "ranks",
+                             (int)arguments->local.ranks, "rows", "busbw_gb_s", "verdict", "skipped", "reason",
+                             "code", "NotUsable", "message", err->text));
+    else
+        printf("not measured: %s\n", err->text);
+    return EXIT_NO;
+}
+
+static int print_answer(const struct arguments *arguments, const struct local_result *result,
+                        const struct probe_earlier *earlier)
+{
+    struct probe_answer answer = {&arguments->local, result, earlier,
+                                  arguments->tolerance >= 0 ? arguments->tolerance : TOLERANCE};
+    const char *verdict = probe_verdict(&answer);
+
+    if (arguments->json)
+        print_json(probe_json(&answer));
+    else
+        probe_text(&answer);
+    return strcmp(verdict, "slow") == 0 || strcmp(verdict, "wrong-data") == 0 ? EXIT_NO : EXIT_OK;
+}
+
+static int answer(struct arguments *arguments, struct local_result *result, struct err *err)
+{
+    struct progress progress = {.start_ns = now_ns(), .terminal = isatty(STDERR_FILENO)};
+    struct probe_earlier earlier = {0};
+    char path[PATH_MAX_BYTES];
+    const char *argv[4] = {NULL};
+    int r = read_earlier(arguments, &earlier, err);
+
+    if (r < 0)
+        return source_failed("probe", err);
+    r = find_program(arguments->local.backend, path, argv, err);
+    arguments->local.argv = argv;
+    arguments->local.progress = tell_progress;
+    arguments->local.context = &progress;
+    if (r == 0)
+        r = local_run(&arguments->local, result, err);
+    if (progress.shown && progress.terminal)
+        fprintf(stderr, "\r\033[K");
+    if (is_skip(r))
+        return print_skipped(arguments, err);
+    if (r < 0) {
+        fprintf(stderr, "lockstep probe: %s\n", err->text);
+        return r == -EINVAL ? EXIT_BAD_INPUT : EXIT_INTERNAL;
+    }
+    return print_answer(arguments, result, &earlier);
+}
+
+int cmd_probe(int argc, char **argv)
+{
+    CLEANUP_FREE struct local_result *result = cleanup_alloc(sizeof(*result));
+    struct arguments arguments = {.local = {.backend = "tcp", .plan = {.check = true}}, .tolerance = -1};
+    struct err err = ERR_INIT;
+    int r;
+
+    argp_parse(&parser, argc, argv, 0, NULL, &arguments);
+    if (!result)
+        return source_failed("probe", &err);
+    r = answer(&arguments, result, &err);
+    local_result_release(result);
+    return r;
+}
