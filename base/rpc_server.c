@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -236,7 +237,7 @@ static int open_listener(struct rpc_server *server, const struct sockaddr_in *ad
     if (r < 0)
         return r;
     rpc__args_common(&args, options->message_max, options->keepalive_s);
-    /* On by default, and then a second server takes every other connection of the first, without a word. */
+    /* On by default, and then a second server shares the first one's port without a word. */
     rpc__args_int(&args, GRPC_ARG_ALLOW_REUSEPORT, 0);
     rpc__args_int(&args, GRPC_ARG_MAX_CONCURRENT_STREAMS, options->calls_max);
     rpc__args_int(&args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, (int64_t)options->patience_s * 1000);
@@ -297,16 +298,20 @@ int rpc_server_start(const struct rpc_server_options *options, struct rpc_server
  * or a started * server is destroyed without having been shut. */
 static void stop_grpc(struct rpc_server *server)
 {
-    rpc__give();
-    grpc_server_shutdown_and_notify(server->grpc, server->queue, &shut_tag);
-    grpc_server_cancel_all_calls(server->grpc);
-    pthread_mutex_lock(&server->lock);
-    while (!server->shut || server->n_calls || server->n_accepts)
-        pthread_cond_wait(&server->idle, &server->lock);
-    pthread_mutex_unlock(&server->lock);
+    if (server->n_threads) { /* else it was never opened */
+        rpc__give();
+        grpc_server_shutdown_and_notify(server->grpc, server->queue, &shut_tag);
+        grpc_server_cancel_all_calls(server->grpc);
+        pthread_mutex_lock(&server->lock);
+        while (!server->shut || server->n_calls || server->n_accepts)
+            pthread_cond_wait(&server->idle, &server->lock);
+        pthread_mutex_unlock(&server->lock);
+    }
     grpc_completion_queue_shutdown(server->queue);
     for (unsigned i = 0; i < server->n_threads; i++)
         pthread_join(server->threads[i], NULL);
+    if (!server->n_threads)
+        serve(server);
     grpc_server_destroy(server->grpc);
     grpc_completion_queue_destroy(server->queue);
 }

@@ -1,11 +1,11 @@
-/* rpc_server_internal.h - what rpc_server.c (listener, threads, stop) and rpc_server_calls.c share. */
+/* rpc_server_internal.h - shared by rpc_server.c (listener, stop) and rpc_server_calls.c. */
 #pragma once
 
 #include <pthread.h>
 
 #include "base/rpc_internal.h"
 
-/* What a queue event is about; the first member of nothing, as each names its call. */
+/* What an event of the queue is about. */
 enum rpc__what {
     RPC__ACCEPT, /* a call came */
     RPC__CLOSE, /* it is over, for good or not */
