@@ -25,6 +25,9 @@ build   libcurl4-gnutls-dev        pc:libcurl
 build   libgnutls28-dev            pc:gnutls
 build   libhwloc-dev               pc:hwloc
 build   libexpat1-dev              pc:expat
+build   libgrpc-dev                pc:grpc
+build   libprotobuf-c-dev          pc:libprotobuf-c
+build   protobuf-c-compiler        cmd:protoc-c
 build   libcmocka-dev              pc:cmocka
 build   openssl                    cmd:openssl
 build   binutils                   cmd:nm
