@@ -73,8 +73,7 @@ void pod__open_children(struct pod *pod)
                                        .device = (int)i,
                                        .host = options->host,
                                        .library = options->library,
-                                       .bytes_max = strcmp(options->backend, "tcp") == 0 ? POD_TCP_BYTES_MAX
-                                                                                         : POD_NCCL_BYTES_MAX};
+                                       .bytes_max = pod__bytes_max(pod)};
 
         if (child_start(&how, &pod->children[i], &err) < 0) {
             give_up(pod, PROBE_OUTCOME_ERROR, i, err.text);

@@ -50,6 +50,7 @@ struct pod {
 };
 
 uint64_t pod__now_ns(void);
+uint64_t pod__bytes_max(const struct pod *pod);
 void pod__say(struct pod *pod, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- pod_children.c -------------------------------------------------------------------------------------- */

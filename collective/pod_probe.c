@@ -37,6 +37,11 @@ void pod__say(struct pod *pod, const char *format, ...)
     fprintf(stderr, "lockstep-probe: %s\n", line);
 }
 
+uint64_t pod__bytes_max(const struct pod *pod)
+{
+    return strcmp(pod->options->backend, "nccl") == 0 ? POD_NCCL_BYTES_MAX : POD_TCP_BYTES_MAX;
+}
+
 static void end(struct pod *pod, int outcome, const char *why)
 {
     pod->over = true;
@@ -127,6 +132,8 @@ static int take_plan(struct pod *pod, const struct probe_plan *from)
                                   .budget_ns = from->budget_ns,
                                   .check = from->check};
     memcpy(plan->sizes, from->sizes, sizeof(plan->sizes));
+    if (plan->bytes_max == 0 || plan->bytes_max > pod__bytes_max(pod)) /* all ranks have the same backend */
+        plan->bytes_max = pod__bytes_max(pod);
     if (!op_from_name(from->op, &plan->op))
         return err_set(&pod->err, -EINVAL, "op '%s' is not known", from->op);
     return measure_plan_check(plan, pod->ranks, &pod->err);

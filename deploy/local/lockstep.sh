@@ -34,20 +34,22 @@ YAML
 # replica needs no leader election; several have it as shipped.
 lockstep_config() {
     local i=$1 tls="s#/etc/lockstep/tls/#$RUN/tls/#" alone=()
-    VERBS_PORT=$(free_port) HEALTH_PORT=$(free_port) SCHEDULER_PORT=$(free_port)
+    VERBS_PORT=$(free_port) HEALTH_PORT=$(free_port) SCHEDULER_PORT=$(free_port) PROBES_PORT=$(free_port)
     [ "$REPLICAS" -gt 1 ] || alone=(-e "s#^lease: .*#lease: off#" -e 's#leaderElect: true#leaderElect: false#')
     sed -e "$tls; s#127.0.0.1:9443#127.0.0.1:$VERBS_PORT#" \
         -e "s#metrics: .*:9440.*#metrics: 127.0.0.1:$HEALTH_PORT#" "${alone[@]}" \
+        -e "s#probes: :9445#probes: $API_ADDRESS:$PROBES_PORT#" \
         -e '/^levels:/d; /^schedulerName:/a levels: [example.com/block, example.com/rack]' \
         "$SOURCE_DIR/configs/lockstep.yaml" >"$RUN/lockstep$i.yaml"
-    grep -q ":$VERBS_PORT" "$RUN/lockstep$i.yaml" && grep -q ":$HEALTH_PORT" "$RUN/lockstep$i.yaml" ||
+    grep -q ":$VERBS_PORT" "$RUN/lockstep$i.yaml" && grep -q ":$HEALTH_PORT" "$RUN/lockstep$i.yaml" &&
+        grep -q ":$PROBES_PORT" "$RUN/lockstep$i.yaml" ||
         die "configs/lockstep.yaml has changed: its ports were not found"
     sed -e "$tls; s#127.0.0.1:9443#127.0.0.1:$VERBS_PORT#" "${alone[@]}" \
         -e "s#/etc/lockstep/kube-scheduler.kubeconfig#$RUN/scheduler.kubeconfig#" \
         -e "s#percentageOfNodesToScore: .*#percentageOfNodesToScore: $PERCENTAGE#" \
         "$SOURCE_DIR/configs/kube-scheduler.yaml" >"$RUN/kube-scheduler$i.yaml"
     declare -g "SCHEDULER_PORT$i=$SCHEDULER_PORT"
-    echo "VERBS_PORT$i=$VERBS_PORT HEALTH_PORT$i=$HEALTH_PORT SCHEDULER_PORT$i=$SCHEDULER_PORT" >>"$RUN/env.sh"
+    echo "VERBS_PORT$i=$VERBS_PORT HEALTH_PORT$i=$HEALTH_PORT SCHEDULER_PORT$i=$SCHEDULER_PORT PROBES_PORT$i=$PROBES_PORT" >>"$RUN/env.sh"
 }
 
 # lockstep_host REPLICA COMMAND...: in the replica's own host name, as in a pod of its own.

@@ -112,6 +112,10 @@ void daemon_act(struct daemon *daemon, const struct actions *actions)
             kube_pod_event(&by, &pod, action->reason, action->warning,
                            action->text ? action->text : "");
             break;
+        case ACT_PROBE:
+        case ACT_PROBE_END:
+            daemon_probe(daemon, action);
+            break;
         case ACT_RELIST:
             daemon_relist(daemon, action->ticket);
             break;

@@ -43,6 +43,8 @@ struct watch_source { /* context of one watch's callbacks */
     uint64_t synced_term; /* + 1; the client's thread only */
 };
 
+struct probe_service;
+
 struct daemon {
     struct config config;
     struct kube_config kube;
@@ -52,6 +54,8 @@ struct daemon {
     struct recording *recording; /* NULL: without --record */
     struct http_client *client, *watch_client;
     struct http_server *verbs_server, *health_server;
+    struct probe_service *probes; /* NULL: not leading, or not listening; the loop's, others under probes_lock */
+    pthread_mutex_t probes_lock;
     struct verbs verbs;
     struct watch_source sources[WATCHES + 1]; /* the last one is the Lease */
     struct kube_watch *watches[WATCHES + 1];
@@ -79,6 +83,10 @@ bool queue_take(struct event_queue *queue, int64_t deadline_ns, size_t max, stru
 void daemon_loop(struct daemon *daemon);
 /* actions.c */
 void daemon_act(struct daemon *daemon, const struct actions *actions);
+/* probes.c; the loop's thread but for the metrics */
+void daemon_probe(struct daemon *daemon, const struct action *action); /* ACT_PROBE, ACT_PROBE_END */
+void daemon_probes_lead(struct daemon *daemon, bool leads);
+void daemon_probes_metrics(struct daemon *daemon, struct strbuf *out);
 /* watches.c */
 int daemon_watch(struct daemon *daemon, struct err *err);
 void daemon_relist(struct daemon *daemon, uint64_t term);

@@ -86,6 +86,7 @@ static enum http_outcome metrics(void *context, const struct http_request *reque
     metrics_write(&reply->body, own, sizeof(own) / sizeof(own[0]));
     metrics_write(&reply->body, verb_metrics, verb_metrics_n);
     fit_metrics(daemon, &reply->body);
+    daemon_probes_metrics(daemon, &reply->body);
     return HTTP_DONE;
 }
 

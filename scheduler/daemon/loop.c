@@ -12,9 +12,10 @@ static void tell_leadership(struct daemon *daemon)
 {
     bool leads = core_active(daemon->core);
 
-    if (atomic_exchange(&daemon->leads, leads) != leads)
-        log_line(LOG_INFO, "lead", leads ? "leading: plans and writes begin"
-                                         : "not leading: nothing is written");
+    if (atomic_exchange(&daemon->leads, leads) == leads)
+        return;
+    log_line(LOG_INFO, "lead", leads ? "leading: plans and writes begin" : "not leading: nothing is written");
+    daemon_probes_lead(daemon, leads);
 }
 
 /* Before the actions go out, so that a killed process has told all that it ever did. */

@@ -163,6 +163,7 @@ static int start(struct daemon *daemon, struct err *err)
 /* Events stop first, then the servers answer what is held, then the memory goes. */
 static void stop(struct daemon *daemon)
 {
+    daemon_probes_lead(daemon, false); /* while the API server can still be asked */
     http_client_stop(daemon->watch_client);
     http_client_stop(daemon->client);
     for (size_t i = 0; i < WATCHES + 1; i++)
@@ -173,6 +174,7 @@ static void stop(struct daemon *daemon)
     recording_close(daemon->recording, "the extender was stopped");
     queue_release(&daemon->queue);
     pthread_rwlock_destroy(&daemon->core_lock);
+    pthread_mutex_destroy(&daemon->probes_lock);
     core_free(daemon->core);
     kube_config_release(&daemon->kube);
     config_release(&daemon->config);
@@ -262,6 +264,7 @@ static int run(struct daemon *daemon, const char *record_to, struct err *err)
     raise_file_limit();
     queue_init(&daemon->queue);
     pthread_rwlock_init(&daemon->core_lock, NULL);
+    pthread_mutex_init(&daemon->probes_lock, NULL);
     r = start_core(daemon, record_to, err);
     if (r == 0)
         r = pthread_create(&waiter, NULL, wait_for_signal, daemon) == 0 ? start(daemon, err) : -1;

@@ -1,0 +1,55 @@
+/*
+ * probe_service.h - the coordinator as a gRPC service: probe.proto's Join and Report for the processes that measure a
+ * gang, over rpc.h. In the extender while it leads, and in `lockstep probe` for ranks on several hosts.
+ *
+ * Who speaks is asked of the owner (identify), by the token that came with the call; what the message says of itself
+ * must agree with that. A Join without a backend is a question: it is answered at once with the ranks that the pod has
+ * (a Waiting with first_rank and ranks), and does not count as there.
+ *
+ * All functions may be called from any thread; verdicts are told from the service's own threads, one at a time. The
+ * functions given must not call back into the service.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/strbuf.h"
+#include "collective/coordinator.h"
+
+struct probe_service;
+
+struct probe_identity {
+    char ns[PROBE_NAMESPACE_MAX + 1], pod[PROBE_NAME_MAX + 1], uid[PROBE_UID_MAX + 1];
+};
+
+/* Call it once, from any thread, also before identify returns. who NULL: nobody that is known; `again`: ask later. */
+typedef void probe_identified_fn(void *question, const struct probe_identity *who, bool again, const char *why);
+
+struct probe_service_options {
+    const char *listen; /* as of rpc_server_options; so are the files */
+    const char *cert_file, *key_file;
+    const char *secret; /* that tokens must be, when there is no identify: who speaks is then who it says it is */
+    void (*identify)(void *context, const char *token, size_t len, probe_identified_fn *done, void *question);
+    void (*verdict)(void *context, const struct coordinator_result *result);
+    void *context;
+    struct coordinator_limits limits;
+};
+
+int probe_service_start(const struct probe_service_options *options, struct probe_service **ret,
+                        struct err *err);
+/* Streams end with UNAVAILABLE, gangs are forgotten; waits for questions that are being asked. Takes NULL. */
+void probe_service_stop(struct probe_service *service);
+unsigned probe_service_port(const struct probe_service *service);
+
+/* As COORD_EXPECT and COORD_GONE; deadline_ns: CLOCK_MONOTONIC. */
+int probe_service_expect(struct probe_service *service, const struct coordinator_gang *gang, struct err *err);
+void probe_service_forget(struct probe_service *service, const char *ns, const char *name);
+void probe_service_pod_state(struct probe_service *service, const char *pod_uid, const char *text);
+
+/* How a gang stands, for people; false: it is not expected. */
+bool probe_service_tell(struct probe_service *service, const char *ns, const char *name, char *ret, size_t size);
+/* Prometheus text: lockstep_probe_*. service NULL: all zero. */
+void probe_service_metrics(struct probe_service *service, struct strbuf *out);
