@@ -38,7 +38,7 @@ struct verdict_facts {
     double measured_gb_s; /* bus bandwidth; 0: nothing was measured */
     double expected_gb_s; /* 0: not known */
     uint64_t wrong; /* words of results */
-    unsigned wrong_rank; /* one that has some */
+    int wrong_rank; /* one that has some, -1: not known which */
 };
 
 enum verdict verdict_of(const struct verdict_facts *facts);
