@@ -62,8 +62,8 @@ struct rpc_call {
     unsigned n_queued;
     size_t queued_bytes;
     grpc_status_code status;
-    grpc_slice status_text, status_sent;
-    grpc_byte_buffer *answer, *sent;
+    grpc_slice status_text;
+    grpc_byte_buffer *answer;
 };
 
 struct rpc_server {
