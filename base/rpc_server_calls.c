@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 
 #define ACCEPTS 16 /* calls that may come at the same moment; others wait in gRPC */
@@ -201,16 +202,15 @@ int rpc_call_finish(struct rpc_call *call, enum rpc_status status, const char *m
                     const void *bytes, size_t len)
 {
     grpc_byte_buffer *answer = NULL;
-    bool unary = call->health || !call->method->streaming;
     int r = 0;
 
-    if (!unary && len)
+    if (call->streaming && len)
         return -EINVAL;
     pthread_mutex_lock(&call->lock);
     if (call->closed || call->finishing) {
         r = -EPIPE;
     } else {
-        if (unary && status == RPC_OK)
+        if (!call->streaming && status == RPC_OK)
             answer = rpc__buffer(bytes, len);
         call->answer = answer;
         finish(call, status, message);
@@ -231,7 +231,7 @@ int rpc_call_send(struct rpc_call *call, const void *bytes, size_t len)
     pthread_mutex_lock(&call->lock);
     if (call->closed || call->finishing) {
         r = -EPIPE;
-    } else if (call->health || !call->method->streaming) {
+    } else if (!call->streaming) {
         r = -EINVAL;
     } else {
         options = &call->server->options;
@@ -253,4 +253,323 @@ int rpc_call_send(struct rpc_call *call, const void *bytes, size_t len)
     pthread_mutex_unlock(&call->lock);
     free(queued);
     return r;
+}
+
+/* ---- what is known of a call ----------------------------------------------------------------- */
+
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key)
+{
+    for (size_t i = 0; i < call->n_metadata; i++)
+        if (strcmp(call->metadata[i].key, key) == 0)
+            return call->metadata[i].value;
+    return NULL;
+}
+
+const char *rpc_call_peer(const struct rpc_call *call)
+{
+    return call->peer;
+}
+
+const char *rpc_call_client(const struct rpc_call *call)
+{
+    return call->client ? call->client : "";
+}
+
+void rpc_call_set_data(struct rpc_call *call, void *data)
+{
+    call->data = data;
+}
+
+void *rpc_call_data(const struct rpc_call *call)
+{
+    return call->data;
+}
+
+static bool is_binary(const char *key)
+{
+    size_t len = strlen(key);
+
+    return len >= 4 && strcmp(key + len - 4, "-bin") == 0;
+}
+
+/* gRPC limits the whole of it to 8 KiB. Keys "...-bin" hold bytes rather than text, and nobody
+ * here uses them. */
+static int copy_metadata(struct rpc_call *call)
+{
+    call->metadata = calloc(call->headers.count + 1, sizeof(*call->metadata));
+    if (!call->metadata)
+        return -ENOMEM;
+    for (size_t i = 0; i < call->headers.count; i++) {
+        struct rpc__text *text = &call->metadata[call->n_metadata];
+
+        text->key = rpc__slice_text(call->headers.metadata[i].key);
+        text->value = rpc__slice_text(call->headers.metadata[i].value);
+        call->n_metadata++;
+        if (!text->key || !text->value)
+            return -ENOMEM;
+        if (is_binary(text->key)) {
+            free(text->key);
+            free(text->value);
+            *text = (struct rpc__text){NULL, NULL};
+            call->n_metadata--;
+        }
+    }
+    return 0;
+}
+
+static int copy_peer(struct rpc_call *call)
+{
+    char *peer = grpc_call_get_peer(call->grpc);
+    const char *text = strncmp(peer, "ipv4:", 5) == 0 ? peer + 5 : peer;
+
+    call->peer = strdup(text);
+    gpr_free(peer);
+    return call->peer ? 0 : -ENOMEM;
+}
+
+static bool in_list(char *const *names, const grpc_auth_property *property)
+{
+    for (; *names; names++)
+        if (strlen(*names) == property->value_length &&
+            memcmp(*names, property->value, property->value_length) == 0)
+            return true;
+    return false;
+}
+
+/* Notes the certificate's common name. Is the caller one of the server's clients? */
+static bool judge_client(struct rpc_call *call)
+{
+    static const char *const kinds[] = {GRPC_X509_CN_PROPERTY_NAME, GRPC_PEER_DNS_PROPERTY_NAME};
+    char *const *names = call->server->clients;
+    grpc_auth_context *context = grpc_call_auth_context(call->grpc);
+    bool allowed = !names;
+
+    for (unsigned i = 0; context && i < 2; i++) {
+        grpc_auth_property_iterator all =
+            grpc_auth_context_find_properties_by_name(context, kinds[i]);
+        const grpc_auth_property *property;
+
+        while ((property = grpc_auth_property_iterator_next(&all))) {
+            if (i == 0 && !call->client)
+                call->client = strndup(property->value, property->value_length);
+            if (names && in_list(names, property))
+                allowed = true;
+        }
+    }
+    grpc_auth_context_release(context);
+    return allowed;
+}
+
+static const struct rpc_method *find_method(const struct rpc_server *server, grpc_slice path)
+{
+    for (const struct rpc_method *method = server->options.methods; method && method->path; method++)
+        if (rpc__slice_is(path, method->path))
+            return method;
+    return NULL;
+}
+
+/* ---- health: grpc/doc/health-checking.md; its two messages are smaller than code for them
+ * would be */
+
+/* The request's one field, `string service = 1`. -EINVAL: it is something else. */
+static int health_service(const uint8_t *bytes, size_t len, const char **ret, size_t *ret_len)
+{
+    *ret = "";
+    *ret_len = 0;
+    if (len == 0)
+        return 0;
+    if (len < 2 || bytes[0] != 0x0a || bytes[1] > 0x7f || (size_t)bytes[1] + 2 != len)
+        return -EINVAL;
+    *ret = (const char *)bytes + 2;
+    *ret_len = bytes[1];
+    return 0;
+}
+
+/* "": the server as a whole. */
+static bool has_service(const struct rpc_server *server, const char *name, size_t len)
+{
+    if (len == 0)
+        return true;
+    for (const struct rpc_method *method = server->options.methods; method && method->path; method++)
+        if (strncmp(method->path + 1, name, len) == 0 && method->path[len + 1] == '/')
+            return true;
+    return false;
+}
+
+static void answer_health(struct rpc_call *call, const uint8_t *bytes, size_t len)
+{
+    uint8_t answer[] = {0x08, atomic_load(&call->server->serving) ? 1 : 2}; /* SERVING, NOT_SERVING */
+    const char *name;
+    size_t name_len;
+
+    if (health_service(bytes, len, &name, &name_len) < 0)
+        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "not a HealthCheckRequest", NULL, 0);
+    else if (!has_service(call->server, name, name_len))
+        rpc_call_finish(call, RPC_NOT_FOUND, "no such service", NULL, 0);
+    else
+        rpc_call_finish(call, RPC_OK, NULL, answer, sizeof(answer));
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+void rpc__accept(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    while (server->n_accepts < ACCEPTS && !atomic_load(&server->stopping)) {
+        struct rpc_call *call = call_new(server);
+
+        if (!call)
+            break; /* rpc_server.c tries again in a second */
+        rpc__give();
+        if (grpc_server_request_call(server->grpc, &call->grpc, &call->details, &call->headers,
+                                     server->queue, server->queue,
+                                     &call->tags[RPC__ACCEPT]) != GRPC_CALL_OK) {
+            release_grpc(call);
+            rpc_call_unref(call);
+            break;
+        }
+        server->n_accepts++;
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* RPC_OK: the call is one for a handler, and its method is set. */
+static enum rpc_status judge(struct rpc_call *call, unsigned n_calls, const char **ret_why)
+{
+    struct rpc_server *server = call->server;
+
+    call->health = rpc__slice_is(call->details.method, health_path);
+    *ret_why = "out of memory";
+    if (copy_peer(call) < 0 || copy_metadata(call) < 0)
+        return RPC_RESOURCE_EXHAUSTED;
+    *ret_why = "too many calls at once";
+    if (n_calls > server->options.calls_max + (call->health ? HEALTH_SPARE : 0))
+        return RPC_RESOURCE_EXHAUSTED;
+    *ret_why = "the certificate is of none of the allowed clients";
+    if (!judge_client(call))
+        return RPC_PERMISSION_DENIED;
+    *ret_why = "no such method";
+    call->method = call->health ? NULL : find_method(server, call->details.method);
+    if (!call->method && !call->health)
+        return RPC_UNIMPLEMENTED;
+    call->streaming = call->method && call->method->streaming;
+    return RPC_OK;
+}
+
+/* Waits for the request, or refuses. Each call's end is asked for, or gRPC would never give it
+ * up. */
+static void begin(struct rpc_call *call, unsigned n_calls)
+{
+    grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+    grpc_op receive = {.op = GRPC_OP_RECV_MESSAGE};
+    const char *why;
+    enum rpc_status status = judge(call, n_calls, &why);
+
+    close.data.recv_close_on_server.cancelled = &call->cancelled;
+    receive.data.recv_message.recv_message = &call->request;
+    pthread_mutex_lock(&call->lock);
+    start(call, RPC__CLOSE, &close, 1);
+    atomic_store(&call->due_ns,
+                 clock_boot_ns() + (int64_t)call->server->options.patience_s * SECOND_NS);
+    if (status == RPC_OK)
+        start(call, RPC__RECEIVE, &receive, 1);
+    else
+        finish(call, status, why);
+    pthread_mutex_unlock(&call->lock);
+}
+
+static void on_accept(struct rpc_server *server, struct rpc_call *call, bool ok)
+{
+    unsigned n_calls = 0;
+
+    pthread_mutex_lock(&server->lock);
+    server->n_accepts--;
+    if (ok) {
+        n_calls = ++server->n_calls;
+        call->link = &server->calls;
+        call->next = server->calls;
+        if (call->next)
+            call->next->link = &call->next;
+        server->calls = call;
+    }
+    pthread_cond_broadcast(&server->idle);
+    pthread_mutex_unlock(&server->lock);
+    if (ok) {
+        rpc__accept(server);
+        begin(call, n_calls);
+    } else {
+        release_grpc(call);
+        rpc_call_unref(call);
+    }
+}
+
+/* The lock is held, and let go while the handler runs. */
+static void handle(struct rpc_call *call)
+{
+    CLEANUP(rpc_bytes_release) struct rpc_bytes request = {NULL, 0};
+    int r;
+
+    atomic_store(&call->due_ns, 0);
+    if (call->closed)
+        return;
+    if (!call->request) {
+        finish(call, RPC_UNIMPLEMENTED, "the call came without a request");
+        return;
+    }
+    r = rpc__buffer_read(call->request, call->server->options.message_max, &request);
+    grpc_byte_buffer_destroy(call->request);
+    call->request = NULL;
+    if (r < 0) {
+        finish(call, r == -EPROTO ? RPC_UNIMPLEMENTED : RPC_RESOURCE_EXHAUSTED,
+               r == -EPROTO ? "compressed messages are not taken" : "no room for the request");
+        return;
+    }
+    call->handling = true;
+    call->handled = !call->health;
+    pthread_mutex_unlock(&call->lock);
+    if (call->health)
+        answer_health(call, request.data, request.len);
+    else
+        call->method->handler(call->server->options.context, call, request.data, request.len);
+    pthread_mutex_lock(&call->lock);
+    call->handling = false;
+}
+
+void rpc__event(struct rpc_server *server, struct rpc__tag *tag, bool ok)
+{
+    struct rpc_call *call = tag->call;
+
+    if (tag->what == RPC__ACCEPT) {
+        on_accept(server, call, ok);
+        return;
+    }
+    pthread_mutex_lock(&call->lock);
+    if (tag->what == RPC__CLOSE) {
+        call->closed = true;
+        drop_queue(call);
+    } else if (tag->what == RPC__RECEIVE) {
+        handle(call);
+    } else if (tag->what == RPC__SEND) {
+        call->sending = false;
+        if (ok)
+            pump(call);
+    }
+    call->pending--; /* last: the call's end waits for its events to be dealt with */
+    settle_and_unlock(call);
+}
+
+void rpc__sweep(struct rpc_server *server, int64_t now_ns)
+{
+    pthread_mutex_lock(&server->lock);
+    for (struct rpc_call *call = server->calls; call; call = call->next) {
+        int64_t due_ns = atomic_load(&call->due_ns);
+
+        if (!due_ns || due_ns > now_ns)
+            continue;
+        pthread_mutex_lock(&call->lock);
+        cancel(call, RPC_DEADLINE_EXCEEDED, "the peer is too slow");
+        atomic_store(&call->due_ns, 0);
+        pthread_mutex_unlock(&call->lock);
+    }
+    pthread_mutex_unlock(&server->lock);
 }

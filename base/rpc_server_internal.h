@@ -39,7 +39,7 @@ struct rpc_call {
 
     /* Written before any other thread knows the call. */
     const struct rpc_method *method; /* NULL: refused, or the health check */
-    bool health;
+    bool health, streaming;
     char *peer, *client;
     struct rpc__text *metadata;
     size_t n_metadata;
