@@ -362,7 +362,9 @@ static bool judge_client(struct rpc_call *call)
 
 static const struct rpc_method *find_method(const struct rpc_server *server, grpc_slice path)
 {
-    for (const struct rpc_method *method = server->options.methods; method && method->path; method++)
+    const struct rpc_method *method = server->options.methods;
+
+    for (; method && method->path; method++)
         if (rpc__slice_is(path, method->path))
             return method;
     return NULL;
@@ -388,17 +390,23 @@ static int health_service(const uint8_t *bytes, size_t len, const char **ret, si
 /* "": the server as a whole. */
 static bool has_service(const struct rpc_server *server, const char *name, size_t len)
 {
+    const struct rpc_method *method = server->options.methods;
+
     if (len == 0)
         return true;
-    for (const struct rpc_method *method = server->options.methods; method && method->path; method++)
-        if (strncmp(method->path + 1, name, len) == 0 && method->path[len + 1] == '/')
+    for (; method && method->path; method++) {
+        const char *end = strrchr(method->path, '/');
+
+        if ((size_t)(end - method->path) == len + 1 && memcmp(method->path + 1, name, len) == 0)
             return true;
+    }
     return false;
 }
 
 static void answer_health(struct rpc_call *call, const uint8_t *bytes, size_t len)
 {
-    uint8_t answer[] = {0x08, atomic_load(&call->server->serving) ? 1 : 2}; /* SERVING, NOT_SERVING */
+    /* `ServingStatus status = 1`: SERVING, NOT_SERVING. */
+    uint8_t answer[] = {0x08, atomic_load(&call->server->serving) ? 1 : 2};
     const char *name;
     size_t name_len;
 
