@@ -67,7 +67,7 @@ static int make_channel(const struct rpc_channel *channel, grpc_channel **ret, s
     return *ret ? 0 : err_set(err, -EINVAL, "gRPC takes no channel to %s", channel->target);
 }
 
-/* The lock is held. A changed certificate means another channel; calls under way keep the old one. */
+/* The lock is held. Changed certificates mean another channel; calls under way keep the old one. */
 static int refresh(struct rpc_channel *channel, struct err *err)
 {
     const char *const files[] = {channel->ca_file, channel->cert_file, channel->key_file};
@@ -127,7 +127,7 @@ static int check_options(const struct rpc_channel_options *options, struct err *
         return err_set(err, -EPERM, "target %s: plaintext is for loopback only; name a CA file",
                        options->target);
     if (rpc__set(options->cert_file) != rpc__set(options->key_file))
-        return err_set(err, -EINVAL, "a client certificate needs its key, and a key its certificate");
+        return err_set(err, -EINVAL, "a client certificate and its key come together");
     return 0;
 }
 
@@ -242,7 +242,8 @@ void rpc__outgoing_release(struct rpc__outgoing *outgoing)
 
 enum rpc_status rpc__outcome(grpc_status_code code, grpc_slice details, struct err *err)
 {
-    enum rpc_status status = code <= GRPC_STATUS_UNAUTHENTICATED ? (enum rpc_status)code : RPC_UNKNOWN;
+    enum rpc_status status = code <= GRPC_STATUS_UNAUTHENTICATED ? (enum rpc_status)code
+                                                                 : RPC_UNKNOWN;
     size_t len = GRPC_SLICE_LENGTH(details);
 
     if (status != RPC_OK)
