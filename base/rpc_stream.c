@@ -6,7 +6,7 @@
 
 #include "base/cleanup.h"
 
-#define QUEUE_MAX 64 /* messages read ahead of the caller; the rest waits in gRPC and at the server */
+#define QUEUE_MAX 64 /* messages read ahead of the caller; the rest waits at the server */
 
 enum what { BEGIN, READ, STATUS, WHATS };
 
