@@ -39,7 +39,7 @@ struct rpc_call {
 
     /* Written before any other thread knows the call. */
     const struct rpc_method *method; /* NULL: refused, or the health check */
-    bool health;
+    bool health, streaming;
     char *peer, *client;
     struct rpc__text *metadata;
     size_t n_metadata;
@@ -62,8 +62,8 @@ struct rpc_call {
     unsigned n_queued;
     size_t queued_bytes;
     grpc_status_code status;
-    grpc_slice status_text, status_sent;
-    grpc_byte_buffer *answer, *sent;
+    grpc_slice status_text;
+    grpc_byte_buffer *answer;
 };
 
 struct rpc_server {

@@ -11,9 +11,9 @@ static char directory[64];
 
 static inline const char *file(const char *name)
 {
-    static char paths[8][128];
+    static char paths[32][128];
     static int next;
-    char *path = paths[next++ % 8];
+    char *path = paths[next++ % 32];
 
     snprintf(path, 128, "%s/%s", directory, name);
     return path;

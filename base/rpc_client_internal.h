@@ -1,0 +1,34 @@
+/* rpc_client_internal.h - what rpc_client.c (channel, unary calls) and rpc_stream.c share. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/rpc_internal.h"
+
+struct rpc_channel {
+    char *target, *ca_file, *cert_file, *key_file, *server_name, *token_file; /* NULL: none */
+    size_t message_max;
+    unsigned backoff_max_ms, keepalive_s;
+
+    pthread_mutex_t lock; /* the rest */
+    grpc_channel *grpc; /* a new one when certificates change */
+    int64_t checked_ns, changed_ns[3];
+    bool has_loop; /* rpc_stream.c's thread runs for it */
+};
+
+/* A call with its credentials, not yet begun. */
+struct rpc__outgoing {
+    grpc_call *call;
+    grpc_metadata token; /* its value, an empty slice when there is none */
+    size_t n_metadata;
+};
+/* -errno: the token or the certificates cannot be read. */
+int rpc__outgoing(struct rpc_channel *channel, const char *method, grpc_completion_queue *queue,
+                  uint64_t deadline_ns, struct rpc__outgoing *ret, struct err *err);
+void rpc__outgoing_release(struct rpc__outgoing *outgoing);
+/* Writes "NOT_FOUND: details" unless RPC_OK. */
+enum rpc_status rpc__outcome(grpc_status_code code, grpc_slice details, struct err *err);
+
+/* The thread on which streams are read: one for all channels of the process. */
+int rpc__loop_ref(struct err *err);
+void rpc__loop_unref(void);
