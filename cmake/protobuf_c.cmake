@@ -13,5 +13,5 @@ function(lockstep_proto target proto)
     set_source_files_properties(${out}.c PROPERTIES COMPILE_OPTIONS -w SKIP_LINTING ON)
     target_sources(${target} PRIVATE ${out}.c ${out}.h)
     target_include_directories(${target} SYSTEM PUBLIC ${CMAKE_CURRENT_BINARY_DIR})
-    target_link_libraries(${target} PUBLIC PkgConfig::PROTOBUF_C)
+    target_link_libraries(${target} PUBLIC protobuf-c) # by name, as a static program takes its archive
 endfunction()

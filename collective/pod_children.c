@@ -30,7 +30,6 @@ void pod__report(struct pod *pod, enum probe_outcome outcome, uint32_t rank, con
     report->round = pod->round;
     report->outcome = outcome;
     report->rank = rank;
-    snprintf(report->gang.ns, sizeof(report->gang.ns), "%s", options->ns);
     snprintf(report->pod, sizeof(report->pod), "%s", options->pod);
     snprintf(report->pod_uid, sizeof(report->pod_uid), "%s", options->uid);
     snprintf(report->node, sizeof(report->node), "%s", options->node);

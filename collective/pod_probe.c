@@ -55,7 +55,6 @@ static void fill_join(struct pod *pod, struct probe_join *join)
     const struct pod_options *options = pod->options;
     bool has_addresses = pod->stage != POD_ASKING;
 
-    snprintf(join->gang.ns, sizeof(join->gang.ns), "%s", options->ns);
     snprintf(join->pod, sizeof(join->pod), "%s", options->pod);
     snprintf(join->pod_uid, sizeof(join->pod_uid), "%s", options->uid);
     snprintf(join->node, sizeof(join->node), "%s", options->node);
@@ -67,8 +66,7 @@ static void fill_join(struct pod *pod, struct probe_join *join)
     join->round = pod->round;
     snprintf(join->version, sizeof(join->version), "%.63s", pod->info.version);
     snprintf(join->device, sizeof(join->device), "%.63s", pod->info.device);
-    if (has_addresses) /* else it asks which ranks it has, and is not counted yet */
-        snprintf(join->backend, sizeof(join->backend), "%s", options->backend);
+    snprintf(join->backend, sizeof(join->backend), "%s", has_addresses ? options->backend : PROBE_ASKS);
     for (unsigned i = 0; has_addresses && i < options->devices; i++) {
         join->addresses[i].len = (uint16_t)pod->own[i].len;
         memcpy(join->addresses[i].bytes, pod->own[i].bytes, pod->own[i].len);
@@ -177,11 +175,13 @@ static void on_order(struct pod *pod, const struct probe_order *order, uint32_t 
     pod->backoff_ns = BACKOFF_FIRST_NS;
     switch (order->kind) {
     case PROBE_WAITING:
-        pod__say(pod, "waiting: %u of %u ranks are there; missing: %s", order->waiting.joined, order->waiting.ranks,
-                 order->waiting.missing);
-        if (pod->stage == POD_ASKING && order->waiting.ranks > 0) {
+        if (pod->stage != POD_ASKING) {
+            pod__say(pod, "waiting: %u of %u ranks are there; missing: %s", order->waiting.joined, order->waiting.ranks,
+                     order->waiting.missing);
+        } else if (order->waiting.ranks > 0) {
             pod->first_rank = first_rank;
             pod->ranks = order->waiting.ranks;
+            pod__say(pod, "rank %u of %u, by %s", first_rank, pod->ranks, pod->options->backend);
             pod__open_children(pod);
         }
         break;
@@ -265,6 +265,8 @@ static void send_report(struct pod *pod)
     if (status == RPC_OK) {
         pod->report_due = false; /* whether it counted shows on the stream */
         rpc_bytes_release(&answer);
+    } else if (status == RPC_ABORTED || status == RPC_FAILED_PRECONDITION) {
+        pod->report_due = false; /* of a round that is over: the stream says what comes next */
     } else if (status == RPC_INVALID_ARGUMENT || status == RPC_PERMISSION_DENIED) {
         end(pod, -EACCES, err.text);
     } else {

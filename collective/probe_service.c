@@ -96,7 +96,7 @@ static void enter(struct visit *visit, const struct probe_identity *who)
 {
     struct coordinator_event event = {.kind = visit->join ? COORD_JOIN : COORD_REPORT, .pod_uid = who->uid};
 
-    if (visit->join && visit->join->backend[0] == '\0') {
+    if (visit->join && strcmp(visit->join->backend, PROBE_ASKS) == 0) {
         answer_question(visit);
         return;
     }

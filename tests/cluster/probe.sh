@@ -35,7 +35,6 @@ verdict() { k get gp "$1" -o jsonpath='{.status.probe.verdict}' 2>/dev/null; }
 has_verdict() { [ -n "$(verdict "$1")" ]; }
 is_verdict() { [ "$(verdict "$1")" = "$2" ]; }
 probe_logs() { k logs -l "lockstep.dev/gang=$1" -c lockstep-probe --tail 20 --prefix 2>/dev/null; }
-probes_run() { k get pods -l "lockstep.dev/gang=$1" -o json | jq -e '[.items[].status.initContainerStatuses[]? | select(.name == "lockstep-probe" and .state.running != null)] | length == 4'; }
 
 a_job_is_measured() {
     probed train warn
@@ -63,18 +62,6 @@ a_rank_that_never_comes_is_named() {
     k delete job lost --wait=false >/dev/null
 }
 probes_ended() { [ "$(k get pods -l "lockstep.dev/gang=$1" -o json | jq '[.items[].status.initContainerStatuses[]? | select(.name == "lockstep-probe" and .state.terminated != null)] | length')" -ge "$2" ]; }
-the_coordinator_may_be_restarted() {
-    probed again warn '.spec.template.spec.initContainers[1].command = ["/bin/sh", "-c",
-        "[ $(hostname | cut -d- -f2) = 3 ] && sleep 12; exec /lockstep/lockstep-probe --server-name lockstep-probes.lockstep-system.svc"]'
-    within 60 "probes of all pods" probes_run again
-    kill -9 "$(cat "$RUN/pids/extender" 2>/dev/null || cat "$RUN"/*extender*.pid)" 2>/dev/null || fail "the extender is not there to be ended"
-    restart_extender
-    within 90 "a verdict" has_verdict again
-    k wait --for=condition=Complete job/again --timeout 60s >/dev/null || fail "the Job did not complete"
-    printf '%s: %s\n' "$(verdict again)" "$(k get gp again -o jsonpath='{.status.probe.message}')"
-}
-no_probe_is_left() { ! pgrep -f '/lockstep/lockstep-probe' >/dev/null || fail "still there: $(pgrep -af '/lockstep/lockstep-probe')"; }
-
 check images_are_loaded images_are_loaded
 check a_job_is_measured_before_it_starts a_job_is_measured
 check each_pod_has_a_node_of_its_own nodes_differ
