@@ -99,6 +99,8 @@ static int spawn(struct child *child, const char *const *argv, int fd, int err_f
     size_t n = 0;
     int r;
 
+    if (!argv[0])
+        return -EINVAL;
     for (; argv[n]; n++) {
         if (n == ARGS_MAX)
             return -E2BIG;
@@ -175,7 +177,7 @@ int child_start(const struct child_options *options, struct child **ret_child, s
             close(theirs[i]);
     if (r < 0) {
         child_free(child);
-        return err_set(err, r, "cannot start %s: %s", options->argv[0], strerror(-r));
+        return err_set(err, r, "cannot start %s: %s", options->argv[0] ? options->argv[0] : "nothing", strerror(-r));
     }
     child->reaped = false;
     child->pidfd = pidfd_open(child->pid, 0);

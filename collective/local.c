@@ -120,7 +120,7 @@ static int make_pairs(struct local *local)
             local->pairs[i].peers[round] = k;
             local->pairs[k].peers[round] = i;
         }
-    local->result.pair_gb_s = calloc((size_t)ranks * ranks, sizeof(double));
+    local->result.pair_gb_s = calloc(LOCAL_PAIRS_RANKS_MAX * LOCAL_PAIRS_RANKS_MAX, sizeof(double));
     return local->result.pair_gb_s ? 0 : err_set(local->err, -ENOMEM, "out of memory");
 }
 

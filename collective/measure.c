@@ -12,13 +12,14 @@
 #define BYTES_MIN ((uint64_t)64 << 10)
 #define BYTES_MAX ((uint64_t)256 << 20)
 #define BYTES_LIMIT ((uint64_t)1 << 40)
-#define ITERATIONS 60
-#define BUDGET_NS 5000000000u
+#define ITERATIONS 60 /* with an expectation: the test's cap */
+#define ITERATIONS_ALONE 20 /* without: as nccl-tests has by default */
+#define BUDGET_NS 3000000000u
 #define WARM_UP_BATCH 2
 #define WARM_UP_OPS 10
 #define CALIBRATED_S 4e-3 /* an op as long as this foretells a longer one */
-#define AIM_S 32e-3 /* of one op of S: 20 to 50 ms, as sizes are powers of two times the least */
-#define SURE 0.005 /* without an expectation: the median is known this well */
+#define AIM_S 28e-3 /* of one op of S: 20 to 40 ms, as sizes are powers of two times the least */
+#define SURE 0.01 /* without an expectation: the median is known this well */
 
 struct series { /* of one size, after warm-up */
     double agreed[MEASURE_ITERATIONS_MAX], own[MEASURE_ITERATIONS_MAX];
@@ -197,13 +198,14 @@ static void add_row(struct session *session, uint64_t bytes)
 static int measure_size(struct session *session, uint64_t bytes, struct expectation *expected)
 {
     struct series *series = &session->series;
-    unsigned batch;
+    unsigned batch, most;
     int r;
 
     series->n = 0;
     series->wrong = 0;
     r = warm_up(session, bytes, &batch);
-    while (r == 0 && series->n + batch <= session->iterations_max) {
+    most = expected->seconds > 0 || session->plan->iterations_max ? session->iterations_max : ITERATIONS_ALONE;
+    while (r == 0 && series->n + batch <= most) {
         r = run_batch(session, bytes, batch, series->own + series->n, series->agreed + series->n);
         if (r < 0)
             return r;
@@ -273,10 +275,14 @@ static int calibrate(struct session *session, struct ladder *ret)
         if (agreed >= AIM_S || bytes > most / 4 || (agreed >= CALIBRATED_S && agreed > 2 * smaller))
             break;
     }
-    for (; agreed < AIM_S / M_SQRT2 && bytes <= most / 2; agreed *= 2)
+    while (agreed < AIM_S / M_SQRT2 && bytes <= most / 2) {
         bytes *= 2;
-    for (; agreed > AIM_S * M_SQRT2 && bytes / 2 >= least; agreed /= 2)
+        agreed *= 2;
+    }
+    while (agreed > AIM_S * M_SQRT2 && bytes / 2 >= least) {
         bytes /= 2;
+        agreed /= 2;
+    }
     make_ladder(session, bytes / 2 < least ? least : bytes / 2, ret);
     return 0;
 }

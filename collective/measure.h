@@ -37,8 +37,8 @@ struct measure_plan {
     unsigned n_sizes;
     bool sweep;
     double expected_gb_s; /* busbw; 0: unknown, no sequential test */
-    unsigned iterations_max; /* per size; 0: 60 */
-    uint64_t budget_ns; /* no batch starts once it is used up, but each size of three gets one; 0: 5 s */
+    unsigned iterations_max; /* per size; 0: 60 with an expectation, else 20 */
+    uint64_t budget_ns; /* no batch starts once it is used up, but each size of three gets one; 0: 3 s */
     bool check; /* one op with data at each size */
 };
 

@@ -49,7 +49,7 @@ static int check_options(const struct backend_options *options, struct err *err)
 static int take_memory(struct tcp_rank *tcp, struct err *err)
 {
     tcp->addresses = calloc(tcp->base.ranks, sizeof(*tcp->addresses));
-    tcp->peers = calloc(tcp->base.ranks, sizeof(*tcp->peers));
+    tcp->peers = calloc(tcp->base.ranks, sizeof(void *));
     if (!tcp->addresses || !tcp->peers)
         return err_set(err, -ENOMEM, "out of memory");
     for (unsigned i = 0; i < tcp->streams; i++) {

@@ -287,9 +287,10 @@ static int print_answer(const struct arguments *arguments, const struct local_re
     return strcmp(verdict, "slow") == 0 || strcmp(verdict, "wrong-data") == 0 ? EXIT_NO : EXIT_OK;
 }
 
-static int answer(struct arguments *arguments, struct local_result *result, struct err *err)
+static int answer(const struct arguments *arguments, struct local_result *result, struct err *err)
 {
     struct progress progress = {.start_ns = now_ns(), .terminal = isatty(STDERR_FILENO)};
+    struct local_options local = arguments->local;
     struct probe_earlier earlier = {0};
     char path[PATH_MAX_BYTES];
     const char *argv[4] = {NULL};
@@ -298,11 +299,11 @@ static int answer(struct arguments *arguments, struct local_result *result, stru
     if (r < 0)
         return source_failed("probe", err);
     r = find_program(arguments->local.backend, path, argv, err);
-    arguments->local.argv = argv;
-    arguments->local.progress = tell_progress;
-    arguments->local.context = &progress;
+    local.argv = argv;
+    local.progress = tell_progress;
+    local.context = &progress;
     if (r == 0)
-        r = local_run(&arguments->local, result, err);
+        r = local_run(&local, result, err);
     if (progress.shown && progress.terminal)
         fprintf(stderr, "\r\033[K");
     if (is_skip(r))

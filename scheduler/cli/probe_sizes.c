@@ -41,7 +41,7 @@ static size_t until(const char *text, size_t len, char mark)
 static int parse_range(const char *text, size_t len, struct measure_plan *plan, struct err *err)
 {
     size_t first = until(text, len, ':'), second;
-    uint64_t from, to, factor = 2;
+    uint64_t from = 0, to = 0, factor = 2;
     const char *rest = text + first + 1;
     int r = parse_size(text, first, &from, err);
 
@@ -72,7 +72,7 @@ int probe_sizes_parse(const char *text, size_t len, struct measure_plan *plan, s
     } else {
         for (size_t at = 0; r == 0 && at <= len;) {
             size_t part = until(text + at, len - at, ',');
-            uint64_t bytes;
+            uint64_t bytes = 0;
 
             r = parse_size(text + at, part, &bytes, err);
             if (r == 0)
