@@ -1,6 +1,7 @@
 #include "collective/local.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #include <time.h>
 
 #include "collective/child.h"
+#include "collective/memory.h"
 
 #define TIMEOUT_NS 60000000000u
 #define PAIR_BYTES ((uint64_t)16 << 20)
@@ -307,6 +309,19 @@ static int check(const struct local_options *options, struct err *err)
     return measure_plan_check(&options->plan, options->ranks, err);
 }
 
+/* Of all ranks together: each by itself looks before the others have taken theirs. */
+static int check_memory(const struct local_options *options, struct err *err)
+{
+    bool twice = options->pairs || options->plan.op == OP_ALL_TO_ALL || options->ranks == 1;
+    uint64_t needed = measure_plan_bytes_max(&options->plan) * options->ranks * (twice ? 2 : 1);
+    uint64_t available = memory_available_bytes();
+
+    if (strcmp(options->backend, "tcp") != 0 || needed <= available)
+        return 0;
+    return err_set(err, -ENOMEM, "memory is short: %" PRIu64 " MiB available, %" PRIu64 " MiB needed by %u ranks",
+                   available >> 20, needed >> 20, options->ranks);
+}
+
 static int start_all(struct local *local)
 {
     struct child_options options = {.argv = local->options->argv};
@@ -333,6 +348,8 @@ int local_run(const struct local_options *options, struct local_result *ret, str
     struct local *local;
     int r = check(options, err);
 
+    if (r == 0)
+        r = check_memory(options, err);
     if (r < 0)
         return r;
     local = calloc(1, sizeof(*local));
