@@ -12,6 +12,7 @@
 #include "collective/memory.h"
 
 #define TIMEOUT_NS 60000000000u
+#define SLOPE_NS 3000000000u /* for three sizes */
 #define PAIR_BYTES ((uint64_t)16 << 20)
 #define PAIR_ITERATIONS 5
 #define NS_PER_MS 1000000u
@@ -26,6 +27,7 @@ static const char *const stage_names[STAGES] = {"starting", "connecting", "measu
 
 struct local {
     const struct local_options *options;
+    struct measure_plan plan; /* its budget within the timeout */
     struct child *children[LOCAL_RANKS_MAX];
     enum stage stage[LOCAL_RANKS_MAX]; /* that the rank has to get done */
     enum stage now;
@@ -55,11 +57,11 @@ static int weight(int error)
     switch (error) {
     case 0:
         return 0;
-    case -ETIMEDOUT:
-        return 1;
-    case -ECONNRESET:
+    case -ECONNRESET: /* by a peer that has failed itself */
     case -ECONNREFUSED:
     case -EPIPE:
+        return 1;
+    case -ETIMEDOUT:
         return 2;
     case -ECHILD:
         return 4;
@@ -146,7 +148,7 @@ static int order(struct local *local, unsigned rank)
     case STAGE_CONNECT:
         return child_connect(child, local->addresses, options->ranks, deadline_ns, local->err);
     case STAGE_RUN:
-        return child_run(child, &options->plan, deadline_ns, local->err);
+        return child_run(child, &local->plan, deadline_ns, local->err);
     case STAGE_PAIRS:
         return child_pairs(child, &local->pairs[rank], deadline_ns, local->err);
     default:
@@ -322,6 +324,16 @@ static int check_memory(const struct local_options *options, struct err *err)
                    available >> 20, needed >> 20, options->ranks);
 }
 
+/* What is to be measured ends by itself before the time is up: a budget for it where the plan has none. */
+static struct measure_plan plan_within(const struct local_options *options, uint64_t timeout_ns)
+{
+    struct measure_plan plan = options->plan;
+
+    if (plan.budget_ns == 0)
+        plan.budget_ns = plan.sweep ? timeout_ns / 2 : timeout_ns / 4 < SLOPE_NS ? timeout_ns / 4 : SLOPE_NS;
+    return plan;
+}
+
 static int start_all(struct local *local)
 {
     struct child_options options = {.argv = local->options->argv};
@@ -345,6 +357,7 @@ static void end_all(struct local *local, bool stop)
 
 int local_run(const struct local_options *options, struct local_result *ret, struct err *err)
 {
+    uint64_t timeout_ns = options->timeout_ns ? options->timeout_ns : TIMEOUT_NS;
     struct local *local;
     int r = check(options, err);
 
@@ -357,7 +370,8 @@ int local_run(const struct local_options *options, struct local_result *ret, str
         return err_set(err, -ENOMEM, "out of memory");
     local->options = options;
     local->err = err;
-    local->deadline_ns = now_ns() + (options->timeout_ns ? options->timeout_ns : TIMEOUT_NS);
+    local->plan = plan_within(options, timeout_ns);
+    local->deadline_ns = now_ns() + timeout_ns;
     local->until_ns = local->deadline_ns;
     r = start_all(local);
     if (r == 0)

@@ -255,6 +255,19 @@ static void make_ladder(const struct session *session, uint64_t half, struct lad
         ret->sizes[ret->n] = op_round_bytes(half << ret->n, session->ranks);
 }
 
+/* The shortest of some ops: what disturbs one of them must not choose the sizes. */
+static int time_roughly(struct session *session, uint64_t bytes, double *ret_seconds)
+{
+    double own[3], agreed[3];
+    int r = run_batch(session, bytes, 1, own, agreed); /* warms up */
+
+    if (r == 0)
+        r = run_batch(session, bytes, 3, own, agreed);
+    if (r == 0)
+        *ret_seconds = fmin(agreed[0], fmin(agreed[1], agreed[2]));
+    return r;
+}
+
 /*
  * Ops from the least size up, until one takes long enough, and not for latency alone, to foretell which size takes as
  * long as it should.
@@ -263,13 +276,13 @@ static int calibrate(struct session *session, struct ladder *ret)
 {
     uint64_t most = or_default(session->plan->bytes_max, BYTES_MAX);
     uint64_t least = or_default(session->plan->bytes_min, BYTES_MIN), bytes = least;
-    double own, agreed = 0, smaller;
-    int r = 0;
+    double agreed = 0, smaller;
 
     for (;; bytes *= 4) {
+        int r;
+
         smaller = agreed;
-        for (unsigned i = 0; r == 0 && i < 2; i++) /* the first warms up */
-            r = run_batch(session, op_round_bytes(bytes, session->ranks), 1, &own, &agreed);
+        r = time_roughly(session, op_round_bytes(bytes, session->ranks), &agreed);
         if (r < 0)
             return r;
         if (agreed >= AIM_S || bytes > most / 4 || (agreed >= CALIBRATED_S && agreed > 2 * smaller))
