@@ -18,12 +18,15 @@
 #define NS_PER_MS 1000000u
 /* Ranks give up this much earlier: they know better who is missing. */
 #define EARLIER_NS 300000000u
-/* After the first failure others are listened to: the end of a process explains the resets that its peers tell. */
+/*
+ * After the first failure others are listened to: the end of a process explains the resets that its
+ * peers tell.
+ */
 #define LISTEN_NS 200000000u
 
 enum stage { STAGE_OPEN, STAGE_CONNECT, STAGE_RUN, STAGE_PAIRS, STAGE_CLOSE, STAGES };
-static const char *const stage_names[STAGES] = {"starting", "connecting", "measuring", "measuring pairs",
-                                                "closing"};
+static const char *const stage_names[STAGES] = {"starting", "connecting", "measuring",
+                                                "measuring pairs", "closing"};
 
 struct local {
     const struct local_options *options;
@@ -49,7 +52,7 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* ---- failures ------------------------------------------------------------------------------------------- */
+/* ---- failures ---------------------------------------------------------------------- */
 
 /* The higher, the more it tells. */
 static int weight(int error)
@@ -78,7 +81,8 @@ static int weight(int error)
 static void fail(struct local *local, unsigned rank, int error, const char *text)
 {
     if (local->failed == 0)
-        local->until_ns = now_ns() + LISTEN_NS < local->until_ns ? now_ns() + LISTEN_NS : local->until_ns;
+        local->until_ns =
+            now_ns() + LISTEN_NS < local->until_ns ? now_ns() + LISTEN_NS : local->until_ns;
     if (weight(error) > weight(local->failed))
         local->failed = err_set(local->err, error, "rank %u: %s", rank, text);
 }
@@ -93,13 +97,15 @@ static void time_is_up(struct local *local)
         if (local->stage[i] == local->now) {
             late++;
             if (len < sizeof(ranks) - 8)
-                len += (size_t)snprintf(ranks + len, sizeof(ranks) - len, "%s%u", len ? "," : "", i);
+                len +=
+                    (size_t)snprintf(ranks + len, sizeof(ranks) - len, "%s%u", len ? "," : "", i);
         }
-    local->failed = err_set(local->err, -ETIMEDOUT, "%s took too long: %u of %u ranks did not answer (%s)",
-                            stage_names[local->now], late, local->options->ranks, ranks);
+    local->failed =
+        err_set(local->err, -ETIMEDOUT, "%s took too long: %u of %u ranks did not answer (%s)",
+                stage_names[local->now], late, local->options->ranks, ranks);
 }
 
-/* ---- stages ---------------------------------------------------------------------------------------------- */
+/* ---- stages ------------------------------------------------------------------------ */
 
 /* One pair a round, so that no other takes part of what it could reach. */
 static int make_pairs(struct local *local)
@@ -112,7 +118,9 @@ static int make_pairs(struct local *local)
     for (unsigned i = 0; i < ranks; i++) {
         struct measure_pairs *pairs = &local->pairs[i];
 
-        *pairs = (struct measure_pairs){.n_rounds = rounds, .bytes = bytes, .iterations = PAIR_ITERATIONS,
+        *pairs = (struct measure_pairs){.n_rounds = rounds,
+                                        .bytes = bytes,
+                                        .iterations = PAIR_ITERATIONS,
                                         .peers = malloc((rounds + 1) * sizeof(uint32_t))};
         if (!pairs->peers)
             return err_set(local->err, -ENOMEM, "out of memory");
@@ -239,7 +247,7 @@ static void take_event(struct local *local, unsigned rank)
     local->stage[rank]++;
 }
 
-/* ---- the loop -------------------------------------------------------------------------------------------- */
+/* ---- the loop ---------------------------------------------------------------------- */
 
 static void wait_for_events(struct local *local)
 {
@@ -253,7 +261,8 @@ static void wait_for_events(struct local *local)
         until = wake < until ? wake : until;
     }
     if (until > now)
-        (void)poll(fds, (nfds_t)local->options->ranks * CHILD_POLLFDS, (int)((until - now) / NS_PER_MS + 1));
+        (void)poll(fds, (nfds_t)local->options->ranks * CHILD_POLLFDS,
+                   (int)((until - now) / NS_PER_MS + 1));
 }
 
 #define EVENTS_AT_ONCE 64 /* of one rank: one that floods does not keep others from being heard */
@@ -264,7 +273,8 @@ static bool hear_all(struct local *local)
     bool all = true;
 
     for (unsigned i = 0; i < local->options->ranks; i++) {
-        for (unsigned k = 0; k < EVENTS_AT_ONCE && child_next(local->children[i], &local->event); k++)
+        for (unsigned k = 0; k < EVENTS_AT_ONCE && child_next(local->children[i], &local->event);
+             k++)
             take_event(local, i);
         all = all && local->stage[i] > local->now;
     }
@@ -320,17 +330,23 @@ static int check_memory(const struct local_options *options, struct err *err)
 
     if (strcmp(options->backend, "tcp") != 0 || needed <= available)
         return 0;
-    return err_set(err, -ENOMEM, "memory is short: %" PRIu64 " MiB available, %" PRIu64 " MiB needed by %u ranks",
+    return err_set(err, -ENOMEM,
+                   "memory is short: %" PRIu64 " MiB available, %" PRIu64 " MiB needed by %u ranks",
                    available >> 20, needed >> 20, options->ranks);
 }
 
-/* What is to be measured ends by itself before the time is up: a budget for it where the plan has none. */
+/*
+ * What is to be measured ends by itself before the time is up: a budget for it where the plan has
+ * none.
+ */
 static struct measure_plan plan_within(const struct local_options *options, uint64_t timeout_ns)
 {
     struct measure_plan plan = options->plan;
 
     if (plan.budget_ns == 0)
-        plan.budget_ns = plan.sweep ? timeout_ns / 2 : timeout_ns / 4 < SLOPE_NS ? timeout_ns / 4 : SLOPE_NS;
+        plan.budget_ns = plan.sweep                  ? timeout_ns / 2
+                         : timeout_ns / 4 < SLOPE_NS ? timeout_ns / 4
+                                                     : SLOPE_NS;
     return plan;
 }
 

@@ -1,4 +1,7 @@
-/* memory.h - how much memory a process here may still take, so that a rank says so instead of being killed for it. */
+/*
+ * memory.h - how much memory a process here may still take, so that a rank says so instead of being
+ * killed for it.
+ */
 #pragma once
 
 #include <stdint.h>

@@ -1,4 +1,7 @@
-/* Buffers as large as the largest op, and whether there is room for them: a rank must not be killed for memory. */
+/*
+ * Buffers as large as the largest op, and whether there is room for them: a rank must not be killed
+ * for memory.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -23,11 +26,13 @@ int tcp_buffer(uint64_t bytes, uint32_t **ret_words, struct err *err)
     void *words;
 
     if (mapped(bytes) > available)
-        return err_set(err, -ENOMEM, "memory is short: %" PRIu64 " MiB available, %" PRIu64 " MiB needed",
+        return err_set(err, -ENOMEM,
+                       "memory is short: %" PRIu64 " MiB available, %" PRIu64 " MiB needed",
                        available / MIB, mapped(bytes) / MIB);
     words = mmap(NULL, mapped(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (words == MAP_FAILED)
-        return err_set(err, -ENOMEM, "no %" PRIu64 " MiB of memory: %s", mapped(bytes) / MIB, strerror(errno));
+        return err_set(err, -ENOMEM, "no %" PRIu64 " MiB of memory: %s", mapped(bytes) / MIB,
+                       strerror(errno));
     (void)madvise(words, mapped(bytes), MADV_HUGEPAGE); /* a hint */
     *ret_words = words;
     return 0;

@@ -53,7 +53,8 @@ static int parse_range(const char *text, size_t len, struct measure_plan *plan, 
         return r;
     if (first + 1 + second < len &&
         (parse_u64(rest + second + 1, len - first - second - 2, 1024, &factor) < 0 || factor < 2))
-        return err_set(err, -EINVAL, "--sizes: expected a factor from 2 to 1024 after the second colon");
+        return err_set(err, -EINVAL,
+                       "--sizes: expected a factor from 2 to 1024 after the second colon");
     if (to < from)
         return err_set(err, -EINVAL, "--sizes: expected the smaller size first");
     for (; r == 0 && from <= to; from *= factor)

@@ -31,8 +31,12 @@ static struct local_options options_of(unsigned ranks)
                                   .backend = "tcp",
                                   .ranks = ranks,
                                   .timeout_ns = 60 * SECOND_NS,
-                                  .plan = {.op = OP_ALL_REDUCE, .sizes = {4096, 1 << 20}, .n_sizes = 2,
-                                           .sweep = true, .check = true, .iterations_max = 10}};
+                                  .plan = {.op = OP_ALL_REDUCE,
+                                           .sizes = {4096, 1 << 20},
+                                           .n_sizes = 2,
+                                           .sweep = true,
+                                           .check = true,
+                                           .iterations_max = 10}};
 }
 
 static void nothing_is_left(void)
@@ -116,7 +120,7 @@ static void faults_end_it_in_time(void **state)
     }
 }
 
-/* ---- signals from outside ------------------------------------------------------------------------------- */
+/* ---- signals from outside ---------------------------------------------------------- */
 
 struct blow {
     unsigned at; /* the call of progress at which it falls */
@@ -148,7 +152,8 @@ static pid_t nth_child(unsigned nth)
     pid_t found = 0;
 
     while (dir && !found && (entry = readdir(dir)) != NULL)
-        if (strtol(entry->d_name, NULL, 10) > 0 && parent_of(entry->d_name) == getpid() && nth-- == 0)
+        if (strtol(entry->d_name, NULL, 10) > 0 && parent_of(entry->d_name) == getpid() &&
+            nth-- == 0)
             found = (pid_t)strtol(entry->d_name, NULL, 10);
     if (dir)
         closedir(dir);
@@ -161,7 +166,8 @@ static void strike(void *context, const char *phase, uint64_t bytes, unsigned it
     pid_t child;
 
     (void)iterations;
-    if (blow->done || (blow->in_op && (bytes == 0 || strcmp(phase, "measuring") != 0)) || blow->at-- > 0)
+    if (blow->done || (blow->in_op && (bytes == 0 || strcmp(phase, "measuring") != 0)) ||
+        blow->at-- > 0)
         return;
     child = nth_child(blow->child);
     blow->done = child > 0 && kill(child, blow->number) == 0;
@@ -171,8 +177,12 @@ static void measure_for_long(struct local_options *options, struct blow *blow)
 {
     options->progress = strike;
     options->context = blow;
-    options->plan = (struct measure_plan){.op = OP_ALL_REDUCE, .sizes = {1 << 16, 4 << 20, 8 << 20},
-                                          .n_sizes = 3, .sweep = true, .iterations_max = 1000, .budget_ns = 60 * SECOND_NS};
+    options->plan = (struct measure_plan){.op = OP_ALL_REDUCE,
+                                          .sizes = {1 << 16, 4 << 20, 8 << 20},
+                                          .n_sizes = 3,
+                                          .sweep = true,
+                                          .iterations_max = 1000,
+                                          .budget_ns = 60 * SECOND_NS};
 }
 
 static void a_rank_killed_in_the_op_is_named(void **state)
@@ -208,7 +218,10 @@ static void a_rank_stopped_in_the_op_holds_up_nobody(void **state)
 
 #define BLOWS 24
 
-/* Any rank, at any stage, killed, stopped or told to end: always an answer, in time, and nothing left. */
+/*
+ * Any rank, at any stage, killed, stopped or told to end: always an answer, in time, and nothing
+ * left.
+ */
 static void blows_at_any_time_leave_nothing(void **state)
 {
     static const int numbers[] = {SIGKILL, SIGSTOP, SIGTERM};
