@@ -1,13 +1,15 @@
 /*
- * Around the ring: each rank sends to the next and receives from the one before. The buffer is cut into `ranks`
- * blocks. In step s of reduce-scatter a rank sends block r-s and adds what comes to block r-s-1, so after n-1
- * steps it holds the sum of block r+1; all-gather goes on in the same way but stores what comes. By itself,
- * reduce-scatter starts one block earlier, so that rank r ends with block r.
+ * Around the ring: each rank sends to the next and receives from the one before. The buffer is cut
+ * into `ranks` blocks. In step s of reduce-scatter a rank sends block r-s and adds what comes to
+ * block r-s-1, so after n-1 steps it holds the sum of block r+1; all-gather goes on in the same way
+ * but stores what comes. By itself, reduce-scatter starts one block earlier, so that rank r ends
+ * with block r.
  *
- * Blocks are cut into pieces of TCP_PIECE, and each piece goes through all steps soon after the one before it: in slot t
- * a rank sends step 0 of piece t, step 1 of piece t-1, ..., as far as there are such. So what was added up is sent on, and
- * what was sent is stored over, while it is still in the cache, and a slot's worth of other pieces is under way
- * while a neighbour's answer travels. Each stream carries its own slice of each block, a lane, in that order.
+ * Blocks are cut into pieces of TCP_PIECE, and each piece goes through all steps soon after the one
+ * before it: in slot t a rank sends step 0 of piece t, step 1 of piece t-1, ..., as far as there
+ * are such. So what was added up is sent on, and what was sent is stored over, while it is still in
+ * the cache, and a slot's worth of other pieces is under way while a neighbour's answer travels.
+ * Each stream carries its own slice of each block, a lane, in that order.
  */
 #include <errno.h>
 #include <string.h>
@@ -72,10 +74,11 @@ static uint8_t *place(const struct ring *ring, const struct lane *lane, const st
 {
     unsigned block = (ring->start + 2 * ring->ranks - cursor->step - earlier) % ring->ranks;
 
-    return ring->data + block * ring->block + lane->first + (size_t)(cursor->slot - cursor->step) * TCP_PIECE;
+    return ring->data + block * ring->block + lane->first +
+           (size_t)(cursor->slot - cursor->step) * TCP_PIECE;
 }
 
-/* Bytes from the cursor on: of step 0 all of the piece, of later ones what came in the step before. */
+/* Bytes from the cursor on: of step 0 all of the piece, later what came in the step before. */
 static size_t sendable(const struct ring *ring, const struct lane *lane)
 {
     const struct cursor *sent = &lane->sent, *received = &lane->received;
@@ -148,11 +151,14 @@ static int receive_some(struct ring *ring, struct lane *lane, struct err *err)
     left = piece_len(lane, received) - received->offset;
     if (sums)
         left = left < TCP_SCRATCH - held ? left : TCP_SCRATCH - held;
-    n = recv(lane->in, sums ? lane->scratch + held : place(ring, lane, received, 1) + received->offset, left, 0);
+    n = recv(lane->in,
+             sums ? lane->scratch + held : place(ring, lane, received, 1) + received->offset, left,
+             0);
     if (n == 0)
         return peer_gone(ring, ring->before, err);
     if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : socket_failed(ring, ring->before, -errno, err);
+        return errno == EAGAIN || errno == EINTR ? 0
+                                                 : socket_failed(ring, ring->before, -errno, err);
     received->offset += (size_t)n;
     if (sums)
         add_scratch(ring, lane);
@@ -180,7 +186,8 @@ static int late(const struct ring *ring, struct err *err)
 {
     for (unsigned i = 0; i < ring->n_lanes; i++)
         if (!has_received(ring, &ring->lanes[i]))
-            return tcp_peer_failed(ring->tcp, ring->before, -ETIMEDOUT, "sent too little in time", err);
+            return tcp_peer_failed(ring->tcp, ring->before, -ETIMEDOUT, "sent too little in time",
+                                   err);
     return tcp_peer_failed(ring->tcp, ring->next, -ETIMEDOUT, "took too little in time", err);
 }
 
@@ -193,10 +200,15 @@ static int wait_for_more(struct ring *ring, uint64_t deadline_ns, struct err *er
     for (unsigned i = 0; i < ring->n_lanes; i++) {
         const struct lane *lane = &ring->lanes[i];
 
-        /* Looked at even with nothing to send, so that a rank whose end is not known from data shows at once. */
-        fds[n++] = (struct pollfd){.fd = has_sent(ring, lane) ? -1 : lane->out,
-                                   .events = (short)(sendable(ring, lane) ? POLLOUT | POLLRDHUP : POLLRDHUP)};
-        fds[n++] = (struct pollfd){.fd = has_received(ring, lane) ? -1 : lane->in, .events = POLLIN};
+        /*
+         * Looked at even with nothing to send, so that a rank whose end is not known from data
+         * shows at once.
+         */
+        fds[n++] = (struct pollfd){
+            .fd = has_sent(ring, lane) ? -1 : lane->out,
+            .events = (short)(sendable(ring, lane) ? POLLOUT | POLLRDHUP : POLLRDHUP)};
+        fds[n++] =
+            (struct pollfd){.fd = has_received(ring, lane) ? -1 : lane->in, .events = POLLIN};
     }
     r = tcp_wait(fds, n, deadline_ns);
     if (r == -ETIMEDOUT)
@@ -216,7 +228,8 @@ static int turn(struct ring *ring, uint64_t deadline_ns, struct err *err)
 
         for (unsigned i = 0; i < ring->n_lanes; i++) {
             struct lane *lane = &ring->lanes[i];
-            int out = send_some(ring, lane, err), in = out < 0 ? out : receive_some(ring, lane, err);
+            int out = send_some(ring, lane, err),
+                in = out < 0 ? out : receive_some(ring, lane, err);
 
             if (in < 0)
                 return in;
@@ -244,16 +257,18 @@ static void set_lanes(struct ring *ring)
 
         if (first == end)
             continue;
-        ring->lanes[ring->n_lanes++] = (struct lane){.out = tcp_fd(tcp, ring->next, TCP_OUT, i),
-                                                     .in = tcp_fd(tcp, ring->before, TCP_IN, i),
-                                                     .first = first * WORD,
-                                                     .bytes = (end - first) * WORD,
-                                                     .pieces = ((end - first) * WORD + TCP_PIECE - 1) / TCP_PIECE,
-                                                     .scratch = (uint8_t *)tcp->scratch[i]};
+        ring->lanes[ring->n_lanes++] =
+            (struct lane){.out = tcp_fd(tcp, ring->next, TCP_OUT, i),
+                          .in = tcp_fd(tcp, ring->before, TCP_IN, i),
+                          .first = first * WORD,
+                          .bytes = (end - first) * WORD,
+                          .pieces = ((end - first) * WORD + TCP_PIECE - 1) / TCP_PIECE,
+                          .scratch = (uint8_t *)tcp->scratch[i]};
     }
 }
 
-int tcp_ring(struct tcp_rank *tcp, enum collective_op op, uint64_t bytes, uint64_t deadline_ns, struct err *err)
+int tcp_ring(struct tcp_rank *tcp, enum collective_op op, uint64_t bytes, uint64_t deadline_ns,
+             struct err *err)
 {
     unsigned ranks = tcp->base.ranks, rank = tcp->base.rank;
     struct ring ring = {.tcp = tcp,

@@ -1,8 +1,9 @@
 /*
- * The tcp backend beside plain socket copies between the same processes, in turns within one run: rank r sends to r + 1
- * and receives from r - 1 as many bytes as the bus carries in an all-reduce, both at once, over one connection per
- * direction. Copies go from memory to memory, with buffers as large as the all-reduce's and of the same kind of pages, by
- * sends of several sizes; and, as iperf does it, over and over from one buffer into another, both in the cache.
+ * The tcp backend beside plain socket copies between the same processes, in turns within one run:
+ * rank r sends to r + 1 and receives from r - 1 as many bytes as the bus carries in an all-reduce,
+ * both at once, over one connection per direction. Copies go from memory to memory, with buffers as
+ * large as the all-reduce's and of the same kind of pages, by sends of several sizes; and, as iperf
+ * does it, over and over from one buffer into another, both in the cache.
  *
  *   bench_collective RANKS STREAMS MIB ROUNDS [NETNS...]
  *
@@ -66,9 +67,11 @@ static int copy_once(const struct bench *bench, size_t chunk, size_t buffer)
 {
     uint8_t *from = (uint8_t *)bench->from, *into = (uint8_t *)bench->into;
     const struct tcp_rank *tcp = (const struct tcp_rank *)bench->opened;
-    unsigned next = (bench->rank + 1) % bench->ranks, before = (bench->rank + bench->ranks - 1) % bench->ranks;
+    unsigned next = (bench->rank + 1) % bench->ranks,
+             before = (bench->rank + bench->ranks - 1) % bench->ranks;
     int out = tcp_fd(tcp, next, TCP_OUT, 0), in = tcp_fd(tcp, before, TCP_IN, 0);
-    size_t total = (size_t)((double)bench->bytes * op_bus_factor(OP_ALL_REDUCE, bench->ranks)), sent = 0, got = 0;
+    size_t total = (size_t)((double)bench->bytes * op_bus_factor(OP_ALL_REDUCE, bench->ranks)),
+           sent = 0, got = 0;
 
     while (sent < total || got < total) {
         size_t at_out = sent % buffer, at_in = got % buffer;
@@ -122,7 +125,8 @@ static int time_op(struct bench *bench, enum collective_op op, uint64_t bytes, d
 {
     double seconds[OPS];
 
-    if (backend_tcp.run(bench->opened, op, bytes, OPS, seconds, bench->deadline_ns, &bench->err) < 0 ||
+    if (backend_tcp.run(bench->opened, op, bytes, OPS, seconds, bench->deadline_ns, &bench->err) <
+            0 ||
         longest(bench, seconds, OPS) < 0)
         return -1;
     *ret = stats_median(seconds, OPS);
@@ -171,7 +175,8 @@ static int do_rounds(struct bench *bench)
             return -1;
         if (bench->rank == 0)
             shared->reduce_cpu_s += cpu_s() - used;
-        if (time_op(bench, OP_ALL_GATHER, bench->bytes, &gather) < 0 || time_agree(bench, &agree) < 0)
+        if (time_op(bench, OP_ALL_GATHER, bench->bytes, &gather) < 0 ||
+            time_agree(bench, &agree) < 0)
             return -1;
         if (bench->rank != 0)
             continue;
@@ -202,8 +207,11 @@ static int enter(char *place, const char **ret_host)
 
 static int be_rank(struct bench *bench, char *place)
 {
-    struct backend_options options = {.rank = bench->rank, .ranks = bench->ranks, .streams = bench->streams,
-                                      .host = "127.0.0.1", .bytes_max = bench->bytes};
+    struct backend_options options = {.rank = bench->rank,
+                                      .ranks = bench->ranks,
+                                      .streams = bench->streams,
+                                      .host = "127.0.0.1",
+                                      .bytes_max = bench->bytes};
     struct backend_info info;
 
     if (place && enter(place, &options.host) < 0)
@@ -220,7 +228,8 @@ static int be_rank(struct bench *bench, char *place)
     __atomic_add_fetch(&bench->shared->arrived, 1, __ATOMIC_SEQ_CST);
     while (bench->shared->arrived < bench->ranks)
         usleep(1000);
-    if (backend_tcp.connect(bench->opened, bench->shared->addresses, bench->deadline_ns, &bench->err) < 0)
+    if (backend_tcp.connect(bench->opened, bench->shared->addresses, bench->deadline_ns,
+                            &bench->err) < 0)
         return failed(bench, "connect");
     if (do_rounds(bench) < 0)
         return failed(bench, "rounds");
@@ -239,18 +248,21 @@ static void report(const struct bench *bench)
     for (size_t i = 0; i < COPIES; i++) {
         double copy = stats_median(shared->copy[i], bench->rounds);
 
-        fprintf(stderr, "copy %-32s %8.2f ms  %6.2f GB/s each way  %6.3f CPU s per GB\n", copies[i].name,
-                copy * 1e3, bus / copy * 1e-9,
+        fprintf(stderr, "copy %-32s %8.2f ms  %6.2f GB/s each way  %6.3f CPU s per GB\n",
+                copies[i].name, copy * 1e3, bus / copy * 1e-9,
                 shared->copy_cpu_s[i] / (bus * 1e-9 * OPS * (bench->rounds + 1)));
         if (copies[i].buffer)
             cached = copy;
         else
             best = copy < best ? copy : best;
     }
-    fprintf(stderr, "%-37s %8.2f ms  %6.2f GB/s busbw     %6.3f CPU s per GB\n", "all_reduce", reduce * 1e3,
-            bus / reduce * 1e-9, shared->reduce_cpu_s / (bus * 1e-9 * OPS * (bench->rounds + 1)));
-    fprintf(stderr, "%-37s %8.2f ms  %6.2f GB/s busbw\n", "all_gather", gather * 1e3, bus / 2 / gather * 1e-9);
-    fprintf(stderr, "%-37s %8.1f us\n", "agree (8 bytes)", stats_median(shared->agree, bench->rounds) * 1e6);
+    fprintf(stderr, "%-37s %8.2f ms  %6.2f GB/s busbw     %6.3f CPU s per GB\n", "all_reduce",
+            reduce * 1e3, bus / reduce * 1e-9,
+            shared->reduce_cpu_s / (bus * 1e-9 * OPS * (bench->rounds + 1)));
+    fprintf(stderr, "%-37s %8.2f ms  %6.2f GB/s busbw\n", "all_gather", gather * 1e3,
+            bus / 2 / gather * 1e-9);
+    fprintf(stderr, "%-37s %8.1f us\n", "agree (8 bytes)",
+            stats_median(shared->agree, bench->rounds) * 1e6);
     printf("%.3f %.3f %.3f\n", best / reduce, cached / reduce, best / 2 / gather);
 }
 
@@ -267,7 +279,8 @@ int main(int argc, char **argv)
     bench.rounds = (unsigned)strtoul(argv[4], NULL, 10);
     if (bench.ranks < 2 || bench.ranks > RANKS_MAX || bench.rounds < 1 || bench.rounds > ROUNDS_MAX)
         return 2;
-    bench.shared = mmap(NULL, sizeof(*bench.shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    bench.shared = mmap(NULL, sizeof(*bench.shared), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (bench.shared == MAP_FAILED)
         return failed(&bench, "memory");
     for (bench.rank = 0; bench.rank < bench.ranks; bench.rank++)
