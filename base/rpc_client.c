@@ -50,7 +50,7 @@ static int make_channel(const struct rpc_channel *channel, grpc_channel **ret, s
 
     if (r < 0)
         return r;
-    rpc__args_common(&args, channel->message_max, channel->keepalive_s);
+    rpc__args_common(&args, channel->message_max, RPC__MEMORY_MAX, channel->keepalive_s);
     rpc__args_int(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
                   channel->backoff_max_ms < 200 ? channel->backoff_max_ms : 200);
     rpc__args_int(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000); /* an attempt's time, too */
@@ -63,6 +63,7 @@ static int make_channel(const struct rpc_channel *channel, grpc_channel **ret, s
     list = (grpc_channel_args){args.n, args.args};
     snprintf(target, sizeof(target), "ipv4:%s", channel->target); /* no name is looked up */
     *ret = grpc_channel_create(target, credentials, &list);
+    rpc__args_release(&args);
     grpc_channel_credentials_release(credentials);
     return *ret ? 0 : err_set(err, -EINVAL, "gRPC takes no channel to %s", channel->target);
 }
