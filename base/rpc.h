@@ -144,8 +144,8 @@ void rpc_channel_free(struct rpc_channel *channel); /* its streams first; takes 
 
 /*
  * One call, blocking; any number of threads. deadline_ns: CLOCK_MONOTONIC. Not RPC_OK: err says
- * why, the answer is not written. A server that is not there yet is UNAVAILABLE at once: callers
- * try again.
+ * why, the answer is not written. A server that is not there yet or is stopping is UNAVAILABLE at
+ * once: callers try again.
  */
 enum rpc_status rpc_unary(struct rpc_channel *channel, const char *method, const void *bytes,
                           size_t len, uint64_t deadline_ns, struct rpc_bytes *ret_answer,

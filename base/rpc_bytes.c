@@ -241,8 +241,8 @@ void rpc__args_text(struct rpc__args *args, const char *key, const char *value)
     args_add(args, key, GRPC_ARG_STRING)->value.string = (char *)(uintptr_t)value;
 }
 
-/* gRPC looks at a message's size when it has all of it, and gathers two GiB for who announces them. The
- * quota is what stops it: beyond it calls are reset, anybody's, until there is room. */
+/* gRPC looks at a message's size when it has all of it, and gathers two GiB for who announces
+ * them. The * quota is what stops it: beyond it calls are reset, anybody's, until there is room. */
 static void limit_memory(struct rpc__args *args, size_t bytes)
 {
     grpc_arg *arg = args_add(args, GRPC_ARG_RESOURCE_QUOTA, GRPC_ARG_POINTER);

@@ -241,12 +241,17 @@ void rpc__outgoing_release(struct rpc__outgoing *outgoing)
     grpc_call_unref(outgoing->call);
 }
 
-enum rpc_status rpc__outcome(grpc_status_code code, grpc_slice details, struct err *err)
+enum rpc_status rpc__outcome(grpc_status_code code, grpc_slice details, bool cancelled,
+                             struct err *err)
 {
     enum rpc_status status = code <= GRPC_STATUS_UNAUTHENTICATED ? (enum rpc_status)code
                                                                  : RPC_UNKNOWN;
     size_t len = GRPC_SLICE_LENGTH(details);
 
+    if (status == RPC_CANCELLED && !cancelled) {
+        err_set(err, -EPROTO, "UNAVAILABLE: the server gave the call up");
+        return RPC_UNAVAILABLE;
+    }
     if (status != RPC_OK)
         err_set(err, -EPROTO, "%s: %.*s", rpc_status_name(status), len > 400 ? 400 : (int)len,
                 (const char *)GRPC_SLICE_START_PTR(details));
@@ -288,7 +293,7 @@ static bool exchange(struct unary *unary, grpc_completion_queue *queue)
 static enum rpc_status take_answer(const struct rpc_channel *channel, struct unary *unary,
                                    struct rpc_bytes *ret, struct err *err)
 {
-    enum rpc_status status = rpc__outcome(unary->code, unary->details, err);
+    enum rpc_status status = rpc__outcome(unary->code, unary->details, false, err);
     int r;
 
     if (status != RPC_OK)

@@ -85,7 +85,7 @@ static int read_certificates(struct rpc_server *server, grpc_ssl_server_certific
         r = rpc__read_pem(server->ca_file, &ca, err);
     if (r == 0) {
         pair = (grpc_ssl_pem_key_cert_pair){key.data, cert.data};
-        /* Nobody's certificate is asked for without a CA, but gRPC 1.51 aborts when none is named. */
+        /* Without a CA nobody is asked for a certificate, yet gRPC 1.51 aborts if none is named. */
         *ret = grpc_ssl_server_certificate_config_create(ca.data ? ca.data : cert.data, &pair, 1);
     }
     strbuf_release(&cert);
