@@ -4,9 +4,11 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -125,6 +127,9 @@ static void what_is_no_address_is_refused(void **state)
 static void a_port_that_is_taken_is_an_error(void **state)
 {
     struct rpc_server_options options = plain();
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     struct rpc_server *second = NULL;
     struct err err = ERR_INIT;
     char text[32];
@@ -136,6 +141,12 @@ static void a_port_that_is_taken_is_an_error(void **state)
     assert_int_equal(rpc_server_start(&options, &second, &err), -EADDRINUSE);
     assert_non_null(strstr(err.text, text));
     assert_null(second);
+    /* Nor may anybody else share it. */
+    address.sin_port = htons((uint16_t)rpc_server_port(service.server));
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), -1);
+    assert_int_equal(errno, EADDRINUSE);
+    close(fd);
     stop_all();
 }
 
