@@ -83,6 +83,7 @@ struct rpc_server_options {
     unsigned threads; /* 0: 2 */
     unsigned calls_max; /* at once, beyond it RESOURCE_EXHAUSTED; 0: 4096 */
     size_t message_max; /* bytes of a request, beyond it RESOURCE_EXHAUSTED; 0: 4 MiB */
+    size_t memory_max; /* bytes of what is on its way, beyond it calls are reset; 0: 256 MiB */
     unsigned queue_max; /* messages a stream's peer may be behind; 0: 64 */
     size_t queue_bytes_max; /* and their bytes; 0: 4 MiB */
     unsigned keepalive_s; /* a peer silent for so long is asked whether it lives; 0: 30 */
@@ -143,8 +144,8 @@ void rpc_channel_free(struct rpc_channel *channel); /* its streams first; takes 
 
 /*
  * One call, blocking; any number of threads. deadline_ns: CLOCK_MONOTONIC. Not RPC_OK: err says
- * why, the answer is not written. A server that is not there yet is UNAVAILABLE at once: callers
- * try again.
+ * why, the answer is not written. A server that is not there yet or is stopping is UNAVAILABLE at
+ * once: callers try again.
  */
 enum rpc_status rpc_unary(struct rpc_channel *channel, const char *method, const void *bytes,
                           size_t len, uint64_t deadline_ns, struct rpc_bytes *ret_answer,

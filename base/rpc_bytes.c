@@ -241,8 +241,29 @@ void rpc__args_text(struct rpc__args *args, const char *key, const char *value)
     args_add(args, key, GRPC_ARG_STRING)->value.string = (char *)(uintptr_t)value;
 }
 
-void rpc__args_common(struct rpc__args *args, size_t message_max, unsigned keepalive_s)
+/* gRPC looks at a message's size when it has all of it, and gathers two GiB for who announces
+ * them. The * quota is what stops it: beyond it calls are reset, anybody's, until there is room. */
+static void limit_memory(struct rpc__args *args, size_t bytes)
 {
+    grpc_arg *arg = args_add(args, GRPC_ARG_RESOURCE_QUOTA, GRPC_ARG_POINTER);
+
+    args->quota = grpc_resource_quota_create("rpc");
+    grpc_resource_quota_resize(args->quota, bytes);
+    arg->value.pointer.p = args->quota;
+    arg->value.pointer.vtable = grpc_resource_quota_arg_vtable();
+}
+
+void rpc__args_release(struct rpc__args *args)
+{
+    grpc_resource_quota_unref(args->quota);
+}
+
+void rpc__args_common(struct rpc__args *args, size_t message_max, size_t memory_max,
+                      unsigned keepalive_s)
+{
+    size_t memory_least = message_max * 4;
+
+    limit_memory(args, memory_max > memory_least ? memory_max : memory_least);
     rpc__args_int(args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int64_t)message_max);
     rpc__args_int(args, GRPC_ARG_KEEPALIVE_TIME_MS, (int64_t)keepalive_s * 1000);
     rpc__args_int(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, (int64_t)keepalive_s * 1000);

@@ -50,7 +50,7 @@ static int make_channel(const struct rpc_channel *channel, grpc_channel **ret, s
 
     if (r < 0)
         return r;
-    rpc__args_common(&args, channel->message_max, channel->keepalive_s);
+    rpc__args_common(&args, channel->message_max, RPC__MEMORY_MAX, channel->keepalive_s);
     rpc__args_int(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
                   channel->backoff_max_ms < 200 ? channel->backoff_max_ms : 200);
     rpc__args_int(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000); /* an attempt's time, too */
@@ -63,6 +63,7 @@ static int make_channel(const struct rpc_channel *channel, grpc_channel **ret, s
     list = (grpc_channel_args){args.n, args.args};
     snprintf(target, sizeof(target), "ipv4:%s", channel->target); /* no name is looked up */
     *ret = grpc_channel_create(target, credentials, &list);
+    rpc__args_release(&args);
     grpc_channel_credentials_release(credentials);
     return *ret ? 0 : err_set(err, -EINVAL, "gRPC takes no channel to %s", channel->target);
 }
@@ -240,12 +241,17 @@ void rpc__outgoing_release(struct rpc__outgoing *outgoing)
     grpc_call_unref(outgoing->call);
 }
 
-enum rpc_status rpc__outcome(grpc_status_code code, grpc_slice details, struct err *err)
+enum rpc_status rpc__outcome(grpc_status_code code, grpc_slice details, bool cancelled,
+                             struct err *err)
 {
     enum rpc_status status = code <= GRPC_STATUS_UNAUTHENTICATED ? (enum rpc_status)code
                                                                  : RPC_UNKNOWN;
     size_t len = GRPC_SLICE_LENGTH(details);
 
+    if (status == RPC_CANCELLED && !cancelled) {
+        err_set(err, -EPROTO, "UNAVAILABLE: the server gave the call up");
+        return RPC_UNAVAILABLE;
+    }
     if (status != RPC_OK)
         err_set(err, -EPROTO, "%s: %.*s", rpc_status_name(status), len > 400 ? 400 : (int)len,
                 (const char *)GRPC_SLICE_START_PTR(details));
@@ -287,7 +293,7 @@ static bool exchange(struct unary *unary, grpc_completion_queue *queue)
 static enum rpc_status take_answer(const struct rpc_channel *channel, struct unary *unary,
                                    struct rpc_bytes *ret, struct err *err)
 {
-    enum rpc_status status = rpc__outcome(unary->code, unary->details, err);
+    enum rpc_status status = rpc__outcome(unary->code, unary->details, false, err);
     int r;
 
     if (status != RPC_OK)

@@ -26,8 +26,10 @@ struct rpc__outgoing {
 int rpc__outgoing(struct rpc_channel *channel, const char *method, grpc_completion_queue *queue,
                   uint64_t deadline_ns, struct rpc__outgoing *ret, struct err *err);
 void rpc__outgoing_release(struct rpc__outgoing *outgoing);
-/* Writes "NOT_FOUND: details" unless RPC_OK. */
-enum rpc_status rpc__outcome(grpc_status_code code, grpc_slice details, struct err *err);
+/* Writes "NOT_FOUND: details" unless RPC_OK. CANCELLED that is not ours is what a stopping gRPC
+ * server says * to calls it has not begun: UNAVAILABLE, for all that matters to a caller. */
+enum rpc_status rpc__outcome(grpc_status_code code, grpc_slice details, bool cancelled,
+                             struct err *err);
 
 /* The thread on which streams are read: one for all channels of the process. */
 int rpc__loop_ref(struct err *err);

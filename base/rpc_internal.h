@@ -19,6 +19,7 @@
 #include "base/strbuf.h"
 
 #define RPC__MESSAGE_MAX ((size_t)4 << 20)
+#define RPC__MEMORY_MAX ((size_t)256 << 20)
 #define RPC__STATUS_TEXT_MAX 1024
 #define RPC__KEEPALIVE_S 30
 
@@ -53,8 +54,11 @@ char *rpc__slice_text(grpc_slice slice); /* NULL: no memory */
 struct rpc__args {
     grpc_arg args[24];
     size_t n;
+    grpc_resource_quota *quota;
 };
 void rpc__args_int(struct rpc__args *args, const char *key, int64_t value);
 void rpc__args_text(struct rpc__args *args, const char *key, const char *value);
 /* What both sides want: limits, keepalive, no compression, no proxy. */
-void rpc__args_common(struct rpc__args *args, size_t message_max, unsigned keepalive_s);
+void rpc__args_common(struct rpc__args *args, size_t message_max, size_t memory_max,
+                      unsigned keepalive_s);
+void rpc__args_release(struct rpc__args *args); /* once they were used */

@@ -85,7 +85,7 @@ static int read_certificates(struct rpc_server *server, grpc_ssl_server_certific
         r = rpc__read_pem(server->ca_file, &ca, err);
     if (r == 0) {
         pair = (grpc_ssl_pem_key_cert_pair){key.data, cert.data};
-        /* Nobody's certificate is asked for without a CA, but gRPC 1.51 aborts when none is named. */
+        /* Without a CA nobody is asked for a certificate, yet gRPC 1.51 aborts if none is named. */
         *ret = grpc_ssl_server_certificate_config_create(ca.data ? ca.data : cert.data, &pair, 1);
     }
     strbuf_release(&cert);
@@ -194,6 +194,7 @@ static int copy_options(struct rpc_server *server, const struct rpc_server_optio
     own->threads = !own->threads ? 2 : own->threads < THREADS_MAX ? own->threads : THREADS_MAX;
     own->calls_max = own->calls_max ? own->calls_max : 4096;
     own->message_max = own->message_max ? own->message_max : RPC__MESSAGE_MAX;
+    own->memory_max = own->memory_max ? own->memory_max : RPC__MEMORY_MAX;
     own->queue_max = own->queue_max ? own->queue_max : 64;
     own->queue_bytes_max = own->queue_bytes_max ? own->queue_bytes_max : RPC__MESSAGE_MAX;
     own->keepalive_s = own->keepalive_s ? own->keepalive_s : RPC__KEEPALIVE_S;
@@ -237,7 +238,7 @@ static int open_listener(struct rpc_server *server, const struct sockaddr_in *ad
 
     if (r < 0)
         return r;
-    rpc__args_common(&args, options->message_max, options->keepalive_s);
+    rpc__args_common(&args, options->message_max, options->memory_max, options->keepalive_s);
     /* On by default, and then a second server shares the first one's port without a word. */
     rpc__args_int(&args, GRPC_ARG_ALLOW_REUSEPORT, 0);
     rpc__args_int(&args, GRPC_ARG_MAX_CONCURRENT_STREAMS, options->calls_max);
@@ -246,6 +247,7 @@ static int open_listener(struct rpc_server *server, const struct sockaddr_in *ad
     list = (grpc_channel_args){args.n, args.args};
     rpc__give();
     server->grpc = grpc_server_create(&list, NULL);
+    rpc__args_release(&args);
     server->queue = grpc_completion_queue_create_for_next(NULL);
     grpc_server_register_completion_queue(server->grpc, server->queue, NULL);
     r = start_threads(server, err); /* first, as the way down needs them too */

@@ -37,6 +37,7 @@ struct rpc_stream {
     unsigned pending; /* operations gRPC has not answered yet */
     bool reading, no_more; /* a read is under way; there is nothing more to read */
     bool status_known;
+    bool cancelled; /* by us */
     int broken; /* a message that cannot be read: why */
     struct message *first, **end;
     unsigned n;
@@ -322,7 +323,7 @@ enum rpc_next rpc_stream_next(struct rpc_stream *stream, struct rpc_bytes *ret_m
         *ret_status = RPC_INTERNAL;
         next = RPC_NEXT_ENDED;
     } else if (ended(stream)) {
-        *ret_status = rpc__outcome(stream->code, stream->details, err);
+        *ret_status = rpc__outcome(stream->code, stream->details, stream->cancelled, err);
         next = RPC_NEXT_ENDED;
     } else if (read(stream->fd, &count, sizeof(count)) < 0 && errno != EAGAIN) {
         stream->broken = -errno; /* cannot be: the descriptor is ours */
@@ -333,8 +334,10 @@ enum rpc_next rpc_stream_next(struct rpc_stream *stream, struct rpc_bytes *ret_m
 
 void rpc_stream_cancel(struct rpc_stream *stream)
 {
-    rpc__give();
+    pthread_mutex_lock(&stream->lock);
+    stream->cancelled = true;
     grpc_call_cancel(stream->outgoing.call, NULL);
+    pthread_mutex_unlock(&stream->lock);
 }
 
 void rpc_stream_free(struct rpc_stream *stream)

@@ -137,7 +137,8 @@ static inline void start_plain(void)
     open_channel((struct rpc_channel_options){0});
 }
 
-/* Every call that was held is gone, once; references are given back last, when the server is no more. */
+/* Every call that was held is gone, once; references are given back last, when the server is no
+ * more. */
 static inline void stop_all(void)
 {
     rpc_channel_free(service.channel);

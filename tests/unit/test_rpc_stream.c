@@ -12,7 +12,7 @@
 
 #include "tests/unit/rpc_fixture.h"
 
-/* ---- streams --------------------------------------------------------------------------------------- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static struct rpc_stream *watch(uint64_t deadline_ns)
 {
@@ -247,7 +247,7 @@ static void sends_race_with_ends(void **state)
     }
 }
 
-/* ---- servers that come back, and such that are dead -------------------------------------------------- */
+/* ---- servers that come back, and such that are dead ------------------------------------------ */
 
 static void a_restarted_server_is_found_again_soon(void **state)
 {
@@ -320,7 +320,7 @@ static void a_dead_server_is_noticed(void **state)
     close(listener);
 }
 
-/* ---- tokens, health, log ----------------------------------------------------------------------------- */
+/* ---- tokens, health, log --------------------------------------------------------------------- */
 
 static void write_token(const char *path, const char *text)
 {

@@ -1,4 +1,5 @@
-/* gRPC over TLS: who may call, certificates that change on both sides, names, handshakes that fail. */
+/* gRPC over TLS: who may call, certificates that change on both sides, names, handshakes that
+ * fail. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -65,7 +66,7 @@ static void replace(const char *from, const char *name)
     assert_int_equal(rename(target, file(name)), 0);
 }
 
-/* ---- who may call ---------------------------------------------------------------------------------- */
+/* ---- who may call ---------------------------------------------------------------------------- */
 
 static void only_certificates_of_the_ca_may_connect(void **state)
 {
@@ -151,7 +152,7 @@ static void a_server_must_be_who_it_should(void **state)
     stop_all();
 }
 
-/* ---- files ----------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void certificates_that_do_not_fit_are_refused_at_start(void **state)
 {
@@ -225,7 +226,7 @@ static void changed_certificates_are_taken_without_a_restart(void **state)
     stop_all();
 }
 
-/* ---- handshakes that fail -------------------------------------------------------------------------- */
+/* ---- handshakes that fail -------------------------------------------------------------------- */
 
 static int connect_raw(void)
 {
@@ -267,9 +268,11 @@ static void old_versions_of_tls_are_refused(void **state)
 
     (void)state;
     start_server(&options);
-    snprintf(command, sizeof(command), script, rpc_server_port(service.server), "tls1_2", directory);
+    snprintf(command, sizeof(command), script, rpc_server_port(service.server), "tls1_2",
+             directory);
     assert_int_equal(run("bash", "-c", command, NULL), 0);
-    snprintf(command, sizeof(command), script, rpc_server_port(service.server), "tls1_1", directory);
+    snprintf(command, sizeof(command), script, rpc_server_port(service.server), "tls1_1",
+             directory);
     assert_int_not_equal(run("bash", "-c", command, NULL), 0);
     open_channel((struct rpc_channel_options){.ca_file = file("ca.crt")});
     assert_true(echoes("x"));
@@ -327,9 +330,11 @@ int main(void)
                                         remove_directory),
         cmocka_unit_test_setup_teardown(a_server_must_be_who_it_should, make_directory,
                                         remove_directory),
-        cmocka_unit_test_setup_teardown(certificates_that_do_not_fit_are_refused_at_start, make_directory,
+        cmocka_unit_test_setup_teardown(certificates_that_do_not_fit_are_refused_at_start,
+                                        make_directory,
                                         remove_directory),
-        cmocka_unit_test_setup_teardown(changed_certificates_are_taken_without_a_restart, make_directory,
+        cmocka_unit_test_setup_teardown(changed_certificates_are_taken_without_a_restart,
+                                        make_directory,
                                         remove_directory),
         cmocka_unit_test_setup_teardown(half_a_handshake_is_ended, make_directory,
                                         remove_directory),
