@@ -70,6 +70,7 @@ static void new_pod(struct sim *sim, struct sim_client *client, int gang, int in
                                   .wake_ns = sim->now_ns + sim_some_time(sim, 15 * SECOND)};
     client->fails = sim_random(sim, 40) == 0;
     client->skips = sim_random(sim, 60) == 0;
+    client->wrong = sim_random(sim, 60) == 0;
     client->never = sim_random(sim, 25) == 0;
 }
 
@@ -202,17 +203,19 @@ static void some_fault(struct sim *sim)
  * A gang that is in no round, of which all can come, and that has time, has to be measured now. Rounds have an end
  * too, so it must not have used them up.
  */
-static bool can_be_measured(const struct sim *sim, int number)
+static bool can_be_measured(const struct sim *sim, int number, bool *ret_fails)
 {
     const struct sim_gang *gang = &sim->gangs[number];
 
+    *ret_fails = false;
     if (!gang->planned || gang->stored || gang->deadline_ns < sim->now_ns + 90 * SECOND || gang->rounds > 0)
         return false;
     for (int i = 0; i < gang->npods; i++) {
         const struct sim_client *client = &sim->clients[number * PODS + i];
 
-        if (client->never || client->fails || client->skips || client->start_id || client->state == CLIENT_EXITED)
+        if (client->never || client->skips || client->start_id || client->state == CLIENT_EXITED)
             return false;
+        *ret_fails = *ret_fails || client->fails;
     }
     return true;
 }
@@ -225,8 +228,13 @@ static void begin_calm(struct sim *sim)
     for (unsigned i = 0; i < sim->nmessages; i++)
         if (sim->messages[i].at_ns > sim->now_ns + 20 * SECOND)
             sim->messages[i].at_ns = sim->now_ns + 20 * SECOND;
-    for (int i = 0; i < GANGS; i++)
-        sim->gangs[i].must_measure = can_be_measured(sim, i);
+    for (int i = 0; i < GANGS; i++) {
+        bool fails, sure = can_be_measured(sim, i, &fails);
+
+        sim->gangs[i].must_measure = sure && !fails;
+        sim->gangs[i].must_blame = sure && fails;
+        sim->sure += sure;
+    }
 }
 
 static void check_end(struct sim *sim)

@@ -58,7 +58,7 @@ struct sim_client { /* a pod, and the process in it */
     uint32_t round;
     int64_t run_until_ns, hold_until_ns;
     bool hangs; /* when its round breaks it does not notice */
-    bool fails, skips; /* the machine is so */
+    bool fails, skips, wrong; /* the machine is so */
     bool has_report, acked;
     struct sim_report report;
     uint64_t call; /* of the report that is under way, 0: none */
@@ -82,9 +82,10 @@ struct sim_gang {
     enum verdict verdict;
     double measured_gb_s;
     int64_t ended_ns;
-    bool true_error, true_skip; /* a rank has really said so */
+    bool true_error, true_skip, true_wrong; /* a rank has really said so */
     unsigned rounds; /* begun by this life of the coordinator */
     bool must_measure; /* nothing can go wrong any more */
+    bool must_blame; /* ... but for a rank that fails */
 };
 
 struct sim_round { /* of one collective */
@@ -147,7 +148,7 @@ struct sim {
     unsigned nold;
     int crash_after; /* actions; -1: no crash */
     uint64_t hash; /* of all that came out */
-    uint64_t verdicts[VERDICTS], crashes, kills, restarts, adopted, steps; /* what happened */
+    uint64_t verdicts[VERDICTS], crashes, kills, restarts, adopted, steps, sure; /* what happened */
     jmp_buf failed;
     char why[400];
 };

@@ -111,7 +111,7 @@ static void report(struct sim *sim, struct sim_client *client, enum probe_outcom
                                          .start_id = client->start_id,
                                          .round = client->round,
                                          .outcome = outcome};
-    if (outcome == PROBE_OUTCOME_OK && round) {
+    if ((outcome == PROBE_OUTCOME_OK || outcome == PROBE_OUTCOME_WRONG_DATA) && round) {
         client->report.busbw_gb_s = round->busbw_gb_s;
         round->sent_ok[client->index] = true;
     }
@@ -135,6 +135,7 @@ void client_start(struct sim *sim, struct sim_client *client)
     client->round = 0;
     client->has_report = client->heard = false;
     client->hangs = sim_random(sim, 4) == 0;
+    client->report = (struct sim_report){0};
     client->until_ns = gang->deadline_ns + HOLD_NS + 60 * SECOND;
     client->hold_until_ns = 0;
     client->state = CLIENT_BACKOFF;
@@ -177,7 +178,9 @@ static void look_at_round(struct sim *sim, struct sim_client *client)
         report(sim, client, PROBE_OUTCOME_ERROR);
     } else if (sim->now_ns >= round->complete_ns && round->broken_ns == NEVER) {
         client->state = CLIENT_REPORTED;
-        report(sim, client, PROBE_OUTCOME_OK);
+        if (client->wrong)
+            sim_gang_of(sim, client)->true_wrong = true;
+        report(sim, client, client->wrong ? PROBE_OUTCOME_WRONG_DATA : PROBE_OUTCOME_OK);
     } else if (round->broken_ns != NEVER && !client->hangs && sim->now_ns >= round->broken_ns) {
         client->state = CLIENT_REPORTED;
         report(sim, client, PROBE_OUTCOME_LOST);
@@ -257,7 +260,7 @@ static void on_start(struct sim *sim, struct sim_client *client, const struct si
     client->wake_ns = client->fails ? sim->now_ns + sim_some_time(sim, SECOND) : NEVER;
     round->began[client->index] = client->incarnation;
     for (int i = 0; i < sim->gangs[client->gang].npods; i++)
-        all = all && round->began[i];
+        all = all && round->began[i] && !sim->clients[client->gang * PODS + i].fails;
     if (all && round->broken_ns == NEVER)
         round->complete_ns = sim->now_ns + sim_some_time(sim, 3 * SECOND);
 }
@@ -269,7 +272,8 @@ static void on_abort(struct sim *sim, struct sim_client *client, bool again)
     client->start_id = client->generation = 0;
     client->round = 0;
     client->has_report = false;
-    client->call = 0;
+    if (client->report.outcome != PROBE_OUTCOME_ERROR)
+        client->call = 0; /* an own error is told all the same */
     if (!again) {
         exit_now(sim, client);
         return;

@@ -42,7 +42,7 @@ static struct sim sim;
 
 static int run_seeds(const struct arguments *arguments)
 {
-    uint64_t verdicts[VERDICTS] = {0}, crashes = 0, kills = 0, restarts = 0, adopted = 0, again = 0;
+    uint64_t verdicts[VERDICTS] = {0}, crashes = 0, kills = 0, restarts = 0, adopted = 0, again = 0, sure = 0;
 
     for (uint64_t seed = arguments->seed; seed < arguments->seed + arguments->runs; seed++) {
         uint64_t hash;
@@ -57,6 +57,7 @@ static int run_seeds(const struct arguments *arguments)
         kills += sim.kills;
         restarts += sim.restarts;
         adopted += sim.adopted;
+        sure += sim.sure;
         hash = sim.hash;
         if (seed % 20 == 0 && !arguments->trace) {
             again++;
@@ -70,9 +71,9 @@ static int run_seeds(const struct arguments *arguments)
     for (int i = 0; i < VERDICTS; i++)
         printf(" %s %" PRIu64, verdict_name((enum verdict)i), verdicts[i]);
     printf("; processes killed %" PRIu64 ", coordinators %" PRIu64 "; rounds begun anew %" PRIu64 ", taken over %" PRIu64
-           "\n",
-           kills, crashes, restarts, adopted);
-    if (adopted == 0 || restarts == 0 || verdicts[VERDICT_SLOW] == 0 || verdicts[VERDICT_INFRASTRUCTURE] == 0) {
+           "; gangs that had to be measured %" PRIu64 "\n",
+           kills, crashes, restarts, adopted, sure);
+    if (sure == 0 || adopted == 0 || restarts == 0 || verdicts[VERDICT_SLOW] == 0 || verdicts[VERDICT_INFRASTRUCTURE] == 0) {
         printf("these lives show too little\n");
         return EXIT_FAILURE;
     }

@@ -141,7 +141,12 @@ static void on_verdict(struct sim *sim, const struct coordinator_result *result)
         sim_fail(sim, "a verdict of error, though no rank has failed: %s", result->message);
     if (result->verdict == VERDICT_SKIPPED && !gang->true_skip)
         sim_fail(sim, "a verdict of skipped, though no rank has said so: %s", result->message);
-    if (gang->must_measure && result->verdict > VERDICT_UNKNOWN && !gang->true_error && !gang->true_skip)
+    if (result->verdict == VERDICT_WRONG_DATA && !gang->true_wrong)
+        sim_fail(sim, "a verdict of wrong data, though none was");
+    if (gang->must_blame && result->verdict != VERDICT_ERROR)
+        sim_fail(sim, "gang %d has a rank that fails, and the verdict is %s: %s", number,
+                 verdict_name(result->verdict), result->message);
+    if (gang->must_measure && result->verdict > VERDICT_WRONG_DATA)
         sim_fail(sim, "gang %d was not measured, though all went well: %s", number, result->message);
     if (result->hold != (gang->gate && verdict_holds(result->verdict)))
         sim_fail(sim, "a hold, or none, against the policy");
