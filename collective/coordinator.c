@@ -171,6 +171,12 @@ static void pod_state(struct coordinator *coordinator, const struct coordinator_
     coord__due(member->gang);
 }
 
+static void do_what_is_due(struct coordinator *coordinator)
+{
+    while (coordinator->heap_size && coordinator->heap[0]->due_ns <= coordinator->now_ns)
+        coord__on_due(coordinator->heap[0]);
+}
+
 int coordinator_step(struct coordinator *coordinator, const struct coordinator_event *event, int64_t now_ns,
                      struct coordinator_actions *actions, struct err *err)
 {
@@ -178,8 +184,7 @@ int coordinator_step(struct coordinator *coordinator, const struct coordinator_e
 
     coordinator->now_ns = now_ns;
     coordinator->out = actions;
-    while (coordinator->heap_size && coordinator->heap[0]->due_ns <= now_ns)
-        coord__on_due(coordinator->heap[0]);
+    do_what_is_due(coordinator); /* before the event, which comes after it */
     switch (event->kind) {
     case COORD_TICK:
         break;
@@ -202,6 +207,7 @@ int coordinator_step(struct coordinator *coordinator, const struct coordinator_e
         pod_state(coordinator, event);
         break;
     }
+    do_what_is_due(coordinator);
     coordinator->out = NULL;
     return r;
 }

@@ -37,7 +37,7 @@
  *
  * What clients do. Join, fresh or with the round that they follow; after a lost stream with backoff, and send a report
  * that they have again. Orders on a stream that they left do not count. Abort with `again`: end the ranks, open them anew
- * (new addresses), join fresh. Refused as UNKNOWN or SUPERSEDED: try again; who was known before and is UNKNOWN for a
+ * (new addresses), join fresh; a report of an own error is sent until it is answered all the same. Refused as UNKNOWN or SUPERSEDED: try again; who was known before and is UNKNOWN for a
  * minute gives up. Whatever happens, an own deadline ends the process, and it ends well.
  *
  * Cost: an event costs O(1) (a map and a heap), but for what starts, ends or restarts a gang, or tells its streams

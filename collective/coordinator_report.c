@@ -128,6 +128,9 @@ static bool is_current(struct coordinator *coordinator, const struct coordinator
 
     if (report->start_id == 0 || MUTANT(OLD_ROUND_TAKEN))
         return true;
+    /* Peers that lost a rank which failed by itself may have been heard first; it is still the one that failed. */
+    if (report->start_id == gang->start_id && report->outcome == PROBE_OUTCOME_ERROR && !MUTANT(LATE_ERROR_LOST))
+        return true;
     if (gang->phase == PHASE_RUNNING && report->start_id == gang->start_id)
         return true;
     if (gang->phase == PHASE_COLLECTING && former &&

@@ -12,6 +12,7 @@
     X(LEFT_IGNORED, "who left before the start counts as there")                                                 \
     X(LATE_JOIN_STAYS, "a process that began anew amid a round does not end the round")                          \
     X(OLD_ROUND_TAKEN, "reports of rounds that are over count")                                                  \
+    X(LATE_ERROR_LOST, "a rank's own error is not heard when its peers have complained before")                  \
     X(OLD_PLAN_TAKEN, "what was sent for a former plan counts")                                                  \
     X(CLAIMS_MIXED, "a round goes on that not all are in")                                                       \
     X(TOKEN_IGNORED, "any pod may speak for another")                                                            \
