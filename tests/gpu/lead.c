@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ struct leading {
     struct backend_address addresses[LEAD_RANKS_MAX];
     uint64_t start_ns, begun_ns, deadline_ns;
     enum lead_stage stage;
+    bool done_away; /* with the one that is to be killed */
     struct child_event event;
     struct err *err;
 };
@@ -192,8 +194,15 @@ static void kill_in_time(struct leading *leading)
     const struct lead_options *options = leading->options;
 
     if (options->killed < options->ranks && leading->stage == options->killed_in &&
-        now_ns() - leading->begun_ns >= options->killed_after_ns)
-        child_kill(leading->children[options->killed]);
+        now_ns() - leading->begun_ns >= options->killed_after_ns && !leading->done_away) {
+        struct child *child = leading->children[options->killed];
+
+        leading->done_away = true;
+        if (options->frozen && !child_ended(child))
+            (void)kill(child_pid(child), SIGSTOP);
+        else
+            child_kill(child);
+    }
 }
 
 /* One look at all; false: none has anything left to say in this stage. */

@@ -27,6 +27,7 @@ struct lead_options {
     uint64_t grace_ns; /* for those that are told to end; 0: child.h's */
     unsigned absent; /* this one is never told to connect */
     unsigned killed; /* SIGKILL for this one when `killed_in` has begun, `killed_after_ns` later */
+    bool frozen; /* SIGSTOP instead: it is there, and does nothing */
     enum lead_stage killed_in;
     uint64_t killed_after_ns;
     const char *variable; /* of the environment; values[rank] differs, NULL: unset */

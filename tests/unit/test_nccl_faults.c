@@ -57,6 +57,10 @@ static void a_gpu_that_is_in_use_is_left_alone(void **state)
     fake_gpu("user 0 4194303 3000\n"); /* of another container, as it were */
     lead_into_it(&options, 5 * LEAD_S);
     assert_failed(0, -EBUSY, CHILD_OPENING, "process 4194303 (not visible from here)");
+    setenv("LOCKSTEP_NCCL_SHARE_GPU", "1", 1);
+    lead_into_it(&options, 5 * LEAD_S);
+    unsetenv("LOCKSTEP_NCCL_SHARE_GPU");
+    assert_true(led.ranks[0].ended_well);
 }
 
 static void short_memory_is_told_with_numbers(void **state)
@@ -220,6 +224,24 @@ static void a_peer_that_is_killed_is_noticed(void **state)
     assert_int_not_equal(led.ranks[1].error, 0);
 }
 
+static void a_peer_that_stands_still_ends_with_the_deadline(void **state)
+{
+    struct lead_options options = options_of(3);
+
+    (void)state;
+    fake_gpu("");
+    options.plan.iterations_max = MEASURE_ITERATIONS_MAX; /* so that it is still at it */
+    options.plan.sizes[0] = 1 << 20;
+    options.killed = 1;
+    options.frozen = true;
+    options.killed_in = LEAD_RUN;
+    options.killed_after_ns = 50 * LEAD_MS;
+    lead_into_it(&options, 8 * LEAD_S);
+    assert_failed(0, -ETIMEDOUT, CHILD_RUNNING, "did not end by its deadline");
+    assert_failed(2, -ETIMEDOUT, CHILD_RUNNING, "did not end by its deadline");
+    assert_true(led.ranks[1].stopped);
+}
+
 /* As with transports that see no end of a peer. */
 static void a_peer_that_goes_unnoticed_ends_at_the_deadline(void **state)
 {
@@ -301,6 +323,7 @@ static void random_faults_never_get_stuck(void **state)
             options.killed = next_random(&seed) % ranks;
             options.killed_in = LEAD_OPEN + next_random(&seed) % 3;
             options.killed_after_ns = next_random(&seed) % 300 * LEAD_MS;
+            options.frozen = next_random(&seed) % 2;
         }
         fake_gpu(lines);
         lead_into_it(&options, 15 * LEAD_S);
@@ -322,6 +345,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_abort_that_hangs_ends_with_its_process),
         cmocka_unit_test(an_end_that_hangs_becomes_an_abort),
         cmocka_unit_test(a_peer_that_is_killed_is_noticed),
+        cmocka_unit_test(a_peer_that_stands_still_ends_with_the_deadline),
         cmocka_unit_test(a_peer_that_goes_unnoticed_ends_at_the_deadline),
         cmocka_unit_test(an_error_in_an_op_has_the_librarys_words),
         cmocka_unit_test(wrong_data_is_counted_where_it_is),
