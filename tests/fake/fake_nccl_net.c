@@ -107,7 +107,7 @@ static int move_all(const struct nccl_comm *comm, int fd, void *bytes, size_t le
 struct root {
     int fd;
     int fds[FAKE_RANKS_MAX];
-    struct answer answer;
+    struct answer answer = {0};
     unsigned ranks, come;
     int version;
 };
@@ -214,7 +214,7 @@ static int accept_one(struct nccl_comm *comm, int listener)
 
 int fake_net_connect(struct nccl_comm *comm)
 {
-    struct answer answer;
+    struct answer answer = {0};
     uint32_t rank = comm->rank;
     uint16_t port = 0;
     int listener = listen_here(&port), r;
