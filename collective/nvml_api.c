@@ -67,7 +67,7 @@ int nvml_state_read(const char *uuid, struct nvml_state *ret_state, struct err *
     enum nvml_api_result result;
     int r = nvml_api_load(&api, err);
 
-    if (r < 0)
+    if (r != 0)
         return r;
     result = api.init();
     if (result != NVML_API_OK)

@@ -107,7 +107,7 @@ static int move_all(const struct nccl_comm *comm, int fd, void *bytes, size_t le
 struct root {
     int fd;
     int fds[FAKE_RANKS_MAX];
-    struct answer answer = {0};
+    struct answer answer;
     unsigned ranks, come;
     int version;
 };
