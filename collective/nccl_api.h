@@ -29,7 +29,7 @@ enum nccl_api_result {
     NCCL_API_INVALID_USAGE = 5, /* ranks that do not fit together, too */
     NCCL_API_REMOTE_ERROR = 6, /* another rank is gone */
     NCCL_API_IN_PROGRESS = 7,
-    NCCL_API_TIMEOUT = 8, /* 2.28 or so; no result of its own before */
+    NCCL_API_TIMEOUT = 8, /* of newer ones; in 2.18 no result */
 };
 
 enum nccl_api_type { NCCL_API_UINT8 = 1, NCCL_API_UINT32 = 3, NCCL_API_FLOAT64 = 8 };

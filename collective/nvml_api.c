@@ -63,11 +63,11 @@ static int read_state(const struct nvml_api *api, const char *uuid, struct nvml_
 int nvml_state_read(const char *uuid, struct nvml_state *ret_state, struct err *err)
 {
     struct nvml_state state = {0};
-    struct nvml_api api;
+    struct nvml_api api = {0};
     enum nvml_api_result result;
     int r = nvml_api_load(&api, err);
 
-    if (r < 0)
+    if (r != 0)
         return r;
     result = api.init();
     if (result != NVML_API_OK)

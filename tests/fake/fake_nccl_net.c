@@ -214,7 +214,7 @@ static int accept_one(struct nccl_comm *comm, int listener)
 
 int fake_net_connect(struct nccl_comm *comm)
 {
-    struct answer answer;
+    struct answer answer = {0};
     uint32_t rank = comm->rank;
     uint16_t port = 0;
     int listener = listen_here(&port), r;

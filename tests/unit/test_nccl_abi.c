@@ -67,8 +67,9 @@ SAME(NCCL_API_UNSET, NCCL_CONFIG_UNDEF_INT);
 _Static_assert(sizeof(struct nccl_api_config) <= sizeof(ncclConfig_t), "ours is the older, shorter one");
 #if NCCL_VERSION_CODE < 21900
 SAME(sizeof(struct nccl_api_config), sizeof(ncclConfig_t));
-#else
-SAME(NCCL_API_TIMEOUT, NCCL_VERSION_CODE < 22800 ? 8 : 8);
+#endif
+#if NCCL_VERSION_CODE >= 23000
+SAME(NCCL_API_TIMEOUT, ncclTimeout);
 #endif
 
 /* Their calls with arguments of our kinds: a changed number, order or kind of them does not compile. */

@@ -1,0 +1,53 @@
+#!/bin/bash
+# Our declarations of NCCL, the CUDA driver and NVML against the real headers; the real NCCL, old and new, loads and makes a
+# unique id on a machine without a GPU. Fetches them once (tests/gpu/fetch_nccl.sh); skipped where that cannot be.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+[ "$(uname -m)" = x86_64 ] || { echo "the packages are for x86_64" >&2; exit 77; }
+cache=$(bash tests/gpu/fetch_nccl.sh) || exit
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+failed=0
+
+check() { # NAME COMMAND...: its last line of output goes with the result
+    local name=$1 out
+    shift
+    if out=$("$@" 2>&1); then
+        echo "ok nccl_abi.$name"
+        [ -z "$out" ] || echo "# $name: $(tail -n 1 <<<"$out")"
+    else
+        echo "not ok nccl_abi.$name: $(tail -n 1 <<<"$out" | cut -c 1-200)"
+        printf '%s\n' "$out" >&2
+        failed=1
+    fi
+}
+
+# NCCL's header wants the CUDA runtime's for two types.
+echo 'typedef struct CUstream_st *cudaStream_t; typedef struct CUevent_st *cudaEvent_t;' >"$dir/cuda_runtime.h"
+touch "$dir/cuda_fp16.h" "$dir/cuda_bf16.h" "$dir/cuda_fp8.h"
+compiles() { # FOLDER MACRO
+    ${CC:-cc} -std=gnu17 -Wall -Wextra -Werror -D_GNU_SOURCE -D"$2" -I. -isystem "$1" -isystem "$dir" \
+        -fsyntax-only tests/unit/test_nccl_abi.c
+}
+# A declaration that is wrong must be found, or the comparison compares nothing.
+finds_a_difference() { # FOLDER MACRO FROM TO
+    mkdir -p "$dir/wrong"
+    sed "s/$3/$4/" "$1" >"$dir/wrong/$(basename "$1")"
+    ! cmp -s "$1" "$dir/wrong/$(basename "$1")" && ! compiles "$dir/wrong" "$2" 2>/dev/null
+}
+loads() { # FOLDER VERSION: no GPU, no network but the loopback
+    env -u LOCKSTEP_NCCL_LIBRARY NCCL_SOCKET_IFNAME=lo NCCL_RAS_ENABLE=0 \
+        timeout 60 build/release/bin/test_nccl_abi --load "$1/libnccl.so.2" | tee "$dir/out" && grep -q "^$2 " "$dir/out"
+}
+
+for version in 2.18.3 2.32.3; do
+    check "declarations_are_those_of_$version" compiles "$cache/nccl-$version" LOCKSTEP_REAL_NCCL_H
+    check "loads_and_makes_a_unique_id_$version" loads "$cache/nccl-$version" "$version"
+done
+check declarations_are_those_of_the_driver compiles "$cache/headers" LOCKSTEP_REAL_CUDA_H
+check declarations_are_those_of_nvml compiles "$cache/headers" LOCKSTEP_REAL_NVML_H
+check a_field_that_moved_is_found finds_a_difference "$cache/nccl-2.32.3/nccl.h" LOCKSTEP_REAL_NCCL_H \
+    '^  int cgaClusterSize;' '  long cgaClusterSize;'
+check an_argument_that_moved_is_found finds_a_difference "$cache/nccl-2.32.3/nccl.h" LOCKSTEP_REAL_NCCL_H \
+    'ncclResult_t  ncclCommAbort(ncclComm_t comm);' 'ncclResult_t  ncclCommAbort(ncclComm_t comm, int how);'
+exit $failed
