@@ -73,22 +73,25 @@ static int refresh(struct rpc_channel *channel, struct err *err)
 {
     const char *const files[] = {channel->ca_file, channel->cert_file, channel->key_file};
     int64_t now = clock_boot_ns(), changed_ns[3] = {0};
+    struct rpc__link *link;
     grpc_channel *fresh;
     int r;
 
-    if (channel->grpc && (!channel->ca_file || now - channel->checked_ns < CHECK_EVERY_NS))
+    if (channel->link && (!channel->ca_file || now - channel->checked_ns < CHECK_EVERY_NS))
         return 0;
     channel->checked_ns = now;
     for (unsigned i = 0; i < 3; i++)
         changed_ns[i] = files[i] ? rpc__changed_ns(files[i]) : 0;
-    if (channel->grpc && memcmp(changed_ns, channel->changed_ns, sizeof(changed_ns)) == 0)
+    if (channel->link && memcmp(changed_ns, channel->changed_ns, sizeof(changed_ns)) == 0)
         return 0;
     r = make_channel(channel, &fresh, err);
     if (r < 0)
-        return channel->grpc ? 0 : r; /* half replaced: the old one until the next look */
-    if (channel->grpc)
-        grpc_channel_destroy(channel->grpc);
-    channel->grpc = fresh;
+        return channel->link ? 0 : r; /* half replaced: the old one until the next look */
+    link = rpc__link_new(fresh);
+    if (!link)
+        return err_set(err, -ENOMEM, "no memory for a channel");
+    rpc__link_close(channel->link);
+    channel->link = link;
     memcpy(channel->changed_ns, changed_ns, sizeof(changed_ns));
     return 0;
 }
@@ -144,6 +147,12 @@ int rpc_channel_new(const struct rpc_channel_options *options, struct rpc_channe
     if (!channel)
         return err_set(err, -ENOMEM, "no memory for a channel");
     rpc__library_ref();
+    r = rpc__loop_ref(err);
+    if (r < 0) {
+        rpc__library_unref();
+        free(channel);
+        return r;
+    }
     pthread_mutex_init(&channel->lock, NULL);
     if (copy_options(channel, options) < 0)
         r = err_set(err, -ENOMEM, "no memory for a channel");
@@ -160,10 +169,8 @@ void rpc_channel_free(struct rpc_channel *channel)
 {
     if (!channel)
         return;
-    if (channel->grpc)
-        grpc_channel_destroy(channel->grpc);
-    if (channel->has_loop)
-        rpc__loop_unref();
+    rpc__link_close(channel->link);
+    rpc__loop_unref();
     pthread_mutex_destroy(&channel->lock);
     free(channel->target);
     free(channel->ca_file);
@@ -221,8 +228,9 @@ int rpc__outgoing(struct rpc_channel *channel, const char *method, grpc_completi
     r = refresh(channel, err);
     if (r == 0) {
         path = grpc_slice_from_copied_string(method);
-        ret->call = grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
-                                             path, NULL, deadline_of(deadline_ns), NULL);
+        ret->call = grpc_channel_create_call(rpc__link_grpc(channel->link), NULL,
+                                             GRPC_PROPAGATE_DEFAULTS, queue, path, NULL,
+                                             deadline_of(deadline_ns), NULL);
         grpc_slice_unref(path);
     }
     pthread_mutex_unlock(&channel->lock);

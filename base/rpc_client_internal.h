@@ -11,9 +11,8 @@ struct rpc_channel {
     unsigned backoff_max_ms, keepalive_s;
 
     pthread_mutex_t lock; /* the rest */
-    grpc_channel *grpc; /* a new one when certificates change */
+    struct rpc__link *link; /* a new one when certificates change */
     int64_t checked_ns, changed_ns[3];
-    bool has_loop; /* rpc_stream.c's thread runs for it */
 };
 
 /* A call with its credentials, not yet begun. */
@@ -31,6 +30,21 @@ void rpc__outgoing_release(struct rpc__outgoing *outgoing);
 enum rpc_status rpc__outcome(grpc_status_code code, grpc_slice details, bool cancelled,
                              struct err *err);
 
-/* The thread on which streams are read: one for all channels of the process. */
+/* The thread that reads streams and keeps connections alive: one for all channels of the
+ * process. */
 int rpc__loop_ref(struct err *err);
 void rpc__loop_unref(void);
+grpc_completion_queue *rpc__loop_queue(void);
+
+enum rpc__loop_what { RPC__BEGIN, RPC__READ, RPC__STATUS, RPC__LINK, RPC__WHATS };
+struct rpc__loop_tag {
+    enum rpc__loop_what what;
+    void *owner; /* a stream, or a link */
+};
+void rpc__stream_event(struct rpc__loop_tag *tag);
+
+/* A gRPC channel that the thread looks after. Owns `grpc`. NULL: no memory, and grpc is
+ * destroyed. */
+struct rpc__link *rpc__link_new(grpc_channel *grpc);
+grpc_channel *rpc__link_grpc(const struct rpc__link *link);
+void rpc__link_close(struct rpc__link *link); /* takes NULL; calls under way go on */

@@ -8,20 +8,13 @@
 
 #define QUEUE_MAX 64 /* messages read ahead of the caller; the rest waits at the server */
 
-enum what { BEGIN, READ, STATUS, WHATS };
-
-struct tag {
-    enum what what;
-    struct rpc_stream *stream;
-};
-
 struct message {
     struct message *next;
     struct rpc_bytes bytes;
 };
 
 struct rpc_stream {
-    struct tag tags[WHATS];
+    struct rpc__loop_tag tags[RPC__LINK];
     struct rpc__outgoing outgoing;
     int fd;
     size_t message_max;
@@ -44,66 +37,9 @@ struct rpc_stream {
     size_t bytes;
 };
 
-/* ---- the thread ------------------------------------------------------------------------------ */
-
-static struct {
-    pthread_mutex_t lock;
-    unsigned users;
-    grpc_completion_queue *queue;
-    pthread_t thread;
-} loop = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static void on_event(struct tag *tag, bool ok);
-
-static void *run_loop(void *context)
-{
-    for (;;) {
-        grpc_event event =
-            grpc_completion_queue_next(context, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-
-        rpc__take();
-        if (event.type == GRPC_QUEUE_SHUTDOWN)
-            return NULL;
-        if (event.type == GRPC_OP_COMPLETE)
-            on_event(event.tag, event.success);
-    }
-}
-
-int rpc__loop_ref(struct err *err)
-{
-    int r = 0;
-
-    pthread_mutex_lock(&loop.lock);
-    if (loop.users == 0) {
-        loop.queue = grpc_completion_queue_create_for_next(NULL);
-        r = -pthread_create(&loop.thread, NULL, run_loop, loop.queue);
-        if (r < 0) {
-            grpc_completion_queue_shutdown(loop.queue);
-            run_loop(loop.queue);
-            grpc_completion_queue_destroy(loop.queue);
-            err_set(err, r, "cannot start a thread: %s", strerror(-r));
-        }
-    }
-    if (r == 0)
-        loop.users++;
-    pthread_mutex_unlock(&loop.lock);
-    return r;
-}
-
-void rpc__loop_unref(void)
-{
-    pthread_mutex_lock(&loop.lock);
-    if (--loop.users == 0) {
-        grpc_completion_queue_shutdown(loop.queue);
-        pthread_join(loop.thread, NULL);
-        grpc_completion_queue_destroy(loop.queue);
-    }
-    pthread_mutex_unlock(&loop.lock);
-}
-
 /* ---- reading; with the lock held ------------------------------------------------------------- */
 
-static bool start(struct rpc_stream *stream, enum what what, const grpc_op *ops, size_t n)
+static bool start(struct rpc_stream *stream, enum rpc__loop_what what, const grpc_op *ops, size_t n)
 {
     stream->pending++;
     rpc__give();
@@ -123,7 +59,7 @@ static void read_on(struct rpc_stream *stream)
         stream->bytes >= stream->message_max)
         return;
     op.data.recv_message.recv_message = &stream->answer;
-    stream->reading = start(stream, READ, &op, 1);
+    stream->reading = start(stream, RPC__READ, &op, 1);
     if (!stream->reading)
         stream->no_more = true;
 }
@@ -153,22 +89,22 @@ static bool ended(const struct rpc_stream *stream)
     return stream->status_known && stream->no_more && !stream->first;
 }
 
-static void on_event(struct tag *tag, bool ok)
+/* A failed read brings no message, and why is in the status. */
+void rpc__stream_event(struct rpc__loop_tag *tag)
 {
     static const uint64_t one = 1;
-    struct rpc_stream *stream = tag->stream;
+    struct rpc_stream *stream = tag->owner;
 
-    (void)ok; /* a failed read brings no message, and why is in the status */
     pthread_mutex_lock(&stream->lock);
     stream->pending--;
-    if (tag->what == READ) {
+    if (tag->what == RPC__READ) {
         stream->reading = false;
         if (stream->answer && !stream->broken)
             push(stream);
         else
             stream->no_more = true;
         read_on(stream);
-    } else if (tag->what == STATUS) {
+    } else if (tag->what == RPC__STATUS) {
         stream->status_known = true;
     }
     if (stream->first || ended(stream))
@@ -210,8 +146,8 @@ static struct rpc_stream *stream_new(const struct rpc_channel *channel)
 
     if (!stream)
         return NULL;
-    for (unsigned i = 0; i < WHATS; i++)
-        stream->tags[i] = (struct tag){(enum what)i, stream};
+    for (unsigned i = 0; i < RPC__LINK; i++)
+        stream->tags[i] = (struct rpc__loop_tag){(enum rpc__loop_what)i, stream};
     stream->message_max = channel->message_max;
     stream->end = &stream->first;
     stream->details = grpc_empty_slice();
@@ -221,19 +157,6 @@ static struct rpc_stream *stream_new(const struct rpc_channel *channel)
     pthread_cond_init(&stream->quiet, NULL);
     stream->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return stream;
-}
-
-static int need_loop(struct rpc_channel *channel, struct err *err)
-{
-    int r = 0;
-
-    pthread_mutex_lock(&channel->lock);
-    if (!channel->has_loop)
-        r = rpc__loop_ref(err);
-    if (r == 0)
-        channel->has_loop = true;
-    pthread_mutex_unlock(&channel->lock);
-    return r;
 }
 
 static bool begin(struct rpc_stream *stream)
@@ -253,7 +176,7 @@ static bool begin(struct rpc_stream *stream)
     ops[1].data.send_message.send_message = stream->request;
     ops[3].data.recv_initial_metadata.recv_initial_metadata = &stream->greeting;
     pthread_mutex_lock(&stream->lock);
-    begun = start(stream, STATUS, &status, 1) && start(stream, BEGIN, ops, 4);
+    begun = start(stream, RPC__STATUS, &status, 1) && start(stream, RPC__BEGIN, ops, 4);
     if (begun)
         read_on(stream);
     pthread_mutex_unlock(&stream->lock);
@@ -263,18 +186,15 @@ static bool begin(struct rpc_stream *stream)
 int rpc_stream_open(struct rpc_channel *channel, const char *method, const void *bytes, size_t len,
                     uint64_t deadline_ns, struct rpc_stream **ret_stream, struct err *err)
 {
-    struct rpc_stream *stream;
-    int r = need_loop(channel, err);
+    struct rpc_stream *stream = stream_new(channel);
+    int r = 0;
 
-    if (r < 0)
-        return r;
-    stream = stream_new(channel);
     if (!stream)
         return err_set(err, -ENOMEM, "no memory for a stream");
     if (stream->fd < 0)
         r = err_set(err, -EMFILE, "no descriptor for a stream");
     if (r == 0)
-        r = rpc__outgoing(channel, method, loop.queue, deadline_ns, &stream->outgoing, err);
+        r = rpc__outgoing(channel, method, rpc__loop_queue(), deadline_ns, &stream->outgoing, err);
     if (r < 0) {
         stream_destroy(stream);
         return r;

@@ -291,6 +291,40 @@ static int listen_raw(struct sockaddr_in *ret)
     return fd;
 }
 
+/* gRPC polls an idle channel's sockets every five seconds only, unless somebody waits for them. */
+static void attempts_to_connect_go_on_and_are_spaced(void **state)
+{
+    struct sockaddr_in address;
+    int listener = listen_raw(&address);
+    struct rpc_channel_options options = {.backoff_max_ms = 300};
+    struct rpc_stream *stream;
+    struct err err = ERR_INIT;
+    unsigned attempts = 0;
+    uint64_t start = in_ms(0);
+    char target[32];
+
+    (void)state;
+    snprintf(target, sizeof(target), "127.0.0.1:%u", ntohs(address.sin_port));
+    options.target = target;
+    assert_int_equal(rpc_channel_new(&options, &service.channel, &err), 0);
+    stream = watch(0);
+    while (seconds_since(start) < 3) {
+        struct pollfd wait = {.fd = listener, .events = POLLIN};
+
+        if (poll(&wait, 1, 20) == 1) {
+            close(accept(listener, NULL, NULL));
+            attempts++;
+        }
+    }
+    assert_ended(stream, RPC_UNAVAILABLE, "UNAVAILABLE");
+    rpc_stream_free(stream);
+    print_message("%u attempts in 3 s\n", attempts);
+    assert_in_range(attempts, 5, 16); /* one each 0.2 to 0.36 s, were the machine idle */
+    rpc_channel_free(service.channel);
+    service.channel = NULL;
+    close(listener);
+}
+
 /* A server that greets and then says nothing more: only keepalive finds out. */
 static void a_dead_server_is_noticed(void **state)
 {
@@ -423,6 +457,7 @@ int main(void)
         cmocka_unit_test(stopping_ends_streams),
         cmocka_unit_test(sends_race_with_ends),
         cmocka_unit_test(a_restarted_server_is_found_again_soon),
+        cmocka_unit_test(attempts_to_connect_go_on_and_are_spaced),
         cmocka_unit_test(a_dead_server_is_noticed),
         cmocka_unit_test(the_token_is_read_with_each_call),
         cmocka_unit_test(health_is_told_by_service),
