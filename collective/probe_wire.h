@@ -59,6 +59,7 @@ struct probe_join {
     uint64_t process, attempt; /* both at least 1 */
     uint64_t start_id; /* of the Start that it follows; 0: fresh */
     uint32_t round;
+    bool opening; /* asks which its ranks are: the Waiting that it is sent at once says so; start_id is 0 */
     char backend[PROBE_WORD_MAX + 1], version[PROBE_INFO_MAX + 1], device[PROBE_INFO_MAX + 1];
     struct probe_address addresses[PROBE_DEVICES_MAX]; /* of `devices` */
 };

@@ -85,13 +85,62 @@ static void tells_who_is_missing_and_why_at_most_once_a_second(void **state)
     world_free(&world);
 }
 
-static void different_backends_or_libraries_are_skipped(void **state)
+static void tells_a_process_which_ranks_it_has_at_once(void **state)
+{
+    struct world world;
+    struct probe_join asking;
+    uint64_t stream;
+
+    (void)state;
+    world_new(&world, 3, 2);
+    join(&world, 0);
+    asking = join_of(&world, 1);
+    asking.opening = true;
+    stream = send_join(&world, &asking, "uid-1");
+    assert_int_equal(order_to(&world, stream)->kind, PROBE_WAITING);
+    assert_int_equal(order_to(&world, stream)->waiting.ranks, 6);
+    assert_int_equal(said(&world, COORD_SEND, stream)->send.first_rank, 2);
+    join(&world, 2);
+    assert_int_equal(orders(&world, PROBE_START), 0); /* it has no ranks yet */
+    pass(&world, SECOND);
+    assert_string_equal(order_to(&world, stream)->waiting.missing, "ranks 2-3 (pod p1 on n1: opening its devices)");
+    join(&world, 1);
+    assert_true(said(&world, COORD_SEND, stream)->send.last);
+    started(&world);
+    asking.attempt = world.attempts[1] + 1;
+    send_join(&world, &asking, "uid-1"); /* a process without ranks amid a round: they are no more */
+    assert_true(order_to(&world, world.streams[0])->abort.again);
+    world_free(&world);
+}
+
+static void libraries_of_two_versions_are_skipped_but_not_tcp_of_two_systems(void **state)
+{
+    (void)state;
+    for (int tcp = 0; tcp < 2; tcp++) {
+        struct world world;
+
+        world_new(&world, 2, 1);
+        for (unsigned i = 0; i < 2; i++) {
+            struct probe_join message = join_of(&world, i);
+
+            snprintf(message.backend, sizeof(message.backend), tcp ? "tcp" : "nccl");
+            snprintf(message.version, sizeof(message.version), i ? "2.27.3" : "2.18.5");
+            world.streams[i] = send_join(&world, &message, world.pods[i].uid);
+        }
+        if (tcp)
+            started(&world);
+        else
+            assert_string_equal(verdict(&world)->message, "rank 1 (pod p1) has nccl 2.27.3, rank 0 has 2.18.5");
+        world_free(&world);
+    }
+}
+
+static void different_backends_are_skipped(void **state)
 {
     static const struct {
         const char *wanted, *backend, *version, *says;
     } cases[] = {
         {NULL, "nccl", "1", "rank 2 (pod p2) has backend nccl, rank 0 has tcp"},
-        {NULL, "tcp", "2", "rank 2 (pod p2) has tcp 2, rank 0 has 1"},
         {"nccl", "tcp", "1", "rank 0 (pod p0) has backend tcp, asked for is nccl"},
     };
 
@@ -825,7 +874,9 @@ int main(void)
         cmocka_unit_test(starts_when_the_last_rank_has_come),
         cmocka_unit_test(who_left_before_the_start_is_waited_for),
         cmocka_unit_test(tells_who_is_missing_and_why_at_most_once_a_second),
-        cmocka_unit_test(different_backends_or_libraries_are_skipped),
+        cmocka_unit_test(tells_a_process_which_ranks_it_has_at_once),
+        cmocka_unit_test(libraries_of_two_versions_are_skipped_but_not_tcp_of_two_systems),
+        cmocka_unit_test(different_backends_are_skipped),
         cmocka_unit_test(refuses_what_is_not_what_was_expected),
         cmocka_unit_test(a_later_join_takes_the_place_of_an_earlier_one),
         cmocka_unit_test(all_reports_make_the_verdict),

@@ -32,6 +32,7 @@ static void a_join_is_read_as_it_was_written(void **state)
     join.start_id = UINT64_MAX;
     join.round = PROBE_ROUND_MAX;
     join.first_rank = 9999;
+    join.opening = false;
     assert_int_equal(probe_join_encode(&join, &out, NULL), 0);
     assert_int_equal(probe_join_decode(BYTES(out), &read, NULL), 0);
     assert_memory_equal(&join, &read, sizeof(join));
@@ -119,6 +120,7 @@ static void a_join_that_cannot_be_is_refused_by_field(void **state)
     REFUSED_JOIN(join.attempt = 0, "`attempt`");
     REFUSED_JOIN(join.round = 1, "field `round`: found 1, expected 0 to 0");
     REFUSED_JOIN(join.start_id = 1, "field `round`: found 0, expected 1 to 1000");
+    REFUSED_JOIN((join.start_id = join.round = 1, join.opening = true), "field `opening`");
     REFUSED_JOIN(join.backend[0] = '\0', "`backend`");
     REFUSED_JOIN(join.backend[1] = 'C', "`backend`");
     REFUSED_JOIN(join.version[1] = '\n', "field `version`: found the control character 0x0a");
