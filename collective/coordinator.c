@@ -91,6 +91,7 @@ void coord__left(struct coordinator *coordinator, uint64_t stream)
         return;
     coord__detach(member);
     /* Who was fresh has addresses that may be nobody's now; who follows a round may go on without its stream. */
+    member->opening = false;
     if (member->gang->phase == PHASE_COLLECTING && member->present && !member->claim && !MUTANT(LEFT_IGNORED)) {
         coord__set_present(member, false, 0);
         member->gang->untold = true;

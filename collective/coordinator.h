@@ -8,7 +8,8 @@
  * clock that does not go back. Actions are carried out in their order, once; what they point to is theirs.
  *
  * A gang's way
- *   Collecting  members join, each a stream; all are told who is missing, at most once a second. All are there: Start
+ *   Collecting  members join, each a stream; all are told who is missing, at most once a second (one that asks for its
+ *               ranks, at once). All are there: Start
  *   Running     each member reports once. All have: the verdict. One failed by itself or cannot be measured: the verdict
  *               at once. A peer was lost, or a process came anew: all are told to join again, a few times -> Collecting
  *   Held        the verdict holds the gang (policy gate); streams stay until hold_ns is over
@@ -35,7 +36,8 @@
  *     of all this;  COORD_HOLD_ENDED: a gate ran out
  * By hand, `lockstep probe` makes COORD_EXPECT from its list of hosts, with names of its own for pods and their UIDs.
  *
- * What clients do. Join, fresh or with the round that they follow; after a lost stream with backoff, and send a report
+ * What clients do. Join with `opening`, to be told at once which ranks they have of how many; open those, join again with
+ * their addresses; or join with the round that they follow. After a lost stream with backoff, and send a report
  * that they have again. Orders on a stream that they left do not count. Abort with `again`: end the ranks, open them anew
  * (new addresses), join fresh; a report of an own error is sent until it is answered all the same. Refused as UNKNOWN or SUPERSEDED: try again; who was known before and is UNKNOWN for a
  * minute gives up. Whatever happens, an own deadline ends the process, and it ends well.

@@ -46,6 +46,7 @@ struct member { /* a pod */
      * this one; Running, all are. reported: on the round that runs or is claimed.
      */
     bool present, reported;
+    bool opening; /* it was told which its ranks are, and opens them */
     enum probe_outcome outcome; /* as reported */
     uint64_t claim;
 };

@@ -98,7 +98,13 @@ static struct probe_addresses *gather(const struct cgang *gang)
     return addresses;
 }
 
-/* All must have one backend and one version of its library, or they cannot talk with each other. */
+/* Libraries of two versions may refuse each other, or worse; tcp is ours, and its version is the system's. */
+static bool may_differ(const char *backend)
+{
+    return strcmp(backend, "tcp") == 0;
+}
+
+/* All must have one backend, or they cannot talk with each other. */
 static bool agree_on_backend(struct cgang *gang)
 {
     const struct member *first = &gang->members[0];
@@ -108,7 +114,8 @@ static bool agree_on_backend(struct cgang *gang)
     for (uint32_t i = 0; i < gang->nmembers; i++) {
         const struct member *member = &gang->members[i];
 
-        if (strcmp(member->backend, wanted) == 0 && strcmp(member->version, first->version) == 0)
+        if (strcmp(member->backend, wanted) == 0 &&
+            (may_differ(wanted) || strcmp(member->version, first->version) == 0))
             continue;
         if (strcmp(member->backend, wanted) != 0)
             snprintf(text, sizeof(text), "rank %u (pod %s) has backend %s, %s", member->first_rank, member->pod,
@@ -338,11 +345,26 @@ static bool is_ours(const struct coordinator *coordinator, uint64_t start_id)
     return start_id >> 32 == coordinator->limits.epoch;
 }
 
+/* Not who is missing: that costs a look at all. */
+static void tell_ranks(struct member *member)
+{
+    struct cgang *gang = member->gang;
+    struct coordinator_order *order = coord__order(gang, PROBE_WAITING);
+
+    if (!order)
+        return;
+    order->order.waiting.joined = gang->joined_ranks;
+    order->order.waiting.ranks = gang->ranks;
+    coord__send(gang->coordinator, member, member->stream, order, false);
+    coord__order_unref(order);
+}
+
 static void join_collecting(struct member *member, const struct probe_join *join)
 {
     struct cgang *gang = member->gang;
 
     gang->untold = true;
+    member->opening = join->opening;
     if (join->start_id) {
         bool over = is_ours(gang->coordinator, join->start_id) || join->start_id == gang->start_id;
 
@@ -355,7 +377,9 @@ static void join_collecting(struct member *member, const struct probe_join *join
     }
     coord__forget_report(member);
     coord__claims_end(gang, "a rank began anew");
-    if (keep_addresses(member, join) == 0)
+    if (join->opening)
+        tell_ranks(member);
+    else if (keep_addresses(member, join) == 0)
         coord__set_present(member, true, 0);
 }
 

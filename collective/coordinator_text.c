@@ -33,12 +33,12 @@ static void name_ranks(const struct member *member, char *ret, size_t size)
 /* At its full length, or without the pod where that is too long for the list. */
 static size_t piece(const struct member *member, char *ret, size_t size, size_t room)
 {
+    const char *why = member->why ? member->why : member->opening ? "opening its devices" : "";
     char ranks[40];
     int n;
 
     name_ranks(member, ranks, sizeof(ranks));
-    n = snprintf(ret, size, "%s (pod %s on %s%s%s)", ranks, member->pod, member->node, member->why ? ": " : "",
-                 member->why ? member->why : "");
+    n = snprintf(ret, size, "%s (pod %s on %s%s%s)", ranks, member->pod, member->node, why[0] ? ": " : "", why);
     if ((size_t)n > room)
         n = snprintf(ret, size, "%s (pod %s)", ranks, member->pod);
     if ((size_t)n > room)

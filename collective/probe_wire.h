@@ -60,6 +60,7 @@ struct probe_join {
     uint64_t process, attempt; /* both at least 1 */
     uint64_t start_id; /* of the Start that it follows; 0: fresh */
     uint32_t round;
+    bool opening; /* asks which its ranks are: the Waiting that it is sent at once says so; start_id is 0 */
     char backend[PROBE_WORD_MAX + 1], version[PROBE_INFO_MAX + 1], device[PROBE_INFO_MAX + 1];
     struct probe_address addresses[PROBE_DEVICES_MAX]; /* of `devices` */
 };
@@ -141,10 +142,10 @@ void probe_addresses_add(struct probe_addresses *addresses, uint32_t rank, const
 const uint8_t *probe_addresses_of(const struct probe_addresses *addresses, uint32_t rank, size_t *ret_len);
 
 /*
- * What a Start weighs. An address of tcp is 24 bytes (IPv6: 36) and 5 around it, so all to all are 29 KB to each of
- * 1,000 pods of one rank, 29 MB together, and 2.9 GB for 10,000. Neighbours are 30 for 1,000 ranks: 0.9 KB to each,
- * 0.9 MB together (10,000: 12 MB). So all go to all while that is at most this much together (up to 500 pods of one
- * rank, and what has few addresses, as nccl: one), and neighbours' beyond. test_probe_wire.c prints the figures.
+ * What a Start weighs (test_probe_wire.c prints it; 24 bytes an address of tcp, 28 with what is around it). All to
+ * all, of pods with one rank each: 14 KB to each of 500, 7 MB together; 28 MB for 1,000, 2.8 GB for 10,000.
+ * Neighbours: 21 addresses, 0.7 KB to each of 1,000, 0.7 MB together; 32, 1 KB and 9.7 MB for 10,000. So all go to all while
+ * that is at most this much together, as with nccl always, which has one address; and neighbours' beyond.
  */
 #define PROBE_START_BYTES_MAX ((uint64_t)8 << 20)
 

@@ -19,6 +19,8 @@ static int check_join(const struct probe_join *join, struct err *err)
     wire_number(&check, "process", join->process, 1, INT64_MAX);
     wire_number(&check, "attempt", join->attempt, 1, INT64_MAX);
     wire_number(&check, "round", join->round, join->start_id ? 1 : 0, join->start_id ? PROBE_ROUND_MAX : 0);
+    if (join->opening && join->start_id)
+        wire_refuse(&check, "opening", "1 and a round, expected no round");
     wire_word(&check, "backend", join->backend);
     wire_text(&check, "version", join->version);
     wire_text(&check, "device", join->device);
@@ -67,6 +69,7 @@ int probe_join_decode(const uint8_t *bytes, size_t len, struct probe_join *ret, 
     ret->attempt = from->attempt;
     ret->start_id = from->start_id;
     ret->round = from->round;
+    ret->opening = from->opening;
     wire_copy(&check, "backend", from->backend, ret->backend, sizeof(ret->backend));
     wire_copy(&check, "version", from->version, ret->version, sizeof(ret->version));
     wire_copy(&check, "device", from->device, ret->device, sizeof(ret->device));
@@ -94,6 +97,7 @@ int probe_join_encode(const struct probe_join *join, struct strbuf *out, struct 
     message.attempt = join->attempt;
     message.start_id = join->start_id;
     message.round = join->round;
+    message.opening = join->opening;
     message.backend = (char *)(uintptr_t)join->backend;
     message.version = (char *)(uintptr_t)join->version;
     message.device = (char *)(uintptr_t)join->device;

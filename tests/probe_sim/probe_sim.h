@@ -65,6 +65,7 @@ struct sim_client { /* a pod, and the process in it */
     int64_t call_ns; /* when it is given up */
     uint64_t reported_in_life; /* start_id on which this life of the coordinator has its report */
     bool heard; /* a verdict */
+    bool knows; /* which its ranks are, and has opened them */
     bool never; /* it does not come */
 };
 
@@ -102,6 +103,7 @@ struct sim_round { /* of one collective */
 struct sim_stream {
     int pod;
     uint64_t instance, process, attempt, incarnation, start_id; /* as its join says */
+    bool opening;
     bool client_open, server_open; /* server: its join has come and was taken */
     uint64_t started; /* the Start that was sent on it */
     int64_t waiting_ns, to_server_ns, to_client_ns; /* when the last one was sent; messages keep their order */

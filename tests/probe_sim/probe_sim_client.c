@@ -71,6 +71,7 @@ static void join(struct sim *sim, struct sim_client *client)
                                   .attempt = ++client->attempt,
                                   .incarnation = client->incarnation,
                                   .start_id = client->start_id,
+                                  .opening = !client->knows && !client->start_id,
                                   .client_open = true,
                                   .waiting_ns = -SECOND,
                                   .life = sim->life};
@@ -133,7 +134,7 @@ void client_start(struct sim *sim, struct sim_client *client)
     client->incarnation = sim->next_id++;
     client->stream = client->start_id = client->generation = client->call = 0;
     client->round = 0;
-    client->has_report = client->heard = false;
+    client->has_report = client->heard = client->knows = false;
     client->hangs = sim_random(sim, 4) == 0;
     client->report = (struct sim_report){0};
     client->until_ns = gang->deadline_ns + HOLD_NS + 60 * SECOND;
@@ -236,6 +237,8 @@ void client_wake(struct sim *sim, struct sim_client *client)
         client->wake_ns = NEVER;
         if (client->state == CLIENT_BACKOFF)
             client->state = CLIENT_JOINED;
+        if (client->stream && client->state == CLIENT_JOINED)
+            client_leaves_stream(sim, client); /* they are open */
         if (!client->stream) {
             join(sim, client);
             if (client->has_report)
@@ -251,7 +254,7 @@ static void on_start(struct sim *sim, struct sim_client *client, const struct si
     struct sim_round *round = round_of(sim, message->start_id);
     bool all = true;
 
-    if (client->state != CLIENT_JOINED || client->start_id || !round)
+    if (client->state != CLIENT_JOINED || client->start_id || !round || sim->streams[client->stream].opening)
         sim_fail(sim, "pod %d is told to start, being in state %d", (int)(client - sim->clients), (int)client->state);
     client->state = CLIENT_RUNNING;
     client->start_id = message->start_id;
@@ -271,7 +274,7 @@ static void on_abort(struct sim *sim, struct sim_client *client, bool again)
     client_leaves_stream(sim, client);
     client->start_id = client->generation = 0;
     client->round = 0;
-    client->has_report = false;
+    client->has_report = client->knows = false;
     if (client->report.outcome != PROBE_OUTCOME_ERROR)
         client->call = 0; /* an own error is told all the same */
     if (!again) {
@@ -291,6 +294,10 @@ static void on_order(struct sim *sim, struct sim_client *client, const struct si
         client->generation = message->generation;
     switch (message->order) {
     case PROBE_WAITING:
+        if (!client->knows && client->state == CLIENT_JOINED) { /* its ranks are open a while later */
+            client->knows = true;
+            client->wake_ns = sim->now_ns + sim_some_time(sim, 2 * SECOND);
+        }
         break;
     case PROBE_START:
         on_start(sim, client, message);

@@ -65,7 +65,7 @@ static void check_start(struct sim *sim, const struct coordinator_action *action
             if (sim->streams[k].pod == gang * PODS + i && sim->streams[k].server_open &&
                 sim->streams[k].instance == client->instance && sim->streams[k].life == sim->life)
                 from = &sim->streams[k];
-        if (!from || from->start_id)
+        if (!from || from->start_id || from->opening)
             sim_fail(sim, "a start without pod %d of gang %d, which has %s", i, gang,
                      from ? "not come fresh" : "not joined, or left");
         for (int device = 0; device < client->devices; device++, rank++) {
@@ -189,7 +189,8 @@ static void send(struct sim *sim, const struct coordinator_action *action)
     if (order->kind == PROBE_WAITING) {
         if (sim->now_ns - stream->waiting_ns < SECOND)
             sim_fail(sim, "stream %" PRIu64 " is told to wait twice in a second", action->stream);
-        stream->waiting_ns = sim->now_ns;
+        if (!stream->opening || order->waiting.missing[0])
+            stream->waiting_ns = sim->now_ns;
     }
     if (order->kind == PROBE_START) {
         check_start(sim, action);
@@ -416,13 +417,14 @@ static void take_join(struct sim *sim, const struct sim_message *message)
                                .attempt = stream->attempt,
                                .start_id = stream->start_id,
                                .round = message->round,
+                               .opening = stream->opening,
                                .backend = "tcp"};
     if (message->generation)
         gang_id(sim, client->gang, &join.gang);
     join.gang.generation = message->generation;
     names_of(client, join.pod, join.node);
     memcpy(join.pod_uid, uid, sizeof(uid));
-    for (int i = 0; i < client->devices; i++) {
+    for (int i = 0; i < client->devices && !stream->opening; i++) {
         join.addresses[i].len = sizeof(stream->incarnation);
         memcpy(join.addresses[i].bytes, &stream->incarnation, sizeof(stream->incarnation));
     }
