@@ -66,7 +66,8 @@ static void fill_join(struct pod *pod, struct probe_join *join)
     join->round = pod->round;
     snprintf(join->version, sizeof(join->version), "%.63s", pod->info.version);
     snprintf(join->device, sizeof(join->device), "%.63s", pod->info.device);
-    snprintf(join->backend, sizeof(join->backend), "%s", has_addresses ? options->backend : PROBE_ASKS);
+    join->opening = !has_addresses; /* asks which ranks it has, and is not counted yet */
+    snprintf(join->backend, sizeof(join->backend), "%s", options->backend);
     for (unsigned i = 0; has_addresses && i < options->devices; i++) {
         join->addresses[i].len = (uint16_t)pod->own[i].len;
         memcpy(join->addresses[i].bytes, pod->own[i].bytes, pod->own[i].len);

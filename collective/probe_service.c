@@ -66,40 +66,11 @@ static void refuse(struct visit *visit, enum rpc_status status, struct metric *m
     rpc_call_finish(visit->call, status, why, NULL, 0);
 }
 
-/* It asks which ranks it has: not a member yet. The lock is held. */
-static void answer_question(struct visit *visit)
-{
-    const struct seat *seat = hashmap_get(&visit->service->seats, visit->join->pod_uid);
-    struct strbuf bytes = STRBUF_INIT(PROBE_ORDER_MAX);
-    struct probe_order order = {.kind = PROBE_WAITING};
-
-    if (!seat) {
-        rpc_call_finish(visit->call, RPC_NOT_FOUND, "this pod is not expected, or not yet", NULL, 0);
-        return;
-    }
-    order.gang = seat->gang->id;
-    order.waiting.ranks = seat->gang->ranks;
-    snprintf(order.waiting.missing, sizeof(order.waiting.missing), "you, with your addresses");
-    if (seat->devices != visit->join->devices)
-        refuse(visit, RPC_FAILED_PRECONDITION, &service__mismatched, "another number of devices than the pod asks for");
-    else if (probe_order_encode(&order, seat->first_rank, seat->devices, &bytes, NULL) == 0) {
-        rpc_call_send(visit->call, bytes.data, bytes.len);
-        rpc_call_finish(visit->call, RPC_OK, NULL, NULL, 0);
-    } else {
-        rpc_call_finish(visit->call, RPC_INTERNAL, "the answer could not be made", NULL, 0);
-    }
-    strbuf_release(&bytes);
-}
-
 /* Who it is is known: the coordinator hears of it. The lock is held. */
 static void enter(struct visit *visit, const struct probe_identity *who)
 {
     struct coordinator_event event = {.kind = visit->join ? COORD_JOIN : COORD_REPORT, .pod_uid = who->uid};
 
-    if (visit->join && strcmp(visit->join->backend, PROBE_ASKS) == 0) {
-        answer_question(visit);
-        return;
-    }
     visit->stream = event.stream = ++visit->service->last_stream;
     if (service__remember(visit->service, visit) < 0) {
         rpc_call_finish(visit->call, RPC_RESOURCE_EXHAUSTED, "out of memory", NULL, 0);
@@ -256,14 +227,6 @@ static const struct rpc_method methods[] = {
 
 static void service_free(struct probe_service *service)
 {
-    struct hashmap_iter iter = {0};
-    const char *key;
-    void *value;
-
-    while (hashmap_next(&service->gangs, &iter, &key, &value))
-        service__free_gang(value);
-    hashmap_release(&service->gangs);
-    hashmap_release(&service->seats);
     hashmap_release(&service->visits);
     coordinator_free(service->coordinator);
     coordinator_actions_release(&service->actions);

@@ -3,8 +3,7 @@
  * gang, over rpc.h. In the extender while it leads, and in `lockstep probe` for ranks on several hosts.
  *
  * Who speaks is asked of the owner (identify), by the token that came with the call; what the message says of itself
- * must agree with that. A Join whose backend is PROBE_ASKS is a question: it is answered at once with the ranks that the pod has
- * (a Waiting with first_rank and ranks), and does not count as there.
+ * must agree with that.
  *
  * All functions may be called from any thread; verdicts are told from the service's own threads, one at a time. The
  * functions given must not call back into the service.

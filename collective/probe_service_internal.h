@@ -10,19 +10,6 @@
 #include "base/rpc.h"
 #include "collective/probe_service.h"
 
-struct service_gang {
-    struct probe_gang_id id;
-    uint32_t ranks;
-    struct seat *seats; /* [n]; the map points into it */
-    size_t n;
-};
-
-struct seat { /* of a pod that is expected */
-    char uid[PROBE_UID_MAX + 1];
-    struct service_gang *gang;
-    uint32_t first_rank, devices;
-};
-
 /* A Join's stream, or a Report. All but refs is under the service's lock once it is entered. */
 struct visit {
     atomic_uint refs;
@@ -45,8 +32,6 @@ struct probe_service {
     struct coordinator *coordinator;
     struct coordinator_actions actions; /* of the step under way */
     struct hashmap visits; /* stream as text -> struct visit */
-    struct hashmap seats; /* pod UID -> struct seat */
-    struct hashmap gangs; /* ns/name -> struct service_gang */
     struct strbuf bytes;
     char *secret;
     void (*identify)(void *context, const char *token, size_t len, probe_identified_fn *done, void *question);
@@ -62,4 +47,3 @@ void *service__tick(void *service); /* the thread that knows when something is d
 int service__step(struct probe_service *service, const struct coordinator_event *event, struct err *err);
 int service__remember(struct probe_service *service, struct visit *visit);
 bool service__forget_visit(struct probe_service *service, const struct visit *visit); /* was it remembered? */
-void service__free_gang(struct service_gang *gang);

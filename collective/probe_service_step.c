@@ -8,7 +8,6 @@
 #include "collective/probe_service_internal.h"
 
 #define KEY_TEXT 24
-#define GANG_TEXT (PROBE_NAMESPACE_MAX + PROBE_NAME_MAX + 2)
 
 #define REFUSED "lockstep_probe_refused_total"
 #define REFUSED_HELP "Joins and reports that were not taken."
@@ -172,61 +171,13 @@ void *service__tick(void *context)
 
 /* ---- gangs ------------------------------------------------------------------------------------------------- */
 
-void service__free_gang(struct service_gang *gang)
-{
-    if (gang)
-        free(gang->seats);
-    free(gang);
-}
-
-static void drop_gang(struct probe_service *service, const char *key)
-{
-    struct service_gang *gang = hashmap_remove(&service->gangs, key);
-
-    for (size_t i = 0; gang && i < gang->n; i++)
-        if (hashmap_get(&service->seats, gang->seats[i].uid) == &gang->seats[i])
-            hashmap_remove(&service->seats, gang->seats[i].uid);
-    service__free_gang(gang);
-}
-
-static int add_gang(struct probe_service *service, const char *key, const struct coordinator_gang *from)
-{
-    struct service_gang *gang = calloc(1, sizeof(*gang));
-    int r = 0;
-
-    if (gang)
-        gang->seats = calloc(from->npods + 1, sizeof(*gang->seats));
-    if (!gang || !gang->seats || hashmap_set(&service->gangs, key, gang) < 0) {
-        service__free_gang(gang);
-        return -ENOMEM;
-    }
-    gang->id = from->id;
-    for (; gang->n < from->npods && r == 0; gang->n++) {
-        struct seat *seat = &gang->seats[gang->n];
-
-        *seat = (struct seat){.gang = gang, .first_rank = from->pods[gang->n].first_rank,
-                              .devices = from->pods[gang->n].devices};
-        snprintf(seat->uid, sizeof(seat->uid), "%s", from->pods[gang->n].uid);
-        gang->ranks += seat->devices;
-        r = hashmap_set(&service->seats, seat->uid, seat);
-    }
-    if (r < 0)
-        drop_gang(service, key);
-    return r;
-}
-
 int probe_service_expect(struct probe_service *service, const struct coordinator_gang *gang, struct err *err)
 {
     const struct coordinator_event event = {.kind = COORD_EXPECT, .gang = gang};
-    char key[GANG_TEXT];
     int r;
 
-    snprintf(key, sizeof(key), "%s/%s", gang->id.ns, gang->id.name);
     pthread_mutex_lock(&service->lock);
-    drop_gang(service, key);
     r = service__step(service, &event, err);
-    if (r == 0 && add_gang(service, key, gang) < 0)
-        r = err_set(err, -ENOMEM, "out of memory");
     pthread_mutex_unlock(&service->lock);
     return r;
 }
@@ -235,13 +186,10 @@ void probe_service_forget(struct probe_service *service, const char *ns, const c
 {
     struct probe_gang_id id = {0};
     const struct coordinator_event event = {.kind = COORD_GONE, .id = &id};
-    char key[GANG_TEXT];
 
     snprintf(id.ns, sizeof(id.ns), "%s", ns);
     snprintf(id.name, sizeof(id.name), "%s", name);
-    snprintf(key, sizeof(key), "%s/%s", ns, name);
     pthread_mutex_lock(&service->lock);
-    drop_gang(service, key);
     service__step(service, &event, NULL);
     pthread_mutex_unlock(&service->lock);
 }

@@ -34,7 +34,6 @@
 #define PROBE_SIZES_MAX 16
 #define PROBE_ROUND_MAX 1000
 #define PROBE_PAIRS_MAX 4096 /* devices * ranks, of those who measure pairs */
-#define PROBE_ASKS "ask" /* in the place of a join's backend: which ranks are mine? Answered, and not counted as there */
 #define PROBE_GB_S_MAX 1e6
 #define PROBE_SECONDS_MAX 86400
 #define PROBE_BYTES_MAX ((uint64_t)1 << 50)
