@@ -212,7 +212,7 @@ static int measure(struct arguments *arguments)
 
 int main(int argc, char **argv)
 {
-    static struct arguments arguments;
+    struct arguments arguments = {0};
 
     if (argc == 3 && strcmp(argv[1], "--child") == 0)
         return rank_main_of(argv[2]);

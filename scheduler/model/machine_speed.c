@@ -138,7 +138,7 @@ static float share_out(struct machine_kind *kind, struct zones *zones, uint32_t 
 float machine_kind_split(struct machine_kind *kind, uint32_t free, struct numa_need need, uint32_t pods,
                          uint32_t *ret_sets)
 {
-    struct zones zones;
+    struct zones zones = {0};
     float speed;
 
     if (!numa_aligns(&kind->machine, need))
