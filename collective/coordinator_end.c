@@ -156,10 +156,12 @@ void coord__on_due(struct cgang *gang)
 
     switch (gang->phase) {
     case PHASE_COLLECTING:
-        if (coordinator->now_ns >= gang->deadline_ns && !MUTANT(NO_DEADLINE))
-            end_late(gang, "did not come in time", coord__is_absent);
-        else
+        if (coordinator->now_ns < gang->deadline_ns || MUTANT(NO_DEADLINE))
             coord__tell_waiting(gang);
+        else if (gang->npresent == gang->nmembers)
+            coord__end(gang, VERDICT_INFRASTRUCTURE, "it could not be started for want of memory");
+        else
+            end_late(gang, "did not come in time", coord__is_absent);
         coord__due(gang);
         return;
     case PHASE_RUNNING:

@@ -47,10 +47,8 @@ struct sim_message *sim_message(struct sim *sim, enum message_kind kind, int64_t
 
     if (sim->nmessages == MESSAGES)
         sim_fail(sim, "%d messages are under way", MESSAGES);
-    *message = (struct sim_message){.kind = kind,
-                                    .at_ns = sim->now_ns + delay_ns,
-                                    .sequence = sim->next_id * 65536 + sim->nmessages};
-    message->sequence = ++sim->steps;
+    *message = (struct sim_message){
+        .kind = kind, .at_ns = sim->now_ns + delay_ns, .sequence = ++sim->steps};
     sim->nmessages++;
     return message;
 }
