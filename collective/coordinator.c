@@ -45,7 +45,7 @@ void coordinator_free(struct coordinator *coordinator)
     free(coordinator);
 }
 
-/* ---- streams ---------------------------------------------------------------------------------------------------- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 #define STREAM_TEXT 20
 
@@ -90,62 +90,70 @@ void coord__left(struct coordinator *coordinator, uint64_t stream)
     if (!member)
         return;
     coord__detach(member);
-    /* Who was fresh has addresses that may be nobody's now; who follows a round may go on without its stream. */
+    /* Who was fresh has addresses that may be nobody's now; who follows a round may go on without
+     * its stream. */
     member->opening = false;
-    if (member->gang->phase == PHASE_COLLECTING && member->present && !member->claim && !MUTANT(LEFT_IGNORED)) {
+    if (member->gang->phase == PHASE_COLLECTING && member->present && !member->claim &&
+        !MUTANT(LEFT_IGNORED)) {
         coord__set_present(member, false, 0);
         member->gang->untold = true;
     }
     coord__due(member->gang);
 }
 
-/* ---- who speaks -------------------------------------------------------------------------------------------------- */
+/* ---- who speaks ------------------------------------------------------------------------------ */
 
 static bool is_of_gang(struct coordinator *coordinator, uint64_t call, const struct cgang *gang,
                        const struct probe_gang_id *said)
 {
-    if (said->name[0] && (strcmp(said->ns, gang->id.ns) != 0 || strcmp(said->name, gang->id.name) != 0)) {
-        coord__refuse(coordinator, call, REFUSED_IDENTITY, "the pod is of gang %s, not of %.100s", gang->id.name,
-                      said->name);
+    if (said->name[0] &&
+        (strcmp(said->ns, gang->id.ns) != 0 || strcmp(said->name, gang->id.name) != 0)) {
+        coord__refuse(coordinator, call, REFUSED_IDENTITY, "the pod is of gang %s, not of %.100s",
+                      gang->id.name, said->name);
         return false;
     }
     if (said->uid[0] && gang->id.uid[0] && strcmp(said->uid, gang->id.uid) != 0) {
-        coord__refuse(coordinator, call, REFUSED_STALE, "a gang of that name, but another one: UID %s, expected %s",
-                      said->uid, gang->id.uid);
+        coord__refuse(coordinator, call, REFUSED_STALE,
+                      "a gang of that name, but another one: UID %s, expected %s", said->uid,
+                      gang->id.uid);
         return false;
     }
     if (said->generation > gang->id.generation) {
-        coord__refuse(coordinator, call, REFUSED_UNKNOWN, "plan %" PRIu64 " is not known yet, %" PRIu64 " is",
-                      said->generation, gang->id.generation);
+        coord__refuse(coordinator, call, REFUSED_UNKNOWN,
+                      "plan %" PRIu64 " is not known yet, %" PRIu64 " is", said->generation,
+                      gang->id.generation);
         return false;
     }
     if (said->generation && said->generation < gang->id.generation && !MUTANT(OLD_PLAN_TAKEN)) {
-        coord__refuse(coordinator, call, REFUSED_STALE, "plan %" PRIu64 " is over, expected %" PRIu64,
-                      said->generation, gang->id.generation);
+        coord__refuse(coordinator, call, REFUSED_STALE,
+                      "plan %" PRIu64 " is over, expected %" PRIu64, said->generation,
+                      gang->id.generation);
         return false;
     }
     return true;
 }
 
-struct member *coord__speaker(struct coordinator *coordinator, const struct coordinator_event *event,
+struct member *coord__speaker(struct coordinator *coordinator,
+                              const struct coordinator_event *event,
                               const struct probe_gang_id *gang, const char *pod_uid)
 {
     struct member *member;
 
     if (strcmp(event->pod_uid, pod_uid) != 0 && !MUTANT(TOKEN_IGNORED)) {
-        coord__refuse(coordinator, event->stream, REFUSED_IDENTITY, "pod UID %s with the token of pod UID %.63s",
-                      pod_uid, event->pod_uid);
+        coord__refuse(coordinator, event->stream, REFUSED_IDENTITY,
+                      "pod UID %s with the token of pod UID %.63s", pod_uid, event->pod_uid);
         return NULL;
     }
     member = hashmap_get(&coordinator->pods, pod_uid);
     if (!member) {
-        coord__refuse(coordinator, event->stream, REFUSED_UNKNOWN, "pod UID %s is not, or not yet, known", pod_uid);
+        coord__refuse(coordinator, event->stream, REFUSED_UNKNOWN,
+                      "pod UID %s is not, or not yet, known", pod_uid);
         return NULL;
     }
     return is_of_gang(coordinator, event->stream, member->gang, gang) ? member : NULL;
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------------ */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static void gone(struct coordinator *coordinator, const struct probe_gang_id *id)
 {
@@ -178,8 +186,8 @@ static void do_what_is_due(struct coordinator *coordinator)
         coord__on_due(coordinator->heap[0]);
 }
 
-int coordinator_step(struct coordinator *coordinator, const struct coordinator_event *event, int64_t now_ns,
-                     struct coordinator_actions *actions, struct err *err)
+int coordinator_step(struct coordinator *coordinator, const struct coordinator_event *event,
+                     int64_t now_ns, struct coordinator_actions *actions, struct err *err)
 {
     int r = 0;
 

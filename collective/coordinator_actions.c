@@ -8,7 +8,8 @@
 
 const char *coordinator_refusal_name(enum coordinator_refusal refusal)
 {
-    static const char *const names[REFUSALS] = {"unknown", "superseded", "stale", "identity", "mismatch"};
+    static const char *const names[REFUSALS] = {"unknown", "superseded", "stale", "identity",
+                                                "mismatch"};
 
     return names[refusal];
 }
@@ -42,7 +43,8 @@ void coordinator_actions_release(struct coordinator_actions *actions)
     *actions = (struct coordinator_actions){0};
 }
 
-static struct coordinator_action *act(struct coordinator *coordinator, enum coordinator_action_kind kind)
+static struct coordinator_action *act(struct coordinator *coordinator,
+                                      enum coordinator_action_kind kind)
 {
     struct coordinator_actions *out = coordinator->out;
     struct coordinator_action *action;
@@ -64,7 +66,7 @@ static struct coordinator_action *act(struct coordinator *coordinator, enum coor
     return action;
 }
 
-/* ---- orders --------------------------------------------------------------------------------------------------- */
+/* ---- orders ---------------------------------------------------------------------------------- */
 
 struct coordinator_order *coord__order(const struct cgang *gang, enum probe_order_kind kind)
 {
@@ -80,7 +82,8 @@ struct coordinator_order *coord__order(const struct cgang *gang, enum probe_orde
     return order;
 }
 
-struct coordinator_order *coord__abort_order(const struct cgang *gang, bool again, const char *reason)
+struct coordinator_order *coord__abort_order(const struct cgang *gang, bool again,
+                                             const char *reason)
 {
     struct coordinator_order *order = coord__order(gang, PROBE_ABORT);
 
@@ -114,7 +117,7 @@ void coord__send(struct coordinator *coordinator, const struct member *member, u
     action->send.last = last;
 }
 
-/* ---- answers -------------------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 void coord__reply(struct coordinator *coordinator, uint64_t call, bool counted)
 {
@@ -142,7 +145,8 @@ void coord__refuse(struct coordinator *coordinator, uint64_t call, enum coordina
     va_end(args);
 }
 
-void coord__result(struct coordinator *coordinator, enum coordinator_action_kind kind, const struct cgang *gang)
+void coord__result(struct coordinator *coordinator, enum coordinator_action_kind kind,
+                   const struct cgang *gang)
 {
     struct coordinator_result *result = malloc(sizeof(*result));
     struct coordinator_action *action = result ? act(coordinator, kind) : NULL;

@@ -10,8 +10,8 @@ struct sums {
     uint32_t present, claims, reported, streams, joined_ranks, reported_ranks;
 };
 
-static int check_member(const struct coordinator *coordinator, const struct member *member, struct sums *sums,
-                        struct err *err)
+static int check_member(const struct coordinator *coordinator, const struct member *member,
+                        struct sums *sums, struct err *err)
 {
     char key[20];
 
@@ -20,7 +20,8 @@ static int check_member(const struct coordinator *coordinator, const struct memb
         return err_set(err, -EINVAL, "pod %s is not found by its UID", member->pod);
     if (member->stream && hashmap_get(&coordinator->streams, key) != member)
         return err_set(err, -EINVAL, "pod %s is not found by its stream", member->pod);
-    if (member->gang->phase == PHASE_COLLECTING && member->present && !member->claim && !member->stream)
+    if (member->gang->phase == PHASE_COLLECTING && member->present && !member->claim &&
+        !member->stream)
         return err_set(err, -EINVAL, "pod %s is here without a stream", member->pod);
     if (member->gang->phase == PHASE_COLLECTING && member->reported && !member->claim)
         return err_set(err, -EINVAL, "pod %s has reported on no round", member->pod);
@@ -46,15 +47,15 @@ static int check_gang(const struct cgang *gang, struct sums *all, struct err *er
         r = check_member(gang->coordinator, &gang->members[i], &sums, err);
     if (r < 0)
         return r;
-    if (sums.present != gang->npresent || sums.claims != gang->nclaims || sums.reported != gang->nreported ||
-        sums.streams != gang->nstreams || sums.joined_ranks != gang->joined_ranks ||
-        sums.reported_ranks != gang->reported_ranks)
+    if (sums.present != gang->npresent || sums.claims != gang->nclaims ||
+        sums.reported != gang->nreported || sums.streams != gang->nstreams ||
+        sums.joined_ranks != gang->joined_ranks || sums.reported_ranks != gang->reported_ranks)
         return err_set(err, -EINVAL, "gang %s: counts are not what its members are", gang->id.name);
     if (gang->phase == PHASE_COLLECTING && gang->nclaims && gang->nclaims != gang->npresent)
         return err_set(err, -EINVAL, "gang %s: fresh ranks and ranks in a round", gang->id.name);
     if (gang->phase == PHASE_RUNNING && gang->npresent != gang->nmembers)
-        return err_set(err, -EINVAL, "gang %s runs with %u of %u members", gang->id.name, gang->npresent,
-                       gang->nmembers);
+        return err_set(err, -EINVAL, "gang %s runs with %u of %u members", gang->id.name,
+                       gang->npresent, gang->nmembers);
     if (gang->phase == PHASE_RUNNING && gang->nreported == gang->nmembers)
         return err_set(err, -EINVAL, "gang %s runs though all have reported", gang->id.name);
     all->streams += sums.streams;
@@ -80,7 +81,8 @@ int coordinator_check(const struct coordinator *coordinator, struct err *err)
         ranks += gang->ranks;
     }
     if (members != coordinator->counts.members || ranks != coordinator->counts.ranks ||
-        coordinator->heap_size != coordinator->counts.gangs || sums.streams != coordinator->counts.streams)
+        coordinator->heap_size != coordinator->counts.gangs ||
+        sums.streams != coordinator->counts.streams)
         return err_set(err, -EINVAL, "counts are not what the gangs are");
     if (members != coordinator->pods.n || coordinator->heap_size != coordinator->gangs.n ||
         sums.streams != coordinator->streams.n)

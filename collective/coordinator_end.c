@@ -18,7 +18,8 @@ struct coordinator_order *coord__verdict_order(const struct cgang *gang)
     memcpy(message->verdict.message, gang->result.message, sizeof(message->verdict.message));
     message->verdict.hold = gang->phase == PHASE_HELD;
     if (gang->phase == PHASE_HELD)
-        message->verdict.hold_ms = (uint32_t)((gang->until_ns - gang->coordinator->now_ns) / 1000000);
+        message->verdict.hold_ms =
+            (uint32_t)((gang->until_ns - gang->coordinator->now_ns) / 1000000);
     return order;
 }
 
@@ -30,7 +31,8 @@ static void tell_verdict(struct cgang *gang)
         struct member *member = &gang->members[i];
 
         if (member->stream)
-            coord__send(gang->coordinator, member, member->stream, order, gang->phase == PHASE_DONE);
+            coord__send(gang->coordinator, member, member->stream, order,
+                        gang->phase == PHASE_DONE);
         if (gang->phase == PHASE_DONE)
             coord__detach(member);
     }
@@ -82,16 +84,16 @@ void coord__end(struct cgang *gang, enum verdict verdict, const char *message)
     coord__due(gang);
 }
 
-void coord__end_blamed(struct cgang *gang, enum verdict verdict, const struct member *member, uint32_t rank,
-                       const char *text)
+void coord__end_blamed(struct cgang *gang, enum verdict verdict, const struct member *member,
+                       uint32_t rank, const char *text)
 {
     char message[PROBE_NAME_MAX * 2 + PROBE_REASON_MAX + 64];
 
     gang->result.rank = (int32_t)rank;
     probe_text_set(gang->result.pod, sizeof(gang->result.pod), member->pod);
     probe_text_set(gang->result.node, sizeof(gang->result.node), member->node);
-    snprintf(message, sizeof(message), "rank %u (pod %s on %s): %s", rank, member->pod, member->node,
-             text[0] ? text : "it does not say why");
+    snprintf(message, sizeof(message), "rank %u (pod %s on %s): %s", rank, member->pod,
+             member->node, text[0] ? text : "it does not say why");
     coord__end(gang, verdict, message);
 }
 
@@ -154,10 +156,12 @@ void coord__on_due(struct cgang *gang)
 
     switch (gang->phase) {
     case PHASE_COLLECTING:
-        if (coordinator->now_ns >= gang->deadline_ns && !MUTANT(NO_DEADLINE))
-            end_late(gang, "did not come in time", coord__is_absent);
-        else
+        if (coordinator->now_ns < gang->deadline_ns || MUTANT(NO_DEADLINE))
             coord__tell_waiting(gang);
+        else if (gang->npresent == gang->nmembers)
+            coord__end(gang, VERDICT_INFRASTRUCTURE, "it could not be started for want of memory");
+        else
+            end_late(gang, "did not come in time", coord__is_absent);
         coord__due(gang);
         return;
     case PHASE_RUNNING:

@@ -23,7 +23,7 @@ struct cgang *coord__find(const struct coordinator *coordinator, const struct pr
     return hashmap_get(&coordinator->gangs, key);
 }
 
-/* ---- what is due ---------------------------------------------------------------------------------------------- */
+/* ---- what is due ----------------------------------------------------------------------------- */
 
 static void put(struct coordinator *coordinator, size_t at, struct cgang *gang)
 {
@@ -89,7 +89,7 @@ void coord__due(struct cgang *gang)
     sift(gang);
 }
 
-/* ---- the end of one -------------------------------------------------------------------------------------------- */
+/* ---- the end of one -------------------------------------------------------------------------- */
 
 static void member_release(struct coordinator *coordinator, struct member *member)
 {
@@ -116,7 +116,8 @@ static void gang_free(struct cgang *gang)
 void coord__forget(struct cgang *gang, const char *reason)
 {
     struct coordinator *coordinator = gang->coordinator;
-    struct coordinator_order *order = gang->nstreams && coordinator->out ? coord__abort_order(gang, true, reason) : NULL;
+    struct coordinator_order *order =
+        gang->nstreams && coordinator->out ? coord__abort_order(gang, true, reason) : NULL;
     char key[KEY_TEXT];
 
     for (uint32_t i = 0; order && i < gang->nmembers; i++)
@@ -132,20 +133,22 @@ void coord__forget(struct cgang *gang, const char *reason)
     gang_free(gang);
 }
 
-/* ---- a new one ------------------------------------------------------------------------------------------------- */
+/* ---- a new one ------------------------------------------------------------------------------- */
 
 static int check_pod(const struct coordinator_pod *pod, uint32_t ranks, struct err *err)
 {
     if (!pod->uid[0] || strlen(pod->uid) > PROBE_UID_MAX || strlen(pod->pod) > PROBE_NAME_MAX ||
         strlen(pod->node) > PROBE_NAME_MAX)
-        return err_set(err, -EINVAL, "pod '%.64s' with UID '%.64s': expected names and a UID that are not too long",
-                       pod->pod, pod->uid);
+        return err_set(
+            err, -EINVAL,
+            "pod '%.64s' with UID '%.64s': expected names and a UID that are not too long",
+            pod->pod, pod->uid);
     if (pod->devices < 1 || pod->devices > PROBE_DEVICES_MAX)
-        return err_set(err, -EINVAL, "pod %.64s: found %u ranks, expected 1 to %d", pod->pod, pod->devices,
-                       PROBE_DEVICES_MAX);
+        return err_set(err, -EINVAL, "pod %.64s: found %u ranks, expected 1 to %d", pod->pod,
+                       pod->devices, PROBE_DEVICES_MAX);
     if (pod->first_rank != ranks)
-        return err_set(err, -EINVAL, "pod %.64s: found first rank %u, expected %u, the next", pod->pod,
-                       pod->first_rank, ranks);
+        return err_set(err, -EINVAL, "pod %.64s: found first rank %u, expected %u, the next",
+                       pod->pod, pod->first_rank, ranks);
     return 0;
 }
 
@@ -161,14 +164,17 @@ static int check_gang(const struct coordinator *coordinator, const struct coordi
             return r;
         ranks += gang->pods[i].devices;
         if (ranks > PROBE_RANKS_MAX)
-            return err_set(err, -EINVAL, "gang %s: more than %d ranks", gang->id.name, PROBE_RANKS_MAX);
+            return err_set(err, -EINVAL, "gang %s: more than %d ranks", gang->id.name,
+                           PROBE_RANKS_MAX);
     }
     if (ranks == 0 || !gang->plan.op[0])
         return err_set(err, -EINVAL, "gang %s: found %s, expected some", gang->id.name,
                        ranks ? "no operation" : "no pods");
     if (others >= coordinator->limits.gangs_max)
-        return err_set(err, -ENOSPC, "gang %s: %u gangs are being measured, which is the most", gang->id.name, others);
-    if (coordinator->counts.ranks - (former ? former->ranks : 0) + ranks > coordinator->limits.ranks_max)
+        return err_set(err, -ENOSPC, "gang %s: %u gangs are being measured, which is the most",
+                       gang->id.name, others);
+    if (coordinator->counts.ranks - (former ? former->ranks : 0) + ranks >
+        coordinator->limits.ranks_max)
         return err_set(err, -ENOSPC, "gang %s: more than %u ranks of all gangs", gang->id.name,
                        coordinator->limits.ranks_max);
     *ret_ranks = ranks;
@@ -176,8 +182,8 @@ static int check_gang(const struct coordinator *coordinator, const struct coordi
 }
 
 /* Its own pods, and no gang's that is still being measured. A gang that is Done gives way. */
-static int free_pods(struct coordinator *coordinator, const struct coordinator_gang *gang, const struct cgang *former,
-                     struct err *err)
+static int free_pods(struct coordinator *coordinator, const struct coordinator_gang *gang,
+                     const struct cgang *former, struct err *err)
 {
     for (size_t i = 0; i < gang->npods; i++) {
         const struct member *other = hashmap_get(&coordinator->pods, gang->pods[i].uid);
@@ -185,14 +191,15 @@ static int free_pods(struct coordinator *coordinator, const struct coordinator_g
         if (!other || other->gang == former)
             continue;
         if (other->gang->phase != PHASE_DONE)
-            return err_set(err, -EEXIST, "gang %s: pod %s is being measured as one of gang %s", gang->id.name,
-                           gang->pods[i].pod, other->gang->id.name);
+            return err_set(err, -EEXIST, "gang %s: pod %s is being measured as one of gang %s",
+                           gang->id.name, gang->pods[i].pod, other->gang->id.name);
         coord__forget(other->gang, "its pods are in another gang now");
     }
     return 0;
 }
 
-static int member_init(struct cgang *gang, struct member *member, const struct coordinator_pod *pod, struct err *err)
+static int member_init(struct cgang *gang, struct member *member, const struct coordinator_pod *pod,
+                       struct err *err)
 {
     size_t uid = strlen(pod->uid) + 1, name = strlen(pod->pod) + 1, node = strlen(pod->node) + 1;
 
@@ -218,7 +225,8 @@ static void fill(struct cgang *ret, const struct coordinator_gang *gang, uint32_
     ret->plan = gang->plan;
     probe_text_set(ret->backend, sizeof(ret->backend), gang->backend ? gang->backend : "");
     ret->deadline_ns = gang->deadline_ns;
-    ret->run_ns = gang->run_ns > 0 ? gang->run_ns : 45 * NS_PER_S + (int64_t)ranks * (NS_PER_S / 20);
+    ret->run_ns =
+        gang->run_ns > 0 ? gang->run_ns : 45 * NS_PER_S + (int64_t)ranks * (NS_PER_S / 20);
     ret->hold_ns = gang->hold_ns > 0 ? gang->hold_ns : 600 * NS_PER_S;
     ret->told_ns = INT64_MIN / 2;
     ret->rows_of = UINT32_MAX;
@@ -234,7 +242,8 @@ static void fill(struct cgang *ret, const struct coordinator_gang *gang, uint32_
     ret->until_ns = ret->coordinator->now_ns + ret->coordinator->limits.keep_ns;
     ret->result.verdict = gang->verdict;
     ret->result.measured_gb_s = gang->measured_gb_s;
-    probe_text_set(ret->result.message, sizeof(ret->result.message), gang->message ? gang->message : "");
+    probe_text_set(ret->result.message, sizeof(ret->result.message),
+                   gang->message ? gang->message : "");
     if (gang->gate && verdict_holds(gang->verdict) && gang->hold_left_ns > 0) {
         ret->phase = PHASE_HELD;
         ret->until_ns = ret->coordinator->now_ns + gang->hold_left_ns;
@@ -242,8 +251,8 @@ static void fill(struct cgang *ret, const struct coordinator_gang *gang, uint32_
     }
 }
 
-static int gang_new(struct coordinator *coordinator, const struct coordinator_gang *gang, uint32_t ranks,
-                    struct cgang **ret, struct err *err)
+static int gang_new(struct coordinator *coordinator, const struct coordinator_gang *gang,
+                    uint32_t ranks, struct cgang **ret, struct err *err)
 {
     struct cgang *made = calloc(1, sizeof(*made));
     int r = 0;
@@ -270,7 +279,8 @@ static int gang_new(struct coordinator *coordinator, const struct coordinator_ga
 static int insert(struct coordinator *coordinator, struct cgang *gang, struct err *err)
 {
     char key[KEY_TEXT];
-    struct cgang **heap = realloc(coordinator->heap, (coordinator->heap_size + 1) * sizeof(struct cgang *));
+    struct cgang **heap =
+        realloc(coordinator->heap, (coordinator->heap_size + 1) * sizeof(struct cgang *));
 
     if (heap)
         coordinator->heap = heap;
@@ -297,7 +307,8 @@ static bool same(const struct cgang *former, const struct coordinator_gang *gang
     return true;
 }
 
-int coord__expect(struct coordinator *coordinator, const struct coordinator_gang *gang, struct err *err)
+int coord__expect(struct coordinator *coordinator, const struct coordinator_gang *gang,
+                  struct err *err)
 {
     struct cgang *former = coord__find(coordinator, &gang->id), *made = NULL;
     uint32_t ranks = 0;
@@ -312,7 +323,7 @@ int coord__expect(struct coordinator *coordinator, const struct coordinator_gang
         coord__forget(former, "the gang was planned anew");
     if (r == 0)
         r = gang_new(coordinator, gang, ranks, &made, err);
-    if (r < 0)
+    if (r < 0 || !made)
         return r;
     r = insert(coordinator, made, err);
     if (r < 0)

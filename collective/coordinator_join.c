@@ -1,4 +1,5 @@
-/* Collecting: who comes, who is told to wait, when it starts, and rounds that begin anew or are taken over. */
+/* Collecting: who comes, who is told to wait, when it starts, and rounds that begin anew or are
+ * taken over. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -36,7 +37,7 @@ static void send_abort(struct member *member, uint64_t stream, bool again, const
     coord__order_unref(order);
 }
 
-/* ---- waiting ---------------------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 int64_t coord__waiting_due(const struct cgang *gang)
 {
@@ -57,15 +58,17 @@ void coord__tell_waiting(struct cgang *gang)
         return;
     order->order.waiting.joined = gang->joined_ranks;
     order->order.waiting.ranks = gang->ranks;
-    coord__list(gang, coord__is_absent, order->order.waiting.missing, sizeof(order->order.waiting.missing));
+    coord__list(gang, coord__is_absent, order->order.waiting.missing,
+                sizeof(order->order.waiting.missing));
     for (uint32_t i = 0; i < gang->nmembers; i++)
         if (gang->members[i].stream)
-            coord__send(gang->coordinator, &gang->members[i], gang->members[i].stream, order, false);
+            coord__send(gang->coordinator, &gang->members[i], gang->members[i].stream, order,
+                        false);
     coord__order_unref(order);
     gang->coordinator->counts.waitings++;
 }
 
-/* ---- start ------------------------------------------------------------------------------------------------------ */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static struct probe_addresses *gather(const struct cgang *gang)
 {
@@ -83,7 +86,8 @@ static struct probe_addresses *gather(const struct cgang *gang)
         const struct member *member = &gang->members[i];
         const uint8_t *at = member->addresses;
 
-        for (uint32_t rank = member->first_rank; rank < member->first_rank + member->devices; rank++) {
+        for (uint32_t rank = member->first_rank; rank < member->first_rank + member->devices;
+             rank++) {
             uint16_t len = 0;
 
             if (at) {
@@ -98,7 +102,8 @@ static struct probe_addresses *gather(const struct cgang *gang)
     return addresses;
 }
 
-/* Libraries of two versions may refuse each other, or worse; tcp is ours, and its version is the system's. */
+/* Libraries of two versions may refuse each other, or worse; tcp is ours, and its version is the
+ * system's. */
 static bool may_differ(const char *backend)
 {
     return strcmp(backend, "tcp") == 0;
@@ -118,11 +123,12 @@ static bool agree_on_backend(struct cgang *gang)
             (may_differ(wanted) || strcmp(member->version, first->version) == 0))
             continue;
         if (strcmp(member->backend, wanted) != 0)
-            snprintf(text, sizeof(text), "rank %u (pod %s) has backend %s, %s", member->first_rank, member->pod,
-                     member->backend, gang->backend[0] ? "asked for is " : "rank 0 has ");
+            snprintf(text, sizeof(text), "rank %u (pod %s) has backend %s, %s", member->first_rank,
+                     member->pod, member->backend,
+                     gang->backend[0] ? "asked for is " : "rank 0 has ");
         else
-            snprintf(text, sizeof(text), "rank %u (pod %s) has %s %s, rank 0 has ", member->first_rank, member->pod,
-                     member->backend, member->version);
+            snprintf(text, sizeof(text), "rank %u (pod %s) has %s %s, rank 0 has ",
+                     member->first_rank, member->pod, member->backend, member->version);
         snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s",
                  strcmp(member->backend, wanted) != 0 ? wanted : first->version);
         coord__end(gang, VERDICT_SKIPPED, text);
@@ -174,7 +180,8 @@ static void start(struct cgang *gang)
         probe_addresses_unref(addresses);
         return;
     }
-    begin_running(gang, (uint64_t)coordinator->limits.epoch << 32 | ++coordinator->starts, gang->round + 1, run_ns);
+    begin_running(gang, (uint64_t)coordinator->limits.epoch << 32 | ++coordinator->starts,
+                  gang->round + 1, run_ns);
     order->order.start.start_id = gang->start_id;
     order->order.start.round = gang->round;
     order->order.start.ranks = gang->ranks;
@@ -188,7 +195,8 @@ static void start(struct cgang *gang)
     coordinator->counts.starts++;
 }
 
-/* All say that they are in one round, which another coordinator began: it goes on, for as long as one may take. */
+/* All say that they are in one round, which another coordinator began: it goes on, for as long as
+ * one may take. */
 static void take_over(struct cgang *gang)
 {
     begin_running(gang, gang->claimed, gang->claimed_round, gang->run_ns);
@@ -209,11 +217,12 @@ void coord__complete(struct cgang *gang)
         if (time_to_run(gang) >= RUN_LEAST_NS)
             start(gang);
         else
-            coord__end(gang, VERDICT_INFRASTRUCTURE, "all ranks are here, but too late: no time is left to measure");
+            coord__end(gang, VERDICT_INFRASTRUCTURE,
+                       "all ranks are here, but too late: no time is left to measure");
     }
 }
 
-/* ---- anew ------------------------------------------------------------------------------------------------------- */
+/* ---- anew ------------------------------------------------------------------------------------ */
 
 static void begin_anew(struct member *member, struct coordinator_order *order)
 {
@@ -269,20 +278,23 @@ bool coord__claim(struct member *member, uint64_t claim, uint32_t round)
     return true;
 }
 
-/* ---- joins ------------------------------------------------------------------------------------------------------ */
+/* ---- joins ----------------------------------------------------------------------------------- */
 
-static bool says_what_is_known(struct coordinator *coordinator, uint64_t call, const struct member *member,
-                               const struct probe_join *join)
+static bool says_what_is_known(struct coordinator *coordinator, uint64_t call,
+                               const struct member *member, const struct probe_join *join)
 {
     if (strcmp(join->pod, member->pod) != 0 || strcmp(join->node, member->node) != 0)
-        coord__refuse(coordinator, call, REFUSED_MISMATCH, "pod %.100s on %.100s, expected %.100s on %.100s",
-                      join->pod, join->node, member->pod, member->node);
+        coord__refuse(coordinator, call, REFUSED_MISMATCH,
+                      "pod %.100s on %.100s, expected %.100s on %.100s", join->pod, join->node,
+                      member->pod, member->node);
     else if (join->devices != member->devices)
-        coord__refuse(coordinator, call, REFUSED_MISMATCH, "pod %.100s with %u devices, expected %u", member->pod,
-                      join->devices, member->devices);
+        coord__refuse(coordinator, call, REFUSED_MISMATCH,
+                      "pod %.100s with %u devices, expected %u", member->pod, join->devices,
+                      member->devices);
     else if (join->first_rank >= 0 && (uint32_t)join->first_rank != member->first_rank)
-        coord__refuse(coordinator, call, REFUSED_MISMATCH, "pod %.100s from rank %d on, expected %u", member->pod,
-                      join->first_rank, member->first_rank);
+        coord__refuse(coordinator, call, REFUSED_MISMATCH,
+                      "pod %.100s from rank %d on, expected %u", member->pod, join->first_rank,
+                      member->first_rank);
     else
         return true;
     return false;
@@ -306,7 +318,7 @@ static int keep_addresses(struct member *member, const struct probe_join *join)
     for (uint32_t i = 0; i < member->devices; i++)
         member->address_bytes += join->addresses[i].len;
     size = member->address_bytes + member->devices * sizeof(uint16_t);
-    member->addresses = at = malloc(size);
+    member->addresses = at = malloc(size + 1); /* the analyzer takes it for 0 */
     if (!at) {
         member->address_bytes = 0;
         return -ENOMEM;
@@ -384,8 +396,8 @@ static void join_collecting(struct member *member, const struct probe_join *join
 }
 
 /*
- * Who follows the round that runs, or has reported on it, only needs its stream; who is fresh has lost the round for
- * all.
+ * Who follows the round that runs, or has reported on it, only needs its stream; who is fresh has
+ * lost the round for all.
  */
 static bool may_stay(const struct member *member, const struct probe_join *join)
 {
@@ -410,8 +422,8 @@ static int lose_round(struct member *member)
     uint64_t stream = member->stream;
 
     coord__detach(member);
-    snprintf(reason, sizeof(reason), "rank %u (pod %s on %s) began anew", member->first_rank, member->pod,
-             member->node);
+    snprintf(reason, sizeof(reason), "rank %u (pod %s on %s) began anew", member->first_rank,
+             member->pod, member->node);
     coord__restart(member->gang, reason);
     return coord__attach(member, stream);
 }
@@ -444,8 +456,8 @@ void coord__join(struct coordinator *coordinator, const struct coordinator_event
     if (!member || !says_what_is_known(coordinator, event->stream, member, join))
         return;
     if (is_older(member, join)) {
-        coord__refuse(coordinator, event->stream, REFUSED_SUPERSEDED, "a later join of pod %.100s is being served",
-                      member->pod);
+        coord__refuse(coordinator, event->stream, REFUSED_SUPERSEDED,
+                      "a later join of pod %.100s is being served", member->pod);
         return;
     }
     coordinator->counts.joins++;

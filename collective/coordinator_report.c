@@ -25,7 +25,8 @@ void coord__forget_report(struct member *member)
 }
 
 /* Rows are agreed on by all ranks: the lowest rank's are everybody's. */
-static void keep_rows(struct cgang *gang, const struct member *member, const struct probe_report *report)
+static void keep_rows(struct cgang *gang, const struct member *member,
+                      const struct probe_report *report)
 {
     struct coordinator_result *result = &gang->result;
 
@@ -66,7 +67,8 @@ static void count(struct cgang *gang, struct member *member, const struct probe_
         gang->wrong = wrong;
     result->bytes_moved += report->bytes_moved;
     /* All say the same; were one to say other than that, it cannot make its gang look faster. */
-    if (report->busbw_gb_s > 0 && (result->measured_gb_s <= 0 || report->busbw_gb_s < result->measured_gb_s))
+    if (report->busbw_gb_s > 0 &&
+        (result->measured_gb_s <= 0 || report->busbw_gb_s < result->measured_gb_s))
         result->measured_gb_s = report->busbw_gb_s;
     keep_rows(gang, member, report);
 }
@@ -84,8 +86,8 @@ static void lost(struct cgang *gang, const struct member *member, const struct p
 {
     char reason[VERDICT_TEXT * 2];
 
-    snprintf(reason, sizeof(reason), "rank %u (pod %s on %s): %s", report->rank, member->pod, member->node,
-             report->text);
+    snprintf(reason, sizeof(reason), "rank %u (pod %s on %s): %s", report->rank, member->pod,
+             member->node, report->text);
     if (gang->phase == PHASE_RUNNING)
         coord__restart(gang, reason);
     else
@@ -119,17 +121,22 @@ static void take(struct cgang *gang, struct member *member, const struct probe_r
         coord__end_measured(gang);
 }
 
-/* Does it tell of what goes on? Of a coordinator before this one, it is as if its rank had joined. */
-static bool is_current(struct coordinator *coordinator, const struct coordinator_event *event, struct member *member)
+/* Does it tell of what goes on? Of a coordinator before this one, it is as if its rank had joined.
+ */
+static bool is_current(struct coordinator *coordinator, const struct coordinator_event *event,
+                       struct member *member)
 {
     const struct probe_report *report = event->report;
     struct cgang *gang = member->gang;
-    bool former = report->start_id != gang->start_id && report->start_id >> 32 != coordinator->limits.epoch;
+    bool former =
+        report->start_id != gang->start_id && report->start_id >> 32 != coordinator->limits.epoch;
 
     if (report->start_id == 0 || MUTANT(OLD_ROUND_TAKEN))
         return true;
-    /* Peers that lost a rank which failed by itself may have been heard first; it is still the one that failed. */
-    if (report->start_id == gang->start_id && report->outcome == PROBE_OUTCOME_ERROR && !MUTANT(LATE_ERROR_LOST))
+    /* Peers that lost a rank which failed by itself may have been heard first; it is still the one
+     * that failed. */
+    if (report->start_id == gang->start_id && report->outcome == PROBE_OUTCOME_ERROR &&
+        !MUTANT(LATE_ERROR_LOST))
         return true;
     if (gang->phase == PHASE_RUNNING && report->start_id == gang->start_id)
         return true;
@@ -141,16 +148,17 @@ static bool is_current(struct coordinator *coordinator, const struct coordinator
     return false;
 }
 
-static bool says_what_is_known(struct coordinator *coordinator, uint64_t call, const struct member *member,
-                               const struct probe_report *report)
+static bool says_what_is_known(struct coordinator *coordinator, uint64_t call,
+                               const struct member *member, const struct probe_report *report)
 {
     if (strcmp(report->pod, member->pod) == 0 && strcmp(report->node, member->node) == 0 &&
         report->first_rank == member->first_rank && report->devices == member->devices)
         return true;
-    coord__refuse(coordinator, call, REFUSED_MISMATCH,
-                  "pod %.80s on %.80s with ranks from %u on, %u of them, expected %.80s on %.80s, %u, %u", report->pod,
-                  report->node, report->first_rank, report->devices, member->pod, member->node, member->first_rank,
-                  member->devices);
+    coord__refuse(
+        coordinator, call, REFUSED_MISMATCH,
+        "pod %.80s on %.80s with ranks from %u on, %u of them, expected %.80s on %.80s, %u, %u",
+        report->pod, report->node, report->first_rank, report->devices, member->pod, member->node,
+        member->first_rank, member->devices);
     return false;
 }
 

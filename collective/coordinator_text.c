@@ -27,7 +27,8 @@ static void name_ranks(const struct member *member, char *ret, size_t size)
     if (member->devices == 1)
         snprintf(ret, size, "rank %u", member->first_rank);
     else
-        snprintf(ret, size, "ranks %u-%u", member->first_rank, member->first_rank + member->devices - 1);
+        snprintf(ret, size, "ranks %u-%u", member->first_rank,
+                 member->first_rank + member->devices - 1);
 }
 
 /* At its full length, or without the pod where that is too long for the list. */
@@ -38,7 +39,8 @@ static size_t piece(const struct member *member, char *ret, size_t size, size_t 
     int n;
 
     name_ranks(member, ranks, sizeof(ranks));
-    n = snprintf(ret, size, "%s (pod %s on %s%s%s)", ranks, member->pod, member->node, why[0] ? ": " : "", why);
+    n = snprintf(ret, size, "%s (pod %s on %s%s%s)", ranks, member->pod, member->node,
+                 why[0] ? ": " : "", why);
     if ((size_t)n > room)
         n = snprintf(ret, size, "%s (pod %s)", ranks, member->pod);
     if ((size_t)n > room)
@@ -46,10 +48,7 @@ static size_t piece(const struct member *member, char *ret, size_t size, size_t 
     return (size_t)n;
 }
 
-/*
- * Looks no further than the text reaches, but for a total that the caller knows; so a list of many costs no more than
- * the members before the first that are chosen.
- */
+/* Counts all that are chosen, and names as many of them as there is room for. */
 uint32_t coord__list(const struct cgang *gang, coord__chosen_fn *chosen, char *ret, size_t size)
 {
     char text[PROBE_NAME_MAX * 2 + PROBE_REASON_MAX + 64];
@@ -59,7 +58,9 @@ uint32_t coord__list(const struct cgang *gang, coord__chosen_fn *chosen, char *r
     ret[0] = '\0';
     for (uint32_t i = 0; i < gang->nmembers; i++) {
         const struct member *member = &gang->members[i];
-        size_t room = size - 1 - len > sizeof(AND_MORE) + 1 ? size - 1 - len - sizeof(AND_MORE) - 1 : 0, n;
+        size_t room = size - 1 - len > sizeof(AND_MORE) + 1 ? size - 1 - len - sizeof(AND_MORE) - 1
+                                                            : 0,
+               n;
 
         if (!chosen(member))
             continue;
@@ -79,7 +80,8 @@ uint32_t coord__list(const struct cgang *gang, coord__chosen_fn *chosen, char *r
     return ranks;
 }
 
-bool coordinator_tell(const struct coordinator *coordinator, const char *ns, const char *name, char *ret, size_t size)
+bool coordinator_tell(const struct coordinator *coordinator, const char *ns, const char *name,
+                      char *ret, size_t size)
 {
     struct probe_gang_id id = {0};
     const struct cgang *gang;
@@ -93,17 +95,20 @@ bool coordinator_tell(const struct coordinator *coordinator, const char *ns, con
     switch (gang->phase) {
     case PHASE_COLLECTING:
         coord__list(gang, coord__is_absent, list, sizeof(list));
-        snprintf(ret, size, "Collecting: %u of %u ranks are here; missing: %s", gang->joined_ranks, gang->ranks, list);
+        snprintf(ret, size, "Collecting: %u of %u ranks are here; missing: %s", gang->joined_ranks,
+                 gang->ranks, list);
         break;
     case PHASE_RUNNING:
-        snprintf(ret, size, "Running, round %u: %u of %u ranks have reported", gang->round, gang->reported_ranks,
-                 gang->ranks);
+        snprintf(ret, size, "Running, round %u: %u of %u ranks have reported", gang->round,
+                 gang->reported_ranks, gang->ranks);
         break;
     case PHASE_HELD:
-        snprintf(ret, size, "Held: %s: %s", verdict_name(gang->result.verdict), gang->result.message);
+        snprintf(ret, size, "Held: %s: %s", verdict_name(gang->result.verdict),
+                 gang->result.message);
         break;
     case PHASE_DONE:
-        snprintf(ret, size, "Done: %s: %s", verdict_name(gang->result.verdict), gang->result.message);
+        snprintf(ret, size, "Done: %s: %s", verdict_name(gang->result.verdict),
+                 gang->result.message);
         break;
     }
     return true;

@@ -25,6 +25,7 @@ struct arguments {
     struct pod_options pod;
     const char *install;
     char self[PATH_MAX], nccl[PATH_MAX];
+    const char *child[3]; /* the program of a rank */
 };
 
 enum { OPTION_CA = 1000, OPTION_TOKEN, OPTION_NAME, OPTION_DEVICES, OPTION_BACKEND, OPTION_LIBRARY, OPTION_LIMIT,
@@ -192,7 +193,6 @@ static int measure(struct arguments *arguments)
 {
     struct pod_options *pod = &arguments->pod;
     unsigned gpus = count_gpus();
-    const char *const argv[] = {arguments->self, "--child", NULL}, *const argv_nccl[] = {arguments->nccl, NULL};
     enum verdict verdict;
     struct err err = ERR_INIT;
     int r = check_pod(pod);
@@ -203,7 +203,9 @@ static int measure(struct arguments *arguments)
         pod->devices = gpus > 0 ? gpus : 1;
     if (!pod->backend)
         pod->backend = gpus > 0 ? "nccl" : "tcp";
-    pod->argv = strcmp(pod->backend, "nccl") == 0 ? argv_nccl : argv;
+    arguments->child[0] = strcmp(pod->backend, "nccl") == 0 ? arguments->nccl : arguments->self;
+    arguments->child[1] = "--child";
+    pod->argv = arguments->child;
     r = pod_probe_run(pod, &verdict, &err);
     if (r < 0)
         fprintf(stderr, "lockstep-probe: not measured: %s\n", err.text);

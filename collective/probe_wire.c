@@ -9,7 +9,7 @@
 #include "base/parse.h"
 #include "collective/probe_wire_internal.h"
 
-/* ---- checks --------------------------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 void wire_refuse(struct wire_check *check, const char *field, const char *format, ...)
 {
@@ -24,7 +24,8 @@ void wire_refuse(struct wire_check *check, const char *field, const char *format
     check->code = err_set(check->err, -EINVAL, "field `%s%s`: found %s", check->where, field, text);
 }
 
-void wire_copy(struct wire_check *check, const char *field, const char *text, char *ret, size_t size)
+void wire_copy(struct wire_check *check, const char *field, const char *text, char *ret,
+               size_t size)
 {
     size_t len = strlen(text);
 
@@ -46,11 +47,13 @@ void wire_text(struct wire_check *check, const char *field, const char *text)
     }
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            wire_refuse(check, field, "the control character 0x%02x, expected text", (unsigned)text[i]);
+            wire_refuse(check, field, "the control character 0x%02x, expected text",
+                        (unsigned)text[i]);
 }
 
 /* Found text as a message may show it. */
-static void refuse_text(struct wire_check *check, const char *field, const char *found, const char *expected)
+static void refuse_text(struct wire_check *check, const char *field, const char *found,
+                        const char *expected)
 {
     char shown[64];
 
@@ -67,8 +70,8 @@ void wire_name(struct wire_check *check, const char *field, const char *text)
 static bool only_has(const char *text, bool capitals, const char *more)
 {
     for (; *text; text++)
-        if (!((*text >= 'a' && *text <= 'z') || (*text >= '0' && *text <= '9') || strchr(more, *text) ||
-              (capitals && *text >= 'A' && *text <= 'Z')))
+        if (!((*text >= 'a' && *text <= 'z') || (*text >= '0' && *text <= '9') ||
+              strchr(more, *text) || (capitals && *text >= 'A' && *text <= 'Z')))
             return false;
     return true;
 }
@@ -85,10 +88,12 @@ void wire_word(struct wire_check *check, const char *field, const char *text)
         refuse_text(check, field, text, "a word of a-z, 0-9, '-', '_'");
 }
 
-void wire_number(struct wire_check *check, const char *field, uint64_t found, uint64_t least, uint64_t most)
+void wire_number(struct wire_check *check, const char *field, uint64_t found, uint64_t least,
+                 uint64_t most)
 {
     if (found < least || found > most)
-        wire_refuse(check, field, "%" PRIu64 ", expected %" PRIu64 " to %" PRIu64, found, least, most);
+        wire_refuse(check, field, "%" PRIu64 ", expected %" PRIu64 " to %" PRIu64, found, least,
+                    most);
 }
 
 void wire_real(struct wire_check *check, const char *field, double found, double most)
@@ -129,9 +134,10 @@ void wire_point_gang(const struct probe_gang_id *from, PbGang *ret)
     ret->generation = from->generation;
 }
 
-/* ---- protobuf-c ----------------------------------------------------------------------------------------------- */
+/* ---- protobuf-c ------------------------------------------------------------------------------ */
 
-/* A message of two-byte fields becomes 20 times as large in memory; none of ours comes near this. */
+/* A message of two-byte fields becomes 20 times as large in memory; none of ours comes near this.
+ */
 #define MEMORY_PER_BYTE 8
 #define MEMORY_MIN (64u << 10)
 
@@ -158,20 +164,23 @@ static void budget_free(void *data, void *pointer)
     free(pointer);
 }
 
-int wire_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len, size_t max,
-                ProtobufCMessage **ret, struct err *err)
+int wire_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len,
+                size_t max, ProtobufCMessage **ret, struct err *err)
 {
     struct budget budget = {.left = MEMORY_MIN + len * MEMORY_PER_BYTE};
     ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
     ProtobufCMessage *message;
 
     if (len > max)
-        return err_set(err, -E2BIG, "%s of %zu bytes, expected at most %zu", descriptor->short_name, len, max);
+        return err_set(err, -E2BIG, "%s of %zu bytes, expected at most %zu", descriptor->short_name,
+                       len, max);
     message = protobuf_c_message_unpack(descriptor, &allocator, len, bytes);
     if (!message && budget.exceeded)
-        return err_set(err, -E2BIG, "%s of %zu bytes: more fields than there can be", descriptor->short_name, len);
+        return err_set(err, -E2BIG, "%s of %zu bytes: more fields than there can be",
+                       descriptor->short_name, len);
     if (!message)
-        return err_set(err, -EINVAL, "%zu bytes, expected a well-formed %s", len, descriptor->short_name);
+        return err_set(err, -EINVAL, "%zu bytes, expected a well-formed %s", len,
+                       descriptor->short_name);
     *ret = message;
     return 0;
 }

@@ -1,15 +1,17 @@
 /*
  * probe_wire.h - the messages of probe.proto as plain values, with a bound on everything.
  *
- *   probe_*_decode(bytes)   refuses what is out of bounds: -EINVAL with a message that names the field, what was found
- *                           and what was expected; -E2BIG, -ENOMEM
+ *   probe_*_decode(bytes)   refuses what is out of bounds: -EINVAL with a message that names the
+ *                           field, what was found and what was expected; -E2BIG, -ENOMEM
  *   probe_*_encode(value)   appends to a buffer; -EINVAL on what its decode would refuse
  *
- * Text is UTF-8 without control characters; pods and nodes have Kubernetes names (RFC 1123); numbers are finite,
- * not negative, and below what any machine will do for a while. What a text field is longer than is refused, not cut.
+ * Text is UTF-8 without control characters; pods and nodes have Kubernetes names (RFC 1123);
+ * numbers are finite, not negative, and below what any machine will do for a while. What a text
+ * field is longer than is refused, not cut.
  *
- * A value type each, but for what an order points to; large: keep them off small stacks. One thread per value.
- * Only probe_wire*.c know protobuf-c, which checks neither UTF-8 nor sizes and is let allocate a bounded amount.
+ * A value type each, but for what an order points to; large: keep them off small stacks. One thread
+ * per value. Only probe_wire*.c know protobuf-c, which checks neither UTF-8 nor sizes and is let
+ * allocate a bounded amount.
  */
 #pragma once
 
@@ -26,10 +28,10 @@
 #define PROBE_NAMESPACE_MAX 63
 #define PROBE_NAME_MAX 253
 #define PROBE_REASON_MAX 383 /* of why, for people */
-#define PROBE_WORD_MAX 31 /* backend, op, transport */
-#define PROBE_INFO_MAX 63 /* library version, device */
+#define PROBE_WORD_MAX 31    /* backend, op, transport */
+#define PROBE_INFO_MAX 63    /* library version, device */
 #define PROBE_RANKS_MAX 10000
-#define PROBE_DEVICES_MAX 64 /* ranks of one pod */
+#define PROBE_DEVICES_MAX 64  /* ranks of one pod */
 #define PROBE_ADDRESS_MAX 256 /* backend.h's BACKEND_ADDRESS_MAX */
 #define PROBE_SIZES_MAX 16
 #define PROBE_ROUND_MAX 1000
@@ -38,11 +40,11 @@
 #define PROBE_SECONDS_MAX 86400
 #define PROBE_BYTES_MAX ((uint64_t)1 << 50)
 #define PROBE_REQUEST_MAX (64u << 10) /* bytes of a join or report */
-#define PROBE_ORDER_MAX (4u << 20) /* of an order: what gRPC takes by default */
+#define PROBE_ORDER_MAX (4u << 20)    /* of an order: what gRPC takes by default */
 
 struct probe_gang_id {
     char ns[PROBE_NAMESPACE_MAX + 1], name[PROBE_NAME_MAX + 1]; /* in requests "": the pod's gang */
-    char uid[PROBE_UID_MAX + 1]; /* "": not said */
+    char uid[PROBE_UID_MAX + 1];                                /* "": not said */
     uint64_t generation; /* in requests 0: the one that the pod is in */
 };
 
@@ -57,9 +59,10 @@ struct probe_join {
     int32_t first_rank; /* -1: as the coordinator has it */
     uint32_t devices;
     uint64_t process, attempt; /* both at least 1 */
-    uint64_t start_id; /* of the Start that it follows; 0: fresh */
+    uint64_t start_id;         /* of the Start that it follows; 0: fresh */
     uint32_t round;
-    bool opening; /* asks which its ranks are: the Waiting that it is sent at once says so; start_id is 0 */
+    bool opening; /* asks which its ranks are: the Waiting that it is sent at once says so; start_id
+                     is 0 */
     char backend[PROBE_WORD_MAX + 1], version[PROBE_INFO_MAX + 1], device[PROBE_INFO_MAX + 1];
     struct probe_address addresses[PROBE_DEVICES_MAX]; /* of `devices` */
 };
@@ -68,14 +71,15 @@ enum probe_outcome {
     PROBE_OUTCOME_OK = 1,
     PROBE_OUTCOME_WRONG_DATA,
     PROBE_OUTCOME_ERROR, /* its own */
-    PROBE_OUTCOME_LOST, /* a peer was lost */
+    PROBE_OUTCOME_LOST,  /* a peer was lost */
     PROBE_OUTCOME_TIMEOUT,
     PROBE_OUTCOME_SKIPPED,
     PROBE_OUTCOMES
 };
 const char *probe_outcome_name(enum probe_outcome outcome);
 
-/* Any text made to pass for one of ours: cut between characters, what is not allowed becomes '?'. */
+/* Any text made to pass for one of ours: cut between characters, what is not allowed becomes '?'.
+ */
 void probe_text_set(char *ret, size_t size, const char *text);
 
 struct probe_row {
@@ -121,13 +125,13 @@ struct probe_plan {
 };
 
 /*
- * The addresses of all ranks, in their order; immutable but for its making. Shared by all orders that carry it: any
- * thread may take and drop references.
+ * The addresses of all ranks, in their order; immutable but for its making. Shared by all orders
+ * that carry it: any thread may take and drop references.
  */
 struct probe_addresses {
     atomic_uint refs;
     uint32_t ranks;
-    bool all; /* everybody needs all of them: all-to-all, pairs */
+    bool all;         /* everybody needs all of them: all-to-all, pairs */
     uint32_t streams; /* that it will be sent to */
     size_t bytes;
     uint32_t *ends; /* [ranks]: where the address of each ends in data */
@@ -137,20 +141,24 @@ struct probe_addresses *probe_addresses_new(uint32_t ranks, size_t bytes_max); /
 struct probe_addresses *probe_addresses_ref(struct probe_addresses *addresses);
 void probe_addresses_unref(struct probe_addresses *addresses); /* takes NULL */
 /* For ranks in their order, each once. */
-void probe_addresses_add(struct probe_addresses *addresses, uint32_t rank, const uint8_t *bytes, size_t len);
-const uint8_t *probe_addresses_of(const struct probe_addresses *addresses, uint32_t rank, size_t *ret_len);
+void probe_addresses_add(struct probe_addresses *addresses, uint32_t rank, const uint8_t *bytes,
+                         size_t len);
+const uint8_t *probe_addresses_of(const struct probe_addresses *addresses, uint32_t rank,
+                                  size_t *ret_len);
 
 /*
- * What a Start weighs (test_probe_wire.c prints it; 24 bytes an address of tcp, 28 with what is around it). All to
- * all, of pods with one rank each: 14 KB to each of 500, 7 MB together; 28 MB for 1,000, 2.8 GB for 10,000.
- * Neighbours: 21 addresses, 0.7 KB to each of 1,000, 0.7 MB together; 32, 1 KB and 9.7 MB for 10,000. So all go to all while
- * that is at most this much together, as with nccl always, which has one address; and neighbours' beyond.
+ * What a Start weighs (test_probe_wire.c prints it; 24 bytes an address of tcp, 28 with what is
+ * around it). All to all, of pods with one rank each: 14 KB to each of 500, 7 MB together; 28 MB
+ * for 1,000, 2.8 GB for 10,000. Neighbours: 21 addresses, 0.7 KB to each of 1,000, 0.7 MB together;
+ * 32, 1 KB and 9.7 MB for 10,000. So all go to all while that is at most this much together, as
+ * with nccl always, which has one address; and neighbours' beyond.
  */
 #define PROBE_START_BYTES_MAX ((uint64_t)8 << 20)
 
 /*
- * Whom `rank` may have to connect to, itself left out, ascending: 2^k away on both sides (ring and agree), and its
- * partners of recursive doubling with the ranks beyond a power of two folded in (tree), as tcp does.
+ * Whom `rank` may have to connect to, itself left out, ascending: 2^k away on both sides (ring and
+ * agree), and its partners of recursive doubling with the ranks beyond a power of two folded in
+ * (tree), as tcp does.
  */
 #define PROBE_NEIGHBOURS_MAX 48
 unsigned probe_neighbours(uint32_t rank, uint32_t ranks, uint32_t ret[PROBE_NEIGHBOURS_MAX]);
@@ -188,14 +196,15 @@ void probe_order_release(struct probe_order *order); /* drops the addresses; tak
 
 int probe_join_decode(const uint8_t *bytes, size_t len, struct probe_join *ret, struct err *err);
 int probe_join_encode(const struct probe_join *join, struct strbuf *out, struct err *err);
-int probe_report_decode(const uint8_t *bytes, size_t len, struct probe_report *ret, struct err *err);
+int probe_report_decode(const uint8_t *bytes, size_t len, struct probe_report *ret,
+                        struct err *err);
 int probe_report_encode(const struct probe_report *report, struct strbuf *out, struct err *err);
 int probe_reply_decode(const uint8_t *bytes, size_t len, bool *ret_counted, struct err *err);
 int probe_reply_encode(bool counted, struct strbuf *out);
 
 /* first_rank, devices: of the pod that it goes to; what it is sent depends on them. */
-int probe_order_encode(const struct probe_order *order, uint32_t first_rank, uint32_t devices, struct strbuf *out,
-                       struct err *err);
+int probe_order_encode(const struct probe_order *order, uint32_t first_rank, uint32_t devices,
+                       struct strbuf *out, struct err *err);
 /* ret_order is released by the caller. Addresses that were not sent have length 0. */
-int probe_order_decode(const uint8_t *bytes, size_t len, struct probe_order *ret_order, uint32_t *ret_first_rank,
-                       struct err *err);
+int probe_order_decode(const uint8_t *bytes, size_t len, struct probe_order *ret_order,
+                       uint32_t *ret_first_rank, struct err *err);

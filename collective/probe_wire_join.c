@@ -14,11 +14,13 @@ static int check_join(const struct probe_join *join, struct err *err)
     wire_uid(&check, "pod_uid", join->pod_uid);
     wire_name(&check, "node", join->node);
     if (join->first_rank < -1 || join->first_rank >= PROBE_RANKS_MAX)
-        wire_refuse(&check, "first_rank", "%d, expected -1 to %d", join->first_rank, PROBE_RANKS_MAX - 1);
+        wire_refuse(&check, "first_rank", "%d, expected -1 to %d", join->first_rank,
+                    PROBE_RANKS_MAX - 1);
     wire_number(&check, "devices", join->devices, 1, PROBE_DEVICES_MAX);
     wire_number(&check, "process", join->process, 1, INT64_MAX);
     wire_number(&check, "attempt", join->attempt, 1, INT64_MAX);
-    wire_number(&check, "round", join->round, join->start_id ? 1 : 0, join->start_id ? PROBE_ROUND_MAX : 0);
+    wire_number(&check, "round", join->round, join->start_id ? 1 : 0,
+                join->start_id ? PROBE_ROUND_MAX : 0);
     if (join->opening && join->start_id)
         wire_refuse(&check, "opening", "1 and a round, expected no round");
     wire_word(&check, "backend", join->backend);
@@ -32,14 +34,14 @@ static int check_join(const struct probe_join *join, struct err *err)
 static void copy_addresses(struct wire_check *check, const PbJoin *from, struct probe_join *ret)
 {
     if (from->n_addresses != 0 && from->n_addresses != from->devices) {
-        wire_refuse(check, "addresses", "%zu of them, expected none or one for each of %u devices", from->n_addresses,
-                    from->devices);
+        wire_refuse(check, "addresses", "%zu of them, expected none or one for each of %u devices",
+                    from->n_addresses, from->devices);
         return;
     }
     for (size_t i = 0; i < from->n_addresses && i < PROBE_DEVICES_MAX; i++) {
         if (from->addresses[i].len > PROBE_ADDRESS_MAX) {
-            wire_refuse(check, "addresses", "one of %zu bytes, expected at most %d", from->addresses[i].len,
-                        PROBE_ADDRESS_MAX);
+            wire_refuse(check, "addresses", "one of %zu bytes, expected at most %d",
+                        from->addresses[i].len, PROBE_ADDRESS_MAX);
             return;
         }
         ret->addresses[i].len = (uint16_t)from->addresses[i].len;
@@ -53,7 +55,8 @@ int probe_join_decode(const uint8_t *bytes, size_t len, struct probe_join *ret, 
     CLEANUP(wire_free) ProtobufCMessage *message = NULL;
     struct wire_check check = {.err = err};
     const PbJoin *from;
-    int r = wire_unpack(&lockstep__probe__v1__join_request__descriptor, bytes, len, PROBE_REQUEST_MAX, &message, err);
+    int r = wire_unpack(&lockstep__probe__v1__join_request__descriptor, bytes, len,
+                        PROBE_REQUEST_MAX, &message, err);
 
     if (r < 0)
         return r;
@@ -115,7 +118,8 @@ int probe_join_encode(const struct probe_join *join, struct strbuf *out, struct 
 int probe_reply_decode(const uint8_t *bytes, size_t len, bool *ret_counted, struct err *err)
 {
     CLEANUP(wire_free) ProtobufCMessage *message = NULL;
-    int r = wire_unpack(&lockstep__probe__v1__report_reply__descriptor, bytes, len, PROBE_REQUEST_MAX, &message, err);
+    int r = wire_unpack(&lockstep__probe__v1__report_reply__descriptor, bytes, len,
+                        PROBE_REQUEST_MAX, &message, err);
 
     if (r < 0)
         return r;

@@ -9,14 +9,15 @@
 #define MS_MAX ((uint64_t)PROBE_SECONDS_MAX * 1000)
 #define NS_MAX ((uint64_t)PROBE_SECONDS_MAX * 1000000000)
 
-/* ---- checks --------------------------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 static void check_plan(struct wire_check *check, const struct probe_plan *plan)
 {
     wire_word(check, "plan.op", plan->op);
     wire_number(check, "plan.sizes", plan->n_sizes, 0, PROBE_SIZES_MAX);
     for (unsigned i = 0; check->code == 0 && i < plan->n_sizes; i++)
-        wire_number(check, "plan.sizes", plan->sizes[i], i ? plan->sizes[i - 1] + 1 : 1, PROBE_BYTES_MAX);
+        wire_number(check, "plan.sizes", plan->sizes[i], i ? plan->sizes[i - 1] + 1 : 1,
+                    PROBE_BYTES_MAX);
     wire_number(check, "plan.bytes_min", plan->bytes_min, 0, PROBE_BYTES_MAX);
     wire_number(check, "plan.bytes_max", plan->bytes_max, 0, PROBE_BYTES_MAX);
     wire_real(check, "plan.expected_gb_s", plan->expected_gb_s, PROBE_GB_S_MAX);
@@ -30,7 +31,8 @@ static void check_verdict(struct wire_check *check, const struct probe_order *or
     wire_real(check, "verdict.measured_gb_s", order->verdict.measured_gb_s, PROBE_GB_S_MAX);
     wire_real(check, "verdict.expected_gb_s", order->verdict.expected_gb_s, PROBE_GB_S_MAX);
     wire_text(check, "verdict.message", order->verdict.message);
-    wire_number(check, "verdict.hold_ms", order->verdict.hold_ms, 0, order->verdict.hold ? MS_MAX : 0);
+    wire_number(check, "verdict.hold_ms", order->verdict.hold_ms, 0,
+                order->verdict.hold ? MS_MAX : 0);
 }
 
 static int check_order(const struct probe_order *order, uint32_t first_rank, struct err *err)
@@ -62,7 +64,7 @@ static int check_order(const struct probe_order *order, uint32_t first_rank, str
     return check.code;
 }
 
-/* ---- from the wire -------------------------------------------------------------------------------------------- */
+/* ---- from the wire --------------------------------------------------------------------------- */
 
 static void copy_plan(struct wire_check *check, const PbPlan *from, struct probe_plan *ret)
 {
@@ -92,13 +94,13 @@ static void check_addresses(struct wire_check *check, const PbStart *from, size_
 {
     *ret_bytes = 0;
     if (from->n_addresses != from->n_address_ranks) {
-        wire_refuse(check, "start.addresses", "%zu of them for %zu ranks, expected one for each", from->n_addresses,
-                    from->n_address_ranks);
+        wire_refuse(check, "start.addresses", "%zu of them for %zu ranks, expected one for each",
+                    from->n_addresses, from->n_address_ranks);
         return;
     }
     for (size_t i = 0; check->code == 0 && i < from->n_addresses; i++) {
-        wire_number(check, "start.address_ranks", from->address_ranks[i], i ? (uint64_t)from->address_ranks[i - 1] + 1 : 0,
-                    from->ranks - 1);
+        wire_number(check, "start.address_ranks", from->address_ranks[i],
+                    i ? (uint64_t)from->address_ranks[i - 1] + 1 : 0, from->ranks - 1);
         wire_number(check, "start.addresses", from->addresses[i].len, 0, PROBE_ADDRESS_MAX);
         *ret_bytes += from->addresses[i].len;
     }
@@ -140,7 +142,8 @@ static void copy_verdict(struct wire_check *check, const PbVerdict *from, struct
     ret->verdict.word = (enum verdict)(from->word - 1);
     ret->verdict.measured_gb_s = from->measured_gb_s;
     ret->verdict.expected_gb_s = from->expected_gb_s;
-    wire_copy(check, "verdict.message", from->message, ret->verdict.message, sizeof(ret->verdict.message));
+    wire_copy(check, "verdict.message", from->message, ret->verdict.message,
+              sizeof(ret->verdict.message));
     ret->verdict.hold = from->hold;
     ret->verdict.hold_ms = from->hold_ms;
 }
@@ -165,7 +168,8 @@ static void copy_order(struct wire_check *check, const PbOrder *from, struct pro
         break;
     case LOCKSTEP__PROBE__V1__ORDER__WHAT_ABORT:
         ret->kind = PROBE_ABORT;
-        wire_copy(check, "abort.reason", from->abort->reason, ret->abort.reason, sizeof(ret->abort.reason));
+        wire_copy(check, "abort.reason", from->abort->reason, ret->abort.reason,
+                  sizeof(ret->abort.reason));
         ret->abort.again = from->abort->again;
         break;
     case LOCKSTEP__PROBE__V1__ORDER__WHAT__NOT_SET:
@@ -175,13 +179,14 @@ static void copy_order(struct wire_check *check, const PbOrder *from, struct pro
     }
 }
 
-int probe_order_decode(const uint8_t *bytes, size_t len, struct probe_order *ret_order, uint32_t *ret_first_rank,
-                       struct err *err)
+int probe_order_decode(const uint8_t *bytes, size_t len, struct probe_order *ret_order,
+                       uint32_t *ret_first_rank, struct err *err)
 {
     CLEANUP(wire_free) ProtobufCMessage *message = NULL;
     struct wire_check check = {.err = err};
     const PbOrder *from;
-    int r = wire_unpack(&lockstep__probe__v1__order__descriptor, bytes, len, PROBE_ORDER_MAX, &message, err);
+    int r = wire_unpack(&lockstep__probe__v1__order__descriptor, bytes, len, PROBE_ORDER_MAX,
+                        &message, err);
 
     if (r < 0)
         return r;
@@ -197,7 +202,7 @@ int probe_order_decode(const uint8_t *bytes, size_t len, struct probe_order *ret
     return r;
 }
 
-/* ---- to the wire ---------------------------------------------------------------------------------------------- */
+/* ---- to the wire ----------------------------------------------------------------------------- */
 
 struct chosen { /* addresses that go along */
     uint32_t *ranks;
@@ -223,8 +228,8 @@ static int by_number(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static void choose_neighbours(struct chosen *chosen, const struct probe_addresses *addresses, uint32_t first,
-                              uint32_t devices)
+static void choose_neighbours(struct chosen *chosen, const struct probe_addresses *addresses,
+                              uint32_t first, uint32_t devices)
 {
     uint32_t wanted[PROBE_DEVICES_MAX * (PROBE_NEIGHBOURS_MAX + 1)];
     unsigned n = 0;
@@ -244,19 +249,21 @@ static bool all_to_all(const struct probe_addresses *addresses)
 {
     uint64_t streams = addresses->streams ? addresses->streams : 1;
 
-    return addresses->all || (addresses->bytes + 5 * (uint64_t)addresses->ranks) * streams <= PROBE_START_BYTES_MAX;
+    return addresses->all ||
+           (addresses->bytes + 5 * (uint64_t)addresses->ranks) * streams <= PROBE_START_BYTES_MAX;
 }
 
-static int choose_addresses(struct chosen *chosen, const struct probe_addresses *addresses, uint32_t first,
-                            uint32_t devices, struct err *err)
+static int choose_addresses(struct chosen *chosen, const struct probe_addresses *addresses,
+                            uint32_t first, uint32_t devices, struct err *err)
 {
-    chosen->ranks = calloc(addresses->ranks, sizeof(*chosen->ranks));
-    chosen->addresses = calloc(addresses->ranks, sizeof(*chosen->addresses));
+    chosen->ranks = cleanup_alloc(addresses->ranks * sizeof(*chosen->ranks));
+    chosen->addresses = cleanup_alloc(addresses->ranks * sizeof(*chosen->addresses));
     if (!chosen->ranks || !chosen->addresses)
         return err_set(err, -ENOMEM, "out of memory");
     if (devices < 1 || devices > PROBE_DEVICES_MAX || first + devices > addresses->ranks)
-        return err_set(err, -EINVAL, "field `devices`: found %u from rank %u on, expected 1 to %d of %u ranks", devices,
-                       first, PROBE_DEVICES_MAX, addresses->ranks);
+        return err_set(err, -EINVAL,
+                       "field `devices`: found %u from rank %u on, expected 1 to %d of %u ranks",
+                       devices, first, PROBE_DEVICES_MAX, addresses->ranks);
     if (!all_to_all(addresses)) {
         choose_neighbours(chosen, addresses, first, devices);
         return 0;
@@ -288,7 +295,8 @@ static void fill_plan(const struct probe_plan *from, PbPlan *ret)
     ret->budget_ns = from->budget_ns;
 }
 
-static void fill_start(const struct probe_order *from, const struct chosen *chosen, PbStart *ret, PbPlan *plan)
+static void fill_start(const struct probe_order *from, const struct chosen *chosen, PbStart *ret,
+                       PbPlan *plan)
 {
     lockstep__probe__v1__start__init(ret);
     fill_plan(&from->start.plan, plan);
@@ -328,8 +336,8 @@ static void fill_abort(const struct probe_order *from, PbAbort *ret)
     ret->again = from->abort.again;
 }
 
-int probe_order_encode(const struct probe_order *order, uint32_t first_rank, uint32_t devices, struct strbuf *out,
-                       struct err *err)
+int probe_order_encode(const struct probe_order *order, uint32_t first_rank, uint32_t devices,
+                       struct strbuf *out, struct err *err)
 {
     CLEANUP(chosen_release) struct chosen chosen = {0};
     PbOrder message = LOCKSTEP__PROBE__V1__ORDER__INIT;
@@ -344,7 +352,8 @@ int probe_order_encode(const struct probe_order *order, uint32_t first_rank, uin
     int r = check_order(order, first_rank, err);
 
     if (r == 0 && order->kind == PROBE_START && order->start.addresses->ranks != order->start.ranks)
-        r = err_set(err, -EINVAL, "field `start.ranks`: found %u, expected %u as there are addresses",
+        r = err_set(err, -EINVAL,
+                    "field `start.ranks`: found %u, expected %u as there are addresses",
                     order->start.ranks, order->start.addresses->ranks);
     if (r == 0 && order->kind == PROBE_START)
         r = choose_addresses(&chosen, order->start.addresses, first_rank, devices, err);

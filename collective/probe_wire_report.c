@@ -34,7 +34,8 @@ static void check_place(struct wire_check *check, const struct probe_report *rep
     wire_number(check, "round", report->round, early ? 0 : 1, early ? 0 : PROBE_ROUND_MAX);
     wire_number(check, "outcome", (uint64_t)report->outcome, PROBE_OUTCOME_OK, PROBE_OUTCOMES - 1);
     if (early && report->outcome != PROBE_OUTCOME_SKIPPED && report->outcome != PROBE_OUTCOME_ERROR)
-        wire_refuse(check, "outcome", "%d of no round, expected error or skipped", (int)report->outcome);
+        wire_refuse(check, "outcome", "%d of no round, expected error or skipped",
+                    (int)report->outcome);
     if (check->code == 0)
         wire_number(check, "rank", report->rank, first, first + report->devices - 1);
 }
@@ -67,8 +68,8 @@ static int check_report(const struct probe_report *report, struct err *err)
     wire_text(&check, "transport", report->transport);
     wire_number(&check, "pair_gb_s", report->n_pairs, 0, PROBE_PAIRS_MAX);
     if (check.code == 0 && report->n_pairs % report->devices != 0)
-        wire_refuse(&check, "pair_gb_s", "%u of them, expected as many for each of %u devices", report->n_pairs,
-                    report->devices);
+        wire_refuse(&check, "pair_gb_s", "%u of them, expected as many for each of %u devices",
+                    report->n_pairs, report->devices);
     for (unsigned i = 0; check.code == 0 && i < report->n_pairs; i++)
         wire_real(&check, "pair_gb_s", (double)report->pair_gb_s[i], PROBE_GB_S_MAX);
     return check.code;
@@ -114,7 +115,8 @@ int probe_report_decode(const uint8_t *bytes, size_t len, struct probe_report *r
     CLEANUP(wire_free) ProtobufCMessage *message = NULL;
     struct wire_check check = {.err = err};
     const PbReport *from;
-    int r = wire_unpack(&lockstep__probe__v1__report_request__descriptor, bytes, len, PROBE_REQUEST_MAX, &message, err);
+    int r = wire_unpack(&lockstep__probe__v1__report_request__descriptor, bytes, len,
+                        PROBE_REQUEST_MAX, &message, err);
 
     if (r < 0)
         return r;

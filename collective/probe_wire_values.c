@@ -46,7 +46,7 @@ void probe_text_set(char *ret, size_t size, const char *text)
     ret[at] = '\0';
 }
 
-/* ---- addresses ---------------------------------------------------------------------------------------------- */
+/* ---- addresses ------------------------------------------------------------------------------- */
 
 struct probe_addresses *probe_addresses_new(uint32_t ranks, size_t bytes_max)
 {
@@ -80,7 +80,8 @@ void probe_addresses_unref(struct probe_addresses *addresses)
     free(addresses);
 }
 
-void probe_addresses_add(struct probe_addresses *addresses, uint32_t rank, const uint8_t *bytes, size_t len)
+void probe_addresses_add(struct probe_addresses *addresses, uint32_t rank, const uint8_t *bytes,
+                         size_t len)
 {
     if (len)
         memcpy(addresses->data + addresses->bytes, bytes, len);
@@ -88,7 +89,8 @@ void probe_addresses_add(struct probe_addresses *addresses, uint32_t rank, const
     addresses->ends[rank] = (uint32_t)addresses->bytes;
 }
 
-const uint8_t *probe_addresses_of(const struct probe_addresses *addresses, uint32_t rank, size_t *ret_len)
+const uint8_t *probe_addresses_of(const struct probe_addresses *addresses, uint32_t rank,
+                                  size_t *ret_len)
 {
     uint32_t start = rank ? addresses->ends[rank - 1] : 0;
 
@@ -104,7 +106,7 @@ void probe_order_release(struct probe_order *order)
     order->start.addresses = NULL;
 }
 
-/* ---- neighbours --------------------------------------------------------------------------------------------- */
+/* ---- neighbours ------------------------------------------------------------------------------ */
 
 static void insert(uint32_t *list, unsigned *n, uint32_t rank)
 {
@@ -120,8 +122,8 @@ static void insert(uint32_t *list, unsigned *n, uint32_t rank)
 }
 
 /*
- * Doubling has a power of two of seats; of the `extra` ranks beyond it each even rank below 2 * extra leans on the
- * next one, which has a seat for both.
+ * Doubling has a power of two of seats; of the `extra` ranks beyond it each even rank below 2 *
+ * extra leans on the next one, which has a seat for both.
  */
 static void insert_partners(uint32_t *list, unsigned *n, uint32_t rank, uint32_t ranks)
 {

@@ -58,21 +58,26 @@ void verdict_text(const struct verdict_facts *facts, char ret[VERDICT_TEXT])
     number_text(measured, sizeof(measured), facts->measured_gb_s);
     number_text(expected, sizeof(expected), facts->expected_gb_s);
     if (facts->wrong > 0 && facts->wrong_rank >= 0)
-        snprintf(ret, VERDICT_TEXT, "%s of %u ranks: %" PRIu64 " words of the result are wrong, on rank %d first",
+        snprintf(ret, VERDICT_TEXT,
+                 "%s of %u ranks: %" PRIu64 " words of the result are wrong, on rank %d first",
                  facts->op, facts->ranks, facts->wrong, facts->wrong_rank);
     else if (facts->wrong > 0)
-        snprintf(ret, VERDICT_TEXT, "%s of %u ranks: %" PRIu64 " words of the result are wrong", facts->op,
-                 facts->ranks, facts->wrong);
+        snprintf(ret, VERDICT_TEXT, "%s of %u ranks: %" PRIu64 " words of the result are wrong",
+                 facts->op, facts->ranks, facts->wrong);
     else if (!(facts->measured_gb_s > 0))
-        snprintf(ret, VERDICT_TEXT, "%s of %u rank%s: %s", facts->op, facts->ranks, facts->ranks == 1 ? "" : "s",
-                 facts->ranks == 1 ? "nothing goes between ranks, so there is no bandwidth to measure"
-                                   : "no bandwidth was measured");
+        snprintf(ret, VERDICT_TEXT, "%s of %u rank%s: %s", facts->op, facts->ranks,
+                 facts->ranks == 1 ? "" : "s",
+                 facts->ranks == 1
+                     ? "nothing goes between ranks, so there is no bandwidth to measure"
+                     : "no bandwidth was measured");
     else if (!(facts->expected_gb_s > 0))
-        snprintf(ret, VERDICT_TEXT, "%s of %u ranks: %s GB/s, nothing is known to compare it with", facts->op,
-                 facts->ranks, measured);
+        snprintf(ret, VERDICT_TEXT, "%s of %u ranks: %s GB/s, nothing is known to compare it with",
+                 facts->op, facts->ranks, measured);
     else
-        snprintf(ret, VERDICT_TEXT, "%s of %u ranks: %s GB/s, %.1f %% of the %s GB/s that were expected", facts->op,
-                 facts->ranks, measured, facts->measured_gb_s / facts->expected_gb_s * 100, expected);
+        snprintf(ret, VERDICT_TEXT,
+                 "%s of %u ranks: %s GB/s, %.1f %% of the %s GB/s that were expected", facts->op,
+                 facts->ranks, measured, facts->measured_gb_s / facts->expected_gb_s * 100,
+                 expected);
 }
 
 bool verdict_holds(enum verdict verdict)

@@ -3,9 +3,9 @@
  *
  *   ratio = measured / expected bus bandwidth      ok from 0.98, slow below 0.92, marginal between
  *
- * The two ratios are the hypotheses of the sequential test that ends a measurement (measure.h): noise of a
- * measurement that it accepts is a percent or two, so below 0.92 is no noise, and between the two nobody can tell.
- * A marginal gang is not held; it is remembered.
+ * The two ratios are the hypotheses of the sequential test that ends a measurement (measure.h):
+ * noise of a measurement that it accepts is a percent or two, so below 0.92 is no noise, and
+ * between the two nobody can tell. A marginal gang is not held; it is remembered.
  */
 #pragma once
 
@@ -21,12 +21,13 @@ enum verdict {
     VERDICT_OK,
     VERDICT_SLOW,
     VERDICT_MARGINAL,
-    VERDICT_UNKNOWN, /* measured, but there is nothing to compare with */
-    VERDICT_WRONG_DATA, /* sums were wrong */
+    VERDICT_UNKNOWN,         /* measured, but there is nothing to compare with */
+    VERDICT_WRONG_DATA,      /* sums were wrong */
     VERDICT_WRONG_TRANSPORT, /* not given yet: bytes went another way than they should */
-    VERDICT_ERROR, /* a rank failed by itself */
-    VERDICT_INFRASTRUCTURE, /* ranks did not come, did not answer or lost each other: nobody is blamed */
-    VERDICT_SKIPPED, /* could not be measured there */
+    VERDICT_ERROR,           /* a rank failed by itself */
+    VERDICT_INFRASTRUCTURE,  /* ranks did not come, did not answer or lost each other: nobody is
+                                blamed */
+    VERDICT_SKIPPED,         /* could not be measured there */
     VERDICTS
 };
 const char *verdict_name(enum verdict verdict); /* "ok", "wrong-data", ... */
@@ -37,13 +38,14 @@ struct verdict_facts {
     unsigned ranks;
     double measured_gb_s; /* bus bandwidth; 0: nothing was measured */
     double expected_gb_s; /* 0: not known */
-    uint64_t wrong; /* words of results */
-    int wrong_rank; /* one that has some, -1: not known which */
+    uint64_t wrong;       /* words of results */
+    int wrong_rank;       /* one that has some, -1: not known which */
 };
 
 enum verdict verdict_of(const struct verdict_facts *facts);
 
-/* The sentence, of at most VERDICT_TEXT - 1 bytes: "all_reduce of 16 ranks: 187 GB/s, 47 % of the 401 GB/s ...". */
+/* The sentence, of at most VERDICT_TEXT - 1 bytes: "all_reduce of 16 ranks: 187 GB/s, 47 % of the
+ * 401 GB/s ...". */
 void verdict_text(const struct verdict_facts *facts, char ret[VERDICT_TEXT]);
 
 /* Does it hold a gang whose policy is `gate`? */

@@ -1,4 +1,5 @@
-/* Any bytes as a join: an error that says why, or a value that is written and read again as it is. */
+/* Any bytes as a join: an error that says why, or a value that is written and read again as it is.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

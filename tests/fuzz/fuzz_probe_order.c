@@ -1,4 +1,5 @@
-/* Any bytes as an order: an error that says why, or a value that is written, and read again, as it is. */
+/* Any bytes as an order: an error that says why, or a value that is written, and read again, as it
+ * is. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     write_order(&order, first_rank, &out[0]);
-    if (probe_order_decode((const uint8_t *)out[0].data, out[0].len, &again, &rank_again, &err) < 0 ||
+    if (probe_order_decode((const uint8_t *)out[0].data, out[0].len, &again, &rank_again, &err) <
+            0 ||
         rank_again != first_rank || again.kind != order.kind)
         abort();
     write_order(&again, first_rank, &out[1]);

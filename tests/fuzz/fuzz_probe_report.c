@@ -1,4 +1,5 @@
-/* Any bytes as a report: an error that says why, or a value that is written and read again as it is. */
+/* Any bytes as a report: an error that says why, or a value that is written and read again as it
+ * is. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@ static bool is_same(const struct probe_report *report, const struct probe_report
     struct strbuf out[2] = {STRBUF_INIT(PROBE_REQUEST_MAX), STRBUF_INIT(PROBE_REQUEST_MAX)};
     bool same;
 
-    if (probe_report_encode(report, &out[0], NULL) < 0 || probe_report_encode(again, &out[1], NULL) < 0)
+    if (probe_report_encode(report, &out[0], NULL) < 0 ||
+        probe_report_encode(again, &out[1], NULL) < 0)
         abort();
     same = out[0].len == out[1].len && memcmp(out[0].data, out[1].data, out[0].len) == 0;
     strbuf_release(&out[0]);

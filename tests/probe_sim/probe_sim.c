@@ -12,7 +12,8 @@
 void sim_fail(struct sim *sim, const char *format, ...)
 {
     va_list args;
-    int n = snprintf(sim->why, sizeof(sim->why), "seed %" PRIu64 " at %.3f s: ", sim->seed, (double)sim->now_ns / 1e9);
+    int n = snprintf(sim->why, sizeof(sim->why), "seed %" PRIu64 " at %.3f s: ", sim->seed,
+                     (double)sim->now_ns / 1e9);
 
     va_start(args, format);
     vsnprintf(sim->why + n, sizeof(sim->why) - (size_t)n, format, args);
@@ -46,8 +47,8 @@ struct sim_message *sim_message(struct sim *sim, enum message_kind kind, int64_t
 
     if (sim->nmessages == MESSAGES)
         sim_fail(sim, "%d messages are under way", MESSAGES);
-    *message = (struct sim_message){.kind = kind, .at_ns = sim->now_ns + delay_ns, .sequence = sim->next_id * 65536 + sim->nmessages};
-    message->sequence = ++sim->steps;
+    *message = (struct sim_message){
+        .kind = kind, .at_ns = sim->now_ns + delay_ns, .sequence = ++sim->steps};
     sim->nmessages++;
     return message;
 }
@@ -57,7 +58,7 @@ struct sim_gang *sim_gang_of(struct sim *sim, const struct sim_client *client)
     return &sim->gangs[client->gang];
 }
 
-/* ---- plans ------------------------------------------------------------------------------------------------------------- */
+/* ---- plans ----------------------------------------------------------------------------------- */
 
 static void new_pod(struct sim *sim, struct sim_client *client, int gang, int index)
 {
@@ -93,13 +94,17 @@ static void plan(struct sim *sim, int number)
                               .npods = gang->npods,
                               .gate = sim_random(sim, 2),
                               .expected_gb_s = sim_random(sim, 5) ? 100 : 0,
-                              .speed = sim_random(sim, 3) ? 1 : sim_random(sim, 2) ? 0.95 : 0.5,
+                              .speed = sim_random(sim, 3)   ? 1
+                                       : sim_random(sim, 2) ? 0.95
+                                                            : 0.5,
                               .planned_ns = sim->now_ns,
-                              .deadline_ns = sim->now_ns + 60 * SECOND + sim_some_time(sim, 120 * SECOND),
+                              .deadline_ns =
+                                  sim->now_ns + 60 * SECOND + sim_some_time(sim, 120 * SECOND),
                               .tell_ns = NEVER};
     for (int i = 0; i < gang->npods; i++) {
         sim->clients[number * PODS + i].until_ns = gang->deadline_ns + HOLD_NS + 60 * SECOND;
-        gang->true_skip = gang->true_skip || sim->clients[number * PODS + i].skips; /* it may have said so already */
+        gang->true_skip = gang->true_skip ||
+                          sim->clients[number * PODS + i].skips; /* it may have said so already */
     }
     if (sim->coordinator)
         server_expect(sim, number);
@@ -121,7 +126,7 @@ static void drop(struct sim *sim, int number)
     }
 }
 
-/* ---- faults -------------------------------------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 static void break_a_stream(struct sim *sim)
 {
@@ -157,7 +162,8 @@ static void repeat_a_report(struct sim *sim)
 
 static void tell_a_state(struct sim *sim)
 {
-    static const char *const texts[] = {"", "pulling image example.com/train:1", "ImagePullBackOff"};
+    static const char *const texts[] = {"", "pulling image example.com/train:1",
+                                        "ImagePullBackOff"};
     const struct sim_client *client = &sim->clients[sim_random(sim, CLIENTS)];
 
     if (client->instance && sim->coordinator)
@@ -197,18 +203,19 @@ static void some_fault(struct sim *sim)
     }
 }
 
-/* ---- calm ------------------------------------------------------------------------------------------------------------------ */
+/* ---- calm ------------------------------------------------------------------------------------ */
 
 /*
- * A gang that is in no round, of which all can come, and that has time, has to be measured now. Rounds have an end
- * too, so it must not have used them up.
+ * A gang that is in no round, of which all can come, and that has time, has to be measured now.
+ * Rounds have an end too, so it must not have used them up.
  */
 static bool can_be_measured(const struct sim *sim, int number, bool *ret_fails)
 {
     const struct sim_gang *gang = &sim->gangs[number];
 
     *ret_fails = false;
-    if (!gang->planned || gang->stored || gang->deadline_ns < sim->now_ns + 90 * SECOND || gang->rounds > 0)
+    if (!gang->planned || gang->stored || gang->deadline_ns < sim->now_ns + 90 * SECOND ||
+        gang->rounds > 0)
         return false;
     for (int i = 0; i < gang->npods; i++) {
         const struct sim_client *client = &sim->clients[number * PODS + i];
@@ -245,17 +252,20 @@ static void check_end(struct sim *sim)
 
         if (client->state != CLIENT_EXITED && client->state != CLIENT_DOWN)
             sim_fail(sim, "pod %d has not ended, being in state %d", i, (int)client->state);
-        /* One that had time to hear it: its gang ended, or could be told of, after things became calm. */
-        if (client->state == CLIENT_EXITED && !client->heard && gang->planned && client->index < gang->npods &&
-            client->until_ns > sim->calm_ns + 60 * SECOND && gang->deadline_ns > sim->calm_ns)
-            sim_fail(sim, "pod %d of gang %d ended without having heard the verdict", i, client->gang);
+        /* One that had time to hear it: its gang ended, or could be told of, after things became
+         * calm. */
+        if (client->state == CLIENT_EXITED && !client->heard && gang->planned &&
+            client->index < gang->npods && client->until_ns > sim->calm_ns + 60 * SECOND &&
+            gang->deadline_ns > sim->calm_ns)
+            sim_fail(sim, "pod %d of gang %d ended without having heard the verdict", i,
+                     client->gang);
     }
     for (int i = 0; i < GANGS; i++)
         if (sim->gangs[i].planned && !sim->gangs[i].stored)
             sim_fail(sim, "gang %d has no verdict", i);
 }
 
-/* ---- the loop -------------------------------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static unsigned next_message(const struct sim *sim)
 {
@@ -275,8 +285,10 @@ static void deliver(struct sim *sim, unsigned index)
 
     sim->messages[index] = sim->messages[--sim->nmessages];
     if (sim->trace)
-        printf("%9.3f message %d, stream %" PRIu64 "\n", (double)sim->now_ns / 1e9, (int)message.kind, message.stream);
-    if (message.kind == MESSAGE_JOIN || message.kind == MESSAGE_LEFT || message.kind == MESSAGE_REPORT)
+        printf("%9.3f message %d, stream %" PRIu64 "\n", (double)sim->now_ns / 1e9,
+               (int)message.kind, message.stream);
+    if (message.kind == MESSAGE_JOIN || message.kind == MESSAGE_LEFT ||
+        message.kind == MESSAGE_REPORT)
         server_take(sim, &message);
     else
         client_take(sim, &message);
@@ -334,7 +346,8 @@ static void live(struct sim *sim)
     for (int i = 0; i < 8; i++)
         sim_random(sim, 2);
     for (int i = 0; i < CLIENTS; i++)
-        sim->clients[i] = (struct sim_client){.gang = i / PODS, .index = i % PODS, .wake_ns = NEVER, .never = true};
+        sim->clients[i] = (struct sim_client){
+            .gang = i / PODS, .index = i % PODS, .wake_ns = NEVER, .never = true};
     for (int i = 0; i < GANGS; i++)
         sim->gangs[i].tell_ns = NEVER;
     server_start(sim);

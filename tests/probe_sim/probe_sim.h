@@ -1,11 +1,13 @@
 /*
- * probe_sim.h - the production coordinator with model clients, in virtual time, under seeded faults.
+ * probe_sim.h - the production coordinator with model clients, in virtual time, under seeded
+ * faults.
  *
- * Three gangs of up to five pods are planned, planned anew with some pods in the place of others, and deleted. Each pod
- * has a process that behaves as coordinator.h says of clients. Streams break, with one side learning of it before the
- * other; messages are late; processes are killed in each phase, hang, or never come; the coordinator ends between any
- * two of its actions and comes back knowing nothing; old joins and reports come again; pods speak for others.
- * Then all is calm, and everything has to end. One seed is one life: the same each time.
+ * Three gangs of up to five pods are planned, planned anew with some pods in the place of others,
+ * and deleted. Each pod has a process that behaves as coordinator.h says of clients. Streams break,
+ * with one side learning of it before the other; messages are late; processes are killed in each
+ * phase, hang, or never come; the coordinator ends between any two of its actions and comes back
+ * knowing nothing; old joins and reports come again; pods speak for others. Then all is calm, and
+ * everything has to end. One seed is one life: the same each time.
  */
 #pragma once
 
@@ -29,9 +31,9 @@
 #define RUN_NS (20 * SECOND)
 
 enum client_state {
-    CLIENT_DOWN, /* not started yet, or ended by a fault: starts at wake_ns */
+    CLIENT_DOWN,    /* not started yet, or ended by a fault: starts at wake_ns */
     CLIENT_BACKOFF, /* joins at wake_ns */
-    CLIENT_JOINED, /* fresh, waits for orders */
+    CLIENT_JOINED,  /* fresh, waits for orders */
     CLIENT_RUNNING,
     CLIENT_REPORTED, /* has its report, waits for the verdict */
     CLIENT_HELD,
@@ -46,32 +48,32 @@ struct sim_report {
     double busbw_gb_s;
 };
 
-struct sim_client { /* a pod, and the process in it */
+struct sim_client {    /* a pod, and the process in it */
     uint64_t instance; /* makes its UID; another pod of the same rank has another one */
     int gang, index, devices;
     enum client_state state;
-    int64_t wake_ns; /* of the next thing that it does by itself */
-    int64_t until_ns; /* its own deadline */
+    int64_t wake_ns;                        /* of the next thing that it does by itself */
+    int64_t until_ns;                       /* its own deadline */
     uint64_t process, attempt, incarnation; /* incarnation: of its ranks; in its addresses */
-    uint64_t stream; /* 0: none */
+    uint64_t stream;                        /* 0: none */
     uint64_t start_id, generation;
     uint32_t round;
     int64_t run_until_ns, hold_until_ns;
-    bool hangs; /* when its round breaks it does not notice */
+    bool hangs;               /* when its round breaks it does not notice */
     bool fails, skips, wrong; /* the machine is so */
     bool has_report, acked;
     struct sim_report report;
-    uint64_t call; /* of the report that is under way, 0: none */
-    int64_t call_ns; /* when it is given up */
+    uint64_t call;             /* of the report that is under way, 0: none */
+    int64_t call_ns;           /* when it is given up */
     uint64_t reported_in_life; /* start_id on which this life of the coordinator has its report */
-    bool heard; /* a verdict */
-    bool knows; /* which its ranks are, and has opened them */
-    bool never; /* it does not come */
+    bool heard;                /* a verdict */
+    bool knows;                /* which its ranks are, and has opened them */
+    bool never;                /* it does not come */
 };
 
 struct sim_gang {
     bool planned; /* somebody wants it measured */
-    bool told; /* to this life of the coordinator */
+    bool told;    /* to this life of the coordinator */
     int64_t tell_ns;
     uint64_t generation;
     int npods;
@@ -84,9 +86,9 @@ struct sim_gang {
     double measured_gb_s;
     int64_t ended_ns;
     bool true_error, true_skip, true_wrong; /* a rank has really said so */
-    unsigned rounds; /* begun by this life of the coordinator */
-    bool must_measure; /* nothing can go wrong any more */
-    bool must_blame; /* ... but for a rank that fails */
+    unsigned rounds;                        /* begun by this life of the coordinator */
+    bool must_measure;                      /* nothing can go wrong any more */
+    bool must_blame;                        /* ... but for a rank that fails */
 };
 
 struct sim_round { /* of one collective */
@@ -96,7 +98,7 @@ struct sim_round { /* of one collective */
     uint64_t began[PODS]; /* incarnations; 0: not yet */
     bool sent_ok[PODS];
     int64_t complete_ns; /* NEVER: not all began */
-    int64_t broken_ns; /* NEVER: not */
+    int64_t broken_ns;   /* NEVER: not */
     double busbw_gb_s;
 };
 
@@ -105,18 +107,26 @@ struct sim_stream {
     uint64_t instance, process, attempt, incarnation, start_id; /* as its join says */
     bool opening;
     bool client_open, server_open; /* server: its join has come and was taken */
-    uint64_t started; /* the Start that was sent on it */
-    int64_t waiting_ns, to_server_ns, to_client_ns; /* when the last one was sent; messages keep their order */
-    unsigned life; /* of the coordinator */
+    uint64_t started;              /* the Start that was sent on it */
+    int64_t waiting_ns, to_server_ns,
+        to_client_ns; /* when the last one was sent; messages keep their order */
+    unsigned life;    /* of the coordinator */
 };
 
-enum message_kind { MESSAGE_JOIN, MESSAGE_LEFT, MESSAGE_REPORT, MESSAGE_ORDER, MESSAGE_CLOSED, MESSAGE_REPLY };
+enum message_kind {
+    MESSAGE_JOIN,
+    MESSAGE_LEFT,
+    MESSAGE_REPORT,
+    MESSAGE_ORDER,
+    MESSAGE_CLOSED,
+    MESSAGE_REPLY
+};
 
 struct sim_message {
     enum message_kind kind;
     int64_t at_ns;
     uint64_t sequence; /* breaks ties */
-    uint64_t stream; /* or the call */
+    uint64_t stream;   /* or the call */
     uint32_t round;
     uint64_t generation;
     struct sim_report report;
@@ -149,13 +159,14 @@ struct sim {
     struct sim_report old[OLD_REPORTS];
     unsigned nold;
     int crash_after; /* actions; -1: no crash */
-    uint64_t hash; /* of all that came out */
+    uint64_t hash;   /* of all that came out */
     uint64_t verdicts[VERDICTS], crashes, kills, restarts, adopted, steps, sure; /* what happened */
     jmp_buf failed;
     char why[400];
 };
 
-void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
+void sim_fail(struct sim *sim, const char *format, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
 unsigned sim_random(struct sim *sim, unsigned below);
 int64_t sim_some_time(struct sim *sim, int64_t most_ns); /* 1 to most */
 struct sim_message *sim_message(struct sim *sim, enum message_kind kind, int64_t delay_ns);

@@ -17,11 +17,12 @@ static void ranks_end(struct sim *sim, struct sim_client *client)
 {
     struct sim_round *round = client->start_id ? round_of(sim, client->start_id) : NULL;
 
-    if (round && round->broken_ns == NEVER && client->state == CLIENT_RUNNING && sim->now_ns < round->complete_ns)
+    if (round && round->broken_ns == NEVER && client->state == CLIENT_RUNNING &&
+        sim->now_ns < round->complete_ns)
         round->broken_ns = sim->now_ns;
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------------------ */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static void client_leaves_stream(struct sim *sim, struct sim_client *client)
 {
@@ -83,7 +84,7 @@ static void join(struct sim *sim, struct sim_client *client)
     client->wake_ns = NEVER;
 }
 
-/* ---- reports ------------------------------------------------------------------------------------------------------ */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 static void send_report(struct sim *sim, struct sim_client *client)
 {
@@ -123,7 +124,7 @@ static void report(struct sim *sim, struct sim_client *client, enum probe_outcom
     send_report(sim, client);
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 void client_start(struct sim *sim, struct sim_client *client)
 {
@@ -225,7 +226,8 @@ void client_wake(struct sim *sim, struct sim_client *client)
             client_start(sim, client);
         return;
     }
-    if (sim->now_ns >= client->until_ns || (client->state == CLIENT_HELD && sim->now_ns >= client->hold_until_ns)) {
+    if (sim->now_ns >= client->until_ns ||
+        (client->state == CLIENT_HELD && sim->now_ns >= client->hold_until_ns)) {
         exit_now(sim, client);
         return;
     }
@@ -247,15 +249,17 @@ void client_wake(struct sim *sim, struct sim_client *client)
     }
 }
 
-/* ---- what it is told ------------------------------------------------------------------------------------------------ */
+/* ---- what it is told ------------------------------------------------------------------------- */
 
 static void on_start(struct sim *sim, struct sim_client *client, const struct sim_message *message)
 {
     struct sim_round *round = round_of(sim, message->start_id);
     bool all = true;
 
-    if (client->state != CLIENT_JOINED || client->start_id || !round || sim->streams[client->stream].opening)
-        sim_fail(sim, "pod %d is told to start, being in state %d", (int)(client - sim->clients), (int)client->state);
+    if (client->state != CLIENT_JOINED || client->start_id || !round ||
+        sim->streams[client->stream].opening)
+        sim_fail(sim, "pod %d is told to start, being in state %d", (int)(client - sim->clients),
+                 (int)client->state);
     client->state = CLIENT_RUNNING;
     client->start_id = message->start_id;
     client->round = message->round;
@@ -294,7 +298,8 @@ static void on_order(struct sim *sim, struct sim_client *client, const struct si
         client->generation = message->generation;
     switch (message->order) {
     case PROBE_WAITING:
-        if (!client->knows && client->state == CLIENT_JOINED) { /* its ranks are open a while later */
+        if (!client->knows &&
+            client->state == CLIENT_JOINED) { /* its ranks are open a while later */
             client->knows = true;
             client->wake_ns = sim->now_ns + sim_some_time(sim, 2 * SECOND);
         }
@@ -326,7 +331,8 @@ static void on_closed(struct sim *sim, struct sim_client *client, const struct s
     client->stream = 0;
     if (message->refused && !coordinator_refusal_again(message->refusal)) {
         if (sim->calm && message->refusal != REFUSED_STALE)
-            sim_fail(sim, "pod %d is refused: %s", message->speaker, coordinator_refusal_name(message->refusal));
+            sim_fail(sim, "pod %d is refused: %s", message->speaker,
+                     coordinator_refusal_name(message->refusal));
         on_abort(sim, client, true);
         return;
     }

@@ -42,7 +42,8 @@ static struct sim sim;
 
 static int run_seeds(const struct arguments *arguments)
 {
-    uint64_t verdicts[VERDICTS] = {0}, crashes = 0, kills = 0, restarts = 0, adopted = 0, again = 0, sure = 0;
+    uint64_t verdicts[VERDICTS] = {0}, crashes = 0, kills = 0, restarts = 0, adopted = 0, again = 0,
+             sure = 0;
 
     for (uint64_t seed = arguments->seed; seed < arguments->seed + arguments->runs; seed++) {
         uint64_t hash;
@@ -70,10 +71,11 @@ static int run_seeds(const struct arguments *arguments)
     printf("%" PRIu64 " lives, %" PRIu64 " of them twice:", arguments->runs, again);
     for (int i = 0; i < VERDICTS; i++)
         printf(" %s %" PRIu64, verdict_name((enum verdict)i), verdicts[i]);
-    printf("; processes killed %" PRIu64 ", coordinators %" PRIu64 "; rounds begun anew %" PRIu64 ", taken over %" PRIu64
-           "; gangs that had to be measured %" PRIu64 "\n",
+    printf("; processes killed %" PRIu64 ", coordinators %" PRIu64 "; rounds begun anew %" PRIu64
+           ", taken over %" PRIu64 "; gangs that had to be measured %" PRIu64 "\n",
            kills, crashes, restarts, adopted, sure);
-    if (sure == 0 || adopted == 0 || restarts == 0 || verdicts[VERDICT_SLOW] == 0 || verdicts[VERDICT_INFRASTRUCTURE] == 0) {
+    if (sure == 0 || adopted == 0 || restarts == 0 || verdicts[VERDICT_SLOW] == 0 ||
+        verdicts[VERDICT_INFRASTRUCTURE] == 0) {
         printf("these lives show too little\n");
         return EXIT_FAILURE;
     }
@@ -107,8 +109,9 @@ static int run_mutants(void)
 int main(int argc, char **argv)
 {
     struct arguments arguments = {.seed = 1, .runs = 1000};
-    const struct argp argp = {options, parse_option, NULL, "The probe's coordinator under seeded faults.", NULL, NULL,
-                              NULL};
+    const struct argp argp = {
+        options, parse_option, NULL, "The probe's coordinator under seeded faults.",
+        NULL,    NULL,         NULL};
 
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     return arguments.mutants ? run_mutants() : run_seeds(&arguments);

@@ -1,4 +1,5 @@
-/* What stands around the coordinator: the service that feeds it and does what it says, and what must hold of that. */
+/* What stands around the coordinator: the service that feeds it and does what it says, and what
+ * must hold of that. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,7 +34,7 @@ static uint32_t first_rank(const struct sim *sim, const struct sim_client *clien
     return rank;
 }
 
-/* ---- checks of single actions ---------------------------------------------------------------------------------------- */
+/* ---- checks of single actions ---------------------------------------------------------------- */
 
 static void check_encodes(struct sim *sim, const struct coordinator_action *action)
 {
@@ -76,8 +77,8 @@ static void check_start(struct sim *sim, const struct coordinator_action *action
             if (len == sizeof(said))
                 memcpy(&said, bytes, sizeof(said));
             if (said != from->incarnation)
-                sim_fail(sim, "a start with address %" PRIu64 " of rank %u, expected %" PRIu64, said, rank,
-                         from->incarnation);
+                sim_fail(sim, "a start with address %" PRIu64 " of rank %u, expected %" PRIu64,
+                         said, rank, from->incarnation);
         }
         streams++;
     }
@@ -147,7 +148,8 @@ static void on_verdict(struct sim *sim, const struct coordinator_result *result)
         sim_fail(sim, "gang %d has a rank that fails, and the verdict is %s: %s", number,
                  verdict_name(result->verdict), result->message);
     if (gang->must_measure && result->verdict > VERDICT_WRONG_DATA)
-        sim_fail(sim, "gang %d was not measured, though all went well: %s", number, result->message);
+        sim_fail(sim, "gang %d was not measured, though all went well: %s", number,
+                 result->message);
     if (result->hold != (gang->gate && verdict_holds(result->verdict)))
         sim_fail(sim, "a hold, or none, against the policy");
     gang->stored = true;
@@ -159,7 +161,7 @@ static void on_verdict(struct sim *sim, const struct coordinator_result *result)
     sim->verdicts[result->verdict]++;
 }
 
-/* ---- doing what it says ------------------------------------------------------------------------------------------------ */
+/* ---- doing what it says ---------------------------------------------------------------------- */
 
 static void close_stream(struct sim *sim, uint64_t number, const struct coordinator_action *refused)
 {
@@ -216,7 +218,8 @@ static void send(struct sim *sim, const struct coordinator_action *action)
         close_stream(sim, action->stream, NULL);
 }
 
-static void answer(struct sim *sim, const struct coordinator_action *action, const struct sim_message *asked)
+static void answer(struct sim *sim, const struct coordinator_action *action,
+                   const struct sim_message *asked)
 {
     struct sim_message *message;
 
@@ -237,15 +240,17 @@ static void answer(struct sim *sim, const struct coordinator_action *action, con
         sim->clients[asked->report.pod].reported_in_life = asked->report.start_id;
 }
 
-static void act(struct sim *sim, const struct coordinator_action *action, const struct sim_message *asked)
+static void act(struct sim *sim, const struct coordinator_action *action,
+                const struct sim_message *asked)
 {
-    sim->hash = (sim->hash ^ action->stream ^ (uint64_t)action->kind << 60) * UINT64_C(0x100000001b3);
+    sim->hash =
+        (sim->hash ^ action->stream ^ (uint64_t)action->kind << 60) * UINT64_C(0x100000001b3);
     switch (action->kind) {
     case COORD_SEND:
         if (sim->trace)
-            printf("%9.3f to stream %" PRIu64 " (pod %d): %d%s\n", (double)sim->now_ns / 1e9, action->stream,
-                   sim->streams[action->stream].pod, (int)action->send.order->order.kind,
-                   action->send.last ? ", the last" : "");
+            printf("%9.3f to stream %" PRIu64 " (pod %d): %d%s\n", (double)sim->now_ns / 1e9,
+                   action->stream, sim->streams[action->stream].pod,
+                   (int)action->send.order->order.kind, action->send.last ? ", the last" : "");
         send(sim, action);
         break;
     case COORD_REPLY:
@@ -273,7 +278,8 @@ static void check_deadlines(struct sim *sim)
             continue;
         if (!gang->stored && sim->now_ns >= gang->deadline_ns)
             sim_fail(sim, "gang %d has no verdict by its deadline", i);
-        if (gang->stored && gang->hold && !gang->hold_ended && sim->now_ns > gang->ended_ns + HOLD_NS)
+        if (gang->stored && gang->hold && !gang->hold_ended &&
+            sim->now_ns > gang->ended_ns + HOLD_NS)
             sim_fail(sim, "gang %d is held for ever", i);
     }
 }
@@ -298,7 +304,8 @@ void server_check(struct sim *sim)
     check_deadlines(sim);
 }
 
-static void step(struct sim *sim, const struct coordinator_event *event, const struct sim_message *asked)
+static void step(struct sim *sim, const struct coordinator_event *event,
+                 const struct sim_message *asked)
 {
     struct err err = ERR_INIT;
 
@@ -320,7 +327,7 @@ static void step(struct sim *sim, const struct coordinator_event *event, const s
     server_check(sim);
 }
 
-/* ---- feeding it ---------------------------------------------------------------------------------------------------------- */
+/* ---- feeding it ------------------------------------------------------------------------------ */
 
 void server_tick(struct sim *sim)
 {
@@ -332,18 +339,19 @@ void server_expect(struct sim *sim, int number)
     struct sim_gang *gang = &sim->gangs[number];
     struct coordinator_pod pods[PODS];
     char uids[PODS][PROBE_UID_MAX + 1], names[PODS][32], nodes[PODS][32];
-    struct coordinator_gang expected = {.pods = pods,
-                                        .npods = (size_t)gang->npods,
-                                        .gate = gang->gate,
-                                        .plan = {.op = "all_reduce", .expected_gb_s = gang->expected_gb_s},
-                                        .deadline_ns = gang->deadline_ns,
-                                        .run_ns = RUN_NS,
-                                        .hold_ns = HOLD_NS,
-                                        .decided = gang->stored,
-                                        .verdict = gang->verdict,
-                                        .measured_gb_s = gang->measured_gb_s,
-                                        .message = "as it is stored",
-                                        .hold_left_ns = gang->ended_ns + HOLD_NS - sim->now_ns};
+    struct coordinator_gang expected = {
+        .pods = pods,
+        .npods = (size_t)gang->npods,
+        .gate = gang->gate,
+        .plan = {.op = "all_reduce", .expected_gb_s = gang->expected_gb_s},
+        .deadline_ns = gang->deadline_ns,
+        .run_ns = RUN_NS,
+        .hold_ns = HOLD_NS,
+        .decided = gang->stored,
+        .verdict = gang->verdict,
+        .measured_gb_s = gang->measured_gb_s,
+        .message = "as it is stored",
+        .hold_left_ns = gang->ended_ns + HOLD_NS - sim->now_ns};
     unsigned life = sim->life;
 
     gang_id(sim, number, &expected.id);
@@ -377,26 +385,30 @@ void server_pod_state(struct sim *sim, const struct sim_client *client, const ch
     char uid[PROBE_UID_MAX + 1];
 
     uid_of(uid, client->instance);
-    step(sim, &(struct coordinator_event){.kind = COORD_POD_STATE, .pod_uid = uid, .text = text}, NULL);
+    step(sim, &(struct coordinator_event){.kind = COORD_POD_STATE, .pod_uid = uid, .text = text},
+         NULL);
 }
 
 /*
- * Who came fresh amid a round, on which it has not reported here, has ended it: nobody of its gang can still be told
- * that it runs.
+ * Who came fresh amid a round, on which it has not reported here, has ended it: nobody of its gang
+ * can still be told that it runs.
  */
 static void check_late_join(struct sim *sim, const struct sim_message *message)
 {
     const struct sim_stream *joined = &sim->streams[message->stream];
     const struct sim_client *client = &sim->clients[joined->pod];
 
-    if (!joined->server_open || joined->start_id || joined->started || sim->gangs[client->gang].stored)
+    if (!joined->server_open || joined->start_id || joined->started ||
+        sim->gangs[client->gang].stored)
         return;
     for (uint64_t i = 1; i < sim->next_id; i++) {
         const struct sim_stream *other = &sim->streams[i];
 
-        if (other->server_open && other != joined && sim->clients[other->pod].gang == client->gang &&
-            other->started && other->life == sim->life && other->started != client->reported_in_life)
-            sim_fail(sim, "pod %d came anew, and pod %d is left in its round", joined->pod, other->pod);
+        if (other->server_open && other != joined &&
+            sim->clients[other->pod].gang == client->gang && other->started &&
+            other->life == sim->life && other->started != client->reported_in_life)
+            sim_fail(sim, "pod %d came anew, and pod %d is left in its round", joined->pod,
+                     other->pod);
     }
 }
 
@@ -411,7 +423,8 @@ static void take_join(struct sim *sim, const struct sim_message *message)
     if (stream->life != sim->life)
         return; /* it was sent to one that is no more */
     uid_of(uid, stream->instance);
-    join = (struct probe_join){.first_rank = sim_random(sim, 2) ? -1 : (int32_t)first_rank(sim, client),
+    join = (struct probe_join){.first_rank =
+                                   sim_random(sim, 2) ? -1 : (int32_t)first_rank(sim, client),
                                .devices = (uint32_t)client->devices,
                                .process = stream->process,
                                .attempt = stream->attempt,
@@ -429,7 +442,9 @@ static void take_join(struct sim *sim, const struct sim_message *message)
         memcpy(join.addresses[i].bytes, &stream->incarnation, sizeof(stream->incarnation));
     }
     stream->server_open = true;
-    step(sim, &(struct coordinator_event){.kind = COORD_JOIN, .stream = message->stream, .pod_uid = uid, .join = &join},
+    step(sim,
+         &(struct coordinator_event){
+             .kind = COORD_JOIN, .stream = message->stream, .pod_uid = uid, .join = &join},
          message);
     if (life == sim->life)
         check_late_join(sim, message);
@@ -457,9 +472,11 @@ static void take_report(struct sim *sim, const struct sim_message *message)
     report.gang.generation = said->generation;
     names_of(client, report.pod, report.node);
     uid_of(report.pod_uid, said->pod_instance);
-    uid_of(uid, message->speaker == said->pod ? said->pod_instance : sim->clients[message->speaker].instance);
+    uid_of(uid, message->speaker == said->pod ? said->pod_instance
+                                              : sim->clients[message->speaker].instance);
     step(sim,
-         &(struct coordinator_event){.kind = COORD_REPORT, .stream = message->stream, .pod_uid = uid, .report = &report},
+         &(struct coordinator_event){
+             .kind = COORD_REPORT, .stream = message->stream, .pod_uid = uid, .report = &report},
          message);
 }
 
@@ -478,7 +495,8 @@ void server_take(struct sim *sim, const struct sim_message *message)
         if (stream->life != sim->life || !stream->server_open)
             break;
         stream->server_open = false;
-        step(sim, &(struct coordinator_event){.kind = COORD_LEFT, .stream = message->stream}, message);
+        step(sim, &(struct coordinator_event){.kind = COORD_LEFT, .stream = message->stream},
+             message);
         break;
     case MESSAGE_ORDER:
     case MESSAGE_CLOSED:
@@ -487,7 +505,7 @@ void server_take(struct sim *sim, const struct sim_message *message)
     }
 }
 
-/* ---- its lives ------------------------------------------------------------------------------------------------------------ */
+/* ---- its lives ------------------------------------------------------------------------------- */
 
 void server_start(struct sim *sim)
 {
@@ -502,7 +520,8 @@ void server_start(struct sim *sim)
     sim->coordinator = coordinator_new(&(struct coordinator_limits){.epoch = 1000 + sim->life});
     for (int i = 0; i < GANGS; i++) {
         sim->gangs[i].told = false;
-        sim->gangs[i].tell_ns = sim->gangs[i].planned ? sim->now_ns + sim_some_time(sim, 3 * SECOND) : NEVER;
+        sim->gangs[i].tell_ns =
+            sim->gangs[i].planned ? sim->now_ns + sim_some_time(sim, 3 * SECOND) : NEVER;
     }
     for (int i = 0; i < CLIENTS; i++)
         sim->clients[i].reported_in_life = 0;

@@ -1,4 +1,5 @@
-/* coordinator_world.h - a coordinator, a clock, and what it said since one last looked; for test_coordinator*.c. */
+/* coordinator_world.h - a coordinator, a clock, and what it said since one last looked; for
+ * test_coordinator*.c. */
 #pragma once
 
 #include <stdarg.h>
@@ -55,18 +56,19 @@ static inline void world_restart(struct world *world)
 /* Pods p0, p1, ... on n0, n1, ... with `devices` ranks each, expected at 100 GB/s within 300 s. */
 static inline void world_plan(struct world *world, unsigned npods, unsigned devices)
 {
-    world->gang = (struct coordinator_gang){.id = {.ns = "team", .name = "train", .uid = "g", .generation = 3},
-                                            .pods = world->pods,
-                                            .npods = npods,
-                                            .plan = {.op = "all_reduce", .expected_gb_s = 100},
-                                            .deadline_ns = world->now_ns + 300 * SECOND,
-                                            .hold_ns = HOLD_NS};
+    world->gang = (struct coordinator_gang){
+        .id = {.ns = "team", .name = "train", .uid = "g", .generation = 3},
+        .pods = world->pods,
+        .npods = npods,
+        .plan = {.op = "all_reduce", .expected_gb_s = 100},
+        .deadline_ns = world->now_ns + 300 * SECOND,
+        .hold_ns = HOLD_NS};
     for (unsigned i = 0; i < npods; i++) {
         snprintf(world->texts[i][0], sizeof(world->texts[i][0]), "p%u", i);
         snprintf(world->texts[i][1], sizeof(world->texts[i][1]), "uid-%u", i);
         snprintf(world->texts[i][2], sizeof(world->texts[i][2]), "n%u", i);
-        world->pods[i] = (struct coordinator_pod){world->texts[i][0], world->texts[i][1], world->texts[i][2],
-                                                  i * devices, devices};
+        world->pods[i] = (struct coordinator_pod){world->texts[i][0], world->texts[i][1],
+                                                  world->texts[i][2], i * devices, devices};
     }
 }
 
@@ -111,11 +113,13 @@ static inline struct probe_join join_of(struct world *world, unsigned pod)
 }
 
 /* The stream on which it came. */
-static inline uint64_t send_join(struct world *world, const struct probe_join *join, const char *token)
+static inline uint64_t send_join(struct world *world, const struct probe_join *join,
+                                 const char *token)
 {
     uint64_t stream = world->next++;
 
-    step(world, (struct coordinator_event){.kind = COORD_JOIN, .stream = stream, .pod_uid = token, .join = join});
+    step(world, (struct coordinator_event){
+                    .kind = COORD_JOIN, .stream = stream, .pod_uid = token, .join = join});
     return stream;
 }
 
@@ -161,28 +165,32 @@ static inline struct probe_report report_of(struct world *world, unsigned pod, u
     return report;
 }
 
-static inline uint64_t send_report(struct world *world, const struct probe_report *report, const char *token)
+static inline uint64_t send_report(struct world *world, const struct probe_report *report,
+                                   const char *token)
 {
     uint64_t call = world->next++;
 
-    step(world, (struct coordinator_event){.kind = COORD_REPORT, .stream = call, .pod_uid = token, .report = report});
+    step(world, (struct coordinator_event){
+                    .kind = COORD_REPORT, .stream = call, .pod_uid = token, .report = report});
     return call;
 }
 
-static inline uint64_t report(struct world *world, unsigned pod, uint64_t start_id, enum probe_outcome outcome)
+static inline uint64_t report(struct world *world, unsigned pod, uint64_t start_id,
+                              enum probe_outcome outcome)
 {
     struct probe_report message = report_of(world, pod, start_id, outcome);
 
     return send_report(world, &message, world->pods[pod].uid);
 }
 
-/* ---- what it said in the last step ---------------------------------------------------------------------------------- */
+/* ---- what it said in the last step ----------------------------------------------------------- */
 
-static inline const struct coordinator_action *said(const struct world *world, enum coordinator_action_kind kind,
-                                                    uint64_t stream)
+static inline const struct coordinator_action *
+said(const struct world *world, enum coordinator_action_kind kind, uint64_t stream)
 {
     for (size_t i = 0; i < world->actions.n; i++)
-        if (world->actions.items[i].kind == kind && (stream == 0 || world->actions.items[i].stream == stream))
+        if (world->actions.items[i].kind == kind &&
+            (stream == 0 || world->actions.items[i].stream == stream))
             return &world->actions.items[i];
     return NULL;
 }
@@ -199,11 +207,13 @@ static inline unsigned orders(const struct world *world, enum probe_order_kind k
     unsigned n = 0;
 
     for (size_t i = 0; i < world->actions.n; i++)
-        n += world->actions.items[i].kind == COORD_SEND && world->actions.items[i].send.order->order.kind == kind;
+        n += world->actions.items[i].kind == COORD_SEND &&
+             world->actions.items[i].send.order->order.kind == kind;
     return n;
 }
 
-static inline void assert_refused(const struct world *world, uint64_t call, enum coordinator_refusal refusal)
+static inline void assert_refused(const struct world *world, uint64_t call,
+                                  enum coordinator_refusal refusal)
 {
     const struct coordinator_action *action = said(world, COORD_REFUSE, call);
 

@@ -1,4 +1,5 @@
-/* The probe's messages: what is said is read, and what is out of bounds is refused with its field's name. */
+/* The probe's messages: what is said is read, and what is out of bounds is refused with its field's
+ * name. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -81,17 +82,17 @@ static void the_largest_messages_fit(void **state)
     print_message("the largest join: %zu bytes\n", out.len);
 }
 
-/* ---- what is refused ------------------------------------------------------------------------------------------------ */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 /* One thing at a time is changed in a good join; `says` is in the message. */
-#define REFUSED_JOIN(change, says)                                                                               \
-    do {                                                                                                         \
-        join = good_join();                                                                                      \
-        change;                                                                                                  \
-        err.text[0] = '\0';                                                                                      \
-        assert_int_equal(probe_join_encode(&join, &out, &err), -EINVAL);                                         \
-        if (!strstr(err.text, says))                                                                             \
-            fail_msg("'%s', expected '%s'", err.text, says);                                                     \
+#define REFUSED_JOIN(change, says)                                                                 \
+    do {                                                                                           \
+        join = good_join();                                                                        \
+        change;                                                                                    \
+        err.text[0] = '\0';                                                                        \
+        assert_int_equal(probe_join_encode(&join, &out, &err), -EINVAL);                           \
+        if (!strstr(err.text, says))                                                               \
+            fail_msg("'%s', expected '%s'", err.text, says);                                       \
     } while (0)
 
 static void a_join_that_cannot_be_is_refused_by_field(void **state)
@@ -129,14 +130,14 @@ static void a_join_that_cannot_be_is_refused_by_field(void **state)
     assert_int_equal(out.len, 0); /* nothing of them was written */
 }
 
-#define REFUSED_REPORT(change, says)                                                                             \
-    do {                                                                                                         \
-        report = good_report();                                                                                  \
-        change;                                                                                                  \
-        err.text[0] = '\0';                                                                                      \
-        assert_int_equal(probe_report_encode(&report, &out, &err), -EINVAL);                                     \
-        if (!strstr(err.text, says))                                                                             \
-            fail_msg("'%s', expected '%s'", err.text, says);                                                     \
+#define REFUSED_REPORT(change, says)                                                               \
+    do {                                                                                           \
+        report = good_report();                                                                    \
+        change;                                                                                    \
+        err.text[0] = '\0';                                                                        \
+        assert_int_equal(probe_report_encode(&report, &out, &err), -EINVAL);                       \
+        if (!strstr(err.text, says))                                                               \
+            fail_msg("'%s', expected '%s'", err.text, says);                                       \
     } while (0)
 
 static void a_report_that_cannot_be_is_refused_by_field(void **state)
@@ -161,7 +162,8 @@ static void a_report_that_cannot_be_is_refused_by_field(void **state)
     REFUSED_REPORT(report.first_rank = 10000, "`first_rank`");
     REFUSED_REPORT(report.rank = 4, "field `rank`: found 4, expected 2 to 3");
     REFUSED_REPORT(report.rank = 1, "field `rank`: found 1, expected 2 to 3");
-    REFUSED_REPORT(report.outcome = (enum probe_outcome)0, "field `outcome`: found 0, expected 1 to 6");
+    REFUSED_REPORT(report.outcome = (enum probe_outcome)0,
+                   "field `outcome`: found 0, expected 1 to 6");
     REFUSED_REPORT(report.outcome = (enum probe_outcome)7, "`outcome`");
     REFUSED_REPORT((report.start_id = 0, report.round = 0), "field `outcome`: found 1 of no round");
     REFUSED_REPORT(report.start_id = 0, "`round`");
@@ -201,7 +203,8 @@ static void what_others_may_write_is_refused_too(void **state)
     assert_int_equal(probe_join_decode(bytes, PROBE_REQUEST_MAX + 1, &join, &err), -E2BIG);
     assert_int_equal(probe_join_decode(NULL, 0, &join, &err), -EINVAL); /* all fields are missing */
 
-    for (size_t i = 0; i < PROBE_REQUEST_MAX / 2; i++) { /* empty addresses, or fields that nobody knows */
+    for (size_t i = 0; i < PROBE_REQUEST_MAX / 2;
+         i++) { /* empty addresses, or fields that nobody knows */
         bytes[2 * i] = 14 << 3 | 2;
         bytes[2 * i + 1] = 0;
     }
@@ -220,7 +223,7 @@ static void what_others_may_write_is_refused_too(void **state)
     assert_non_null(strstr(err.text, "`outcome`"));
 }
 
-/* ---- orders ------------------------------------------------------------------------------------------------------------ */
+/* ---- orders ---------------------------------------------------------------------------------- */
 
 static void orders_are_read_as_they_were_written(void **state)
 {
@@ -228,7 +231,8 @@ static void orders_are_read_as_they_were_written(void **state)
         {.gang = {.ns = "a", .name = "b", .uid = "c", .generation = 7},
          .kind = PROBE_WAITING,
          .waiting = {3, 4, "rank 3 (pod b-3 on n: pulling image)"}},
-        {.kind = PROBE_VERDICT, .verdict = {VERDICT_SLOW, 187.3, 401, "all_reduce of 16 ranks: ...", true, 600000}},
+        {.kind = PROBE_VERDICT,
+         .verdict = {VERDICT_SLOW, 187.3, 401, "all_reduce of 16 ranks: ...", true, 600000}},
         {.kind = PROBE_VERDICT, .verdict = {.word = VERDICT_OK, .measured_gb_s = 1}},
         {.kind = PROBE_ABORT, .abort = {"rank 3 began anew", true}},
     };
@@ -278,7 +282,8 @@ static size_t start_bytes(const struct probe_order *order, uint32_t rank, unsign
     struct err err = ERR_INIT;
     uint32_t first_rank;
 
-    if (probe_order_encode(order, rank, 1, &out, &err) < 0 || probe_order_decode(BYTES(out), &read, &first_rank, &err) < 0)
+    if (probe_order_encode(order, rank, 1, &out, &err) < 0 ||
+        probe_order_decode(BYTES(out), &read, &first_rank, &err) < 0)
         fail_msg("%s", err.text);
     *ret_addresses = 0;
     for (uint32_t i = 0; i < order->start.ranks; i++) {
@@ -305,8 +310,10 @@ static void a_start_brings_neighbours_to_many(void **state)
         bytes = start_bytes(&order, sizes[i] / 3, &some);
         order.start.addresses->all = true;
         most = start_bytes(&order, sizes[i] / 3, &all);
-        print_message("%u pods of one rank: %u addresses, %zu bytes to each, %.1f MB together; all to all %.1f MB\n",
-                      sizes[i], some, bytes, (double)bytes * sizes[i] / 1e6, (double)most * sizes[i] / 1e6);
+        print_message("%u pods of one rank: %u addresses, %zu bytes to each, %.1f MB together; all "
+                      "to all %.1f MB\n",
+                      sizes[i], some, bytes, (double)bytes * sizes[i] / 1e6,
+                      (double)most * sizes[i] / 1e6);
         assert_int_equal(all, sizes[i]);
         assert_true(bytes * sizes[i] < 24u << 20);
         assert_true(some == all || some < 48);
@@ -330,7 +337,8 @@ static void neighbours_know_each_other(void **state)
                 for (unsigned k = 0; k < m; k++)
                     found += back[k] == rank;
                 if (found != 1)
-                    fail_msg("%u of %u ranks knows %u, which does not know it", rank, ranks, list[i]);
+                    fail_msg("%u of %u ranks knows %u, which does not know it", rank, ranks,
+                             list[i]);
             }
             for (uint32_t away = 1; away < ranks; away <<= 1) {
                 unsigned found = 0;
@@ -368,24 +376,30 @@ static void a_start_that_cannot_be_is_refused(void **state)
     start.n_address_ranks = start.n_addresses = 2;
     start.address_ranks = ranks;
     start.addresses = addresses;
-    assert_int_equal(probe_order_decode(bytes, lockstep__probe__v1__order__pack(&order, bytes), &read, &first_rank, &err),
+    assert_int_equal(probe_order_decode(bytes, lockstep__probe__v1__order__pack(&order, bytes),
+                                        &read, &first_rank, &err),
                      -EINVAL);
-    assert_string_equal(err.text, "field `start.address_ranks`: found 0, expected 2 to 1"); /* not ascending */
+    assert_string_equal(
+        err.text, "field `start.address_ranks`: found 0, expected 2 to 1"); /* not ascending */
     ranks[1] = 2;
-    assert_int_equal(probe_order_decode(bytes, lockstep__probe__v1__order__pack(&order, bytes), &read, &first_rank, &err),
+    assert_int_equal(probe_order_decode(bytes, lockstep__probe__v1__order__pack(&order, bytes),
+                                        &read, &first_rank, &err),
                      -EINVAL);
     start.n_address_ranks = 1;
-    assert_int_equal(probe_order_decode(bytes, lockstep__probe__v1__order__pack(&order, bytes), &read, &first_rank, &err),
+    assert_int_equal(probe_order_decode(bytes, lockstep__probe__v1__order__pack(&order, bytes),
+                                        &read, &first_rank, &err),
                      -EINVAL);
     assert_non_null(strstr(err.text, "field `start.addresses`: found 2 of them for 1 ranks"));
     start.n_addresses = 1;
     plan.n_sizes = 2;
     plan.sizes = sizes;
-    assert_int_equal(probe_order_decode(bytes, lockstep__probe__v1__order__pack(&order, bytes), &read, &first_rank, &err),
+    assert_int_equal(probe_order_decode(bytes, lockstep__probe__v1__order__pack(&order, bytes),
+                                        &read, &first_rank, &err),
                      -EINVAL);
     assert_non_null(strstr(err.text, "field `plan.sizes`: found 1, expected 3 to"));
     start.ranks = 20000;
-    assert_int_equal(probe_order_decode(bytes, lockstep__probe__v1__order__pack(&order, bytes), &read, &first_rank, &err),
+    assert_int_equal(probe_order_decode(bytes, lockstep__probe__v1__order__pack(&order, bytes),
+                                        &read, &first_rank, &err),
                      -EINVAL);
     assert_non_null(strstr(err.text, "field `start.ranks`: found 20000, expected 1 to 10000"));
 }
@@ -396,9 +410,15 @@ static void any_text_can_be_made_to_pass(void **state)
         const char *text, *made;
         size_t size;
     } cases[] = {
-        {"plain", "plain", 16},     {"a\nb\x7f", "a?b?", 16}, {"\xff\xc3\xa4", "?\xc3\xa4", 16},
-        {"abcdef", "abc", 4},       {"ab\xc3\xa4", "ab", 4},  {"ab\xc3\xa4", "ab\xc3\xa4", 5},
-        {"\xe2\x82", "\?\?", 16}, {"", "", 1},              {"x", "", 1},
+        {"plain", "plain", 16},
+        {"a\nb\x7f", "a?b?", 16},
+        {"\xff\xc3\xa4", "?\xc3\xa4", 16},
+        {"abcdef", "abc", 4},
+        {"ab\xc3\xa4", "ab", 4},
+        {"ab\xc3\xa4", "ab\xc3\xa4", 5},
+        {"\xe2\x82", "\?\?", 16},
+        {"", "", 1},
+        {"x", "", 1},
     };
 
     (void)state;

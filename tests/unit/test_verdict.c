@@ -34,7 +34,9 @@ static void measurements_become_words_and_sentences(void **state)
         {{"all_reduce", 4, 12.34, 0, 0, -1},
          VERDICT_UNKNOWN,
          "all_reduce of 4 ranks: 12.3 GB/s, nothing is known to compare it with"},
-        {{"all_reduce", 4, 0, 100, 0, -1}, VERDICT_UNKNOWN, "all_reduce of 4 ranks: no bandwidth was measured"},
+        {{"all_reduce", 4, 0, 100, 0, -1},
+         VERDICT_UNKNOWN,
+         "all_reduce of 4 ranks: no bandwidth was measured"},
         {{"all_reduce", 1, 0, 100, 0, -1},
          VERDICT_UNKNOWN,
          "all_reduce of 1 rank: nothing goes between ranks, so there is no bandwidth to measure"},
@@ -53,7 +55,8 @@ static void measurements_become_words_and_sentences(void **state)
 
         verdict_text(&cases[i].facts, text);
         if (verdict != cases[i].verdict)
-            fail_msg("case %zu: %s, expected %s", i, verdict_name(verdict), verdict_name(cases[i].verdict));
+            fail_msg("case %zu: %s, expected %s", i, verdict_name(verdict),
+                     verdict_name(cases[i].verdict));
         if (cases[i].text)
             assert_string_equal(text, cases[i].text);
     }
