@@ -1,12 +1,14 @@
 /*
- * backend.h - the ways of moving bytes, each a table of functions: `tcp` over sockets, `nccl` over what NCCL finds.
+ * backend.h - the ways of moving bytes, each a table of functions: `tcp` over sockets, `nccl` over
+ * what NCCL finds.
  *
- *   open -> address -> (addresses are gathered and handed to all) -> connect -> run, check, agree, pair -> close
+ *   open -> address -> (addresses go to all) -> connect -> run, check, agree, pair -> close
  *
- * One backend_rank is one rank of one collective; one thread uses it. All ranks call the same functions with the
- * same arguments in the same order (pair: the two of it). A call that failed, but for open, leaves the rank of no
- * use but for close(rank, true). What runs inside may hang in spite of its deadline (a driver does): who needs an
- * end for sure runs it in a child process (child.h).
+ * One backend_rank is one rank of one collective; one thread uses it. All ranks call the same
+ * functions with the same arguments in the same order (pair: the two of it). A call that failed,
+ * but for open, leaves the rank of no use but for close(rank, true). What runs inside may hang in
+ * spite of its deadline (a driver does): who needs an end for sure runs it in a child process
+ * (child.h).
  *
  * Deadlines are CLOCK_MONOTONIC in ns; past it -ETIMEDOUT. Errors that a peer causes name its rank:
  *   -ECONNRESET, -ECONNREFUSED  the peer is gone
@@ -27,7 +29,10 @@
 #define BACKEND_AGREE_MAX 64
 #define BACKEND_STREAMS_MAX 16
 
-/* What peers need to reach a rank: opaque to all but its backend. len 0: none is needed of this rank. */
+/*
+ * What peers need to reach a rank: opaque to all but its backend. len 0: none is needed of this
+ * rank.
+ */
 struct backend_address {
     uint8_t bytes[BACKEND_ADDRESS_MAX];
     size_t len;
@@ -58,29 +63,29 @@ struct backend {
     const char *name; /* "tcp", "nccl" */
 
     /*
-     * Loads what it needs and opens the device. The options are not looked at afterwards. -ENODEV: it cannot be
-     * used here, and err says why; -ENOMEM, -EBUSY: memory is short or the device is busy. All three mean
-     * "skipped", not "failed". -EINVAL: an option is out of its range.
+     * Loads what it needs and opens the device. The options are not looked at afterwards. -ENODEV:
+     * it cannot be used here, and err says why; -ENOMEM, -EBUSY: memory is short or the device is
+     * busy. All three mean "skipped", not "failed". -EINVAL: an option is out of its range.
      */
     int (*open)(const struct backend_options *options, struct backend_rank **ret_rank,
                 struct backend_info *ret_info, struct err *err);
     /* What peers must know of this rank. nccl: only rank 0 has one (the unique id). */
     int (*address)(struct backend_rank *rank, struct backend_address *ret_address, struct err *err);
     /* addresses[ranks] in rank order; copied. */
-    int (*connect)(struct backend_rank *rank, const struct backend_address *addresses, uint64_t deadline_ns,
-                   struct err *err);
+    int (*connect)(struct backend_rank *rank, const struct backend_address *addresses,
+                   uint64_t deadline_ns, struct err *err);
     /* n ops back to back, each timed on this rank: ret_seconds[n]. */
     int (*run)(struct backend_rank *rank, enum collective_op op, uint64_t bytes, unsigned n,
                double *ret_seconds, uint64_t deadline_ns, struct err *err);
     /* One op with the pattern; how many words of this rank's result are wrong. */
-    int (*check)(struct backend_rank *rank, enum collective_op op, uint64_t bytes, uint64_t *ret_wrong,
-                 uint64_t deadline_ns, struct err *err);
-    /* values[n] become their maxima over all ranks, n <= BACKEND_AGREE_MAX; also a barrier. No NaN. */
+    int (*check)(struct backend_rank *rank, enum collective_op op, uint64_t bytes,
+                 uint64_t *ret_wrong, uint64_t deadline_ns, struct err *err);
+    /* values[n] become their maxima over all ranks, n <= BACKEND_AGREE_MAX; a barrier. No NaN. */
     int (*agree)(struct backend_rank *rank, double *values, unsigned n, uint64_t deadline_ns,
                  struct err *err);
     /* This rank and `peer` send each other `bytes` at the same time, n times: ret_seconds[n]. */
-    int (*pair)(struct backend_rank *rank, unsigned peer, uint64_t bytes, unsigned n, double *ret_seconds,
-                uint64_t deadline_ns, struct err *err);
+    int (*pair)(struct backend_rank *rank, unsigned peer, uint64_t bytes, unsigned n,
+                double *ret_seconds, uint64_t deadline_ns, struct err *err);
     /* Takes NULL. broken: something failed, so abort and never wait for peers. */
     void (*close)(struct backend_rank *rank, bool broken);
 };

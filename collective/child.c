@@ -55,7 +55,7 @@ const char *child_phase_name(enum child_phase phase)
     return phase < CHILD_PHASES ? names[phase] : "?";
 }
 
-/* ---- starting ------------------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------- */
 
 static int set_files(posix_spawn_file_actions_t *files, int fd, int err_fd)
 {
@@ -72,7 +72,10 @@ static int set_files(posix_spawn_file_actions_t *files, int fd, int err_fd)
     return r;
 }
 
-/* Signals as a new program expects them, and a group of its own: an interrupt at the terminal is for the parent. */
+/*
+ * Signals as a new program expects them, and a group of its own: an interrupt at the terminal is
+ * for the parent.
+ */
 static int set_signals(posix_spawnattr_t *attributes)
 {
     static const int own[] = {SIGPIPE, SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGQUIT, SIGUSR1, SIGUSR2};
@@ -83,8 +86,8 @@ static int set_signals(posix_spawnattr_t *attributes)
     sigemptyset(&usual);
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
         sigaddset(&usual, own[i]);
-    r = posix_spawnattr_setflags(attributes,
-                                 POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    r = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                                 POSIX_SPAWN_SETPGROUP);
     if (r == 0)
         r = posix_spawnattr_setsigmask(attributes, &none);
     return r ? r : posix_spawnattr_setsigdefault(attributes, &usual);
@@ -99,6 +102,8 @@ static int spawn(struct child *child, const char *const *argv, int fd, int err_f
     size_t n = 0;
     int r;
 
+    if (!argv[0])
+        return -EINVAL;
     for (; argv[n]; n++) {
         if (n == ARGS_MAX)
             return -E2BIG;
@@ -175,7 +180,8 @@ int child_start(const struct child_options *options, struct child **ret_child, s
             close(theirs[i]);
     if (r < 0) {
         child_free(child);
-        return err_set(err, r, "cannot start %s: %s", options->argv[0], strerror(-r));
+        return err_set(err, r, "cannot start %s: %s",
+                       options->argv[0] ? options->argv[0] : "nothing", strerror(-r));
     }
     child->reaped = false;
     child->pidfd = pidfd_open(child->pid, 0);
@@ -183,7 +189,7 @@ int child_start(const struct child_options *options, struct child **ret_child, s
     return 0;
 }
 
-/* ---- orders --------------------------------------------------------------------------------------------- */
+/* ---- orders ------------------------------------------------------------------------ */
 
 static int queued(struct child *child, size_t before, int r, struct err *err)
 {
@@ -192,12 +198,15 @@ static int queued(struct child *child, size_t before, int r, struct err *err)
     if (r < 0) {
         child->out.len = before;
         child->out.failed = false;
-        return err_set(err, r, r == -EPIPE ? "the rank's process is gone" : "an order does not fit its record");
+        return err_set(err, r,
+                       r == -EPIPE ? "the rank's process is gone"
+                                   : "an order does not fit its record");
     }
     return 0;
 }
 
-int child_open(struct child *child, const char *backend, const struct backend_options *options, struct err *err)
+int child_open(struct child *child, const char *backend, const struct backend_options *options,
+               struct err *err)
 {
     size_t before = child->out.len;
 
@@ -212,14 +221,16 @@ int child_connect(struct child *child, const struct backend_address *addresses, 
     return queued(child, before, wire_put_connect(&child->out, addresses, ranks, deadline_ns), err);
 }
 
-int child_run(struct child *child, const struct measure_plan *plan, uint64_t deadline_ns, struct err *err)
+int child_run(struct child *child, const struct measure_plan *plan, uint64_t deadline_ns,
+              struct err *err)
 {
     size_t before = child->out.len;
 
     return queued(child, before, wire_put_run(&child->out, plan, deadline_ns), err);
 }
 
-int child_pairs(struct child *child, const struct measure_pairs *pairs, uint64_t deadline_ns, struct err *err)
+int child_pairs(struct child *child, const struct measure_pairs *pairs, uint64_t deadline_ns,
+                struct err *err)
 {
     size_t before = child->out.len;
 
@@ -265,7 +276,7 @@ void child_kill(struct child *child)
     child->stopped = true;
 }
 
-/* ---- what comes ------------------------------------------------------------------------------------------ */
+/* ---- what comes -------------------------------------------------------------------- */
 
 static void close_socket(struct child *child)
 {
@@ -326,7 +337,8 @@ static void read_socket(struct child *child)
 {
     ssize_t n;
 
-    if (child->fd < 0 || child->in.len >= WIRE_RECORD_MAX || strbuf_reserve(&child->in, READ_AT_ONCE) < 0)
+    if (child->fd < 0 || child->in.len >= WIRE_RECORD_MAX ||
+        strbuf_reserve(&child->in, READ_AT_ONCE) < 0)
         return;
     n = recv(child->fd, child->in.data + child->in.len, READ_AT_ONCE, MSG_DONTWAIT);
     if (n > 0) {
@@ -381,8 +393,8 @@ static void describe_end(const struct child *child, struct child_event *event)
         int number = WTERMSIG(child->status);
 
         event->error = child->stopped || child->refused ? -ECANCELED : -ECHILD;
-        snprintf(event->text, sizeof(event->text), "its process was ended by signal %d (%s)", number,
-                 strsignal(number));
+        snprintf(event->text, sizeof(event->text), "its process was ended by signal %d (%s)",
+                 number, strsignal(number));
     } else if (child->status >= 0 && WEXITSTATUS(child->status) == 0 && child->closing) {
         snprintf(event->text, sizeof(event->text), "its process ended as told");
         return;
@@ -416,7 +428,8 @@ static int take_record(struct child *child, struct child_event *event)
     struct err err = ERR_INIT;
     struct wire_record record;
     size_t used = 0;
-    int r = child->refused ? 0 : wire_next(child->in.data, child->in.len, false, &record, &used, &err);
+    int r =
+        child->refused ? 0 : wire_next(child->in.data, child->in.len, false, &record, &used, &err);
 
     if (r == 0)
         return 0;
@@ -477,7 +490,8 @@ int child_next(struct child *child, struct child_event *ret_event)
 
 void child_pollfds(const struct child *child, struct pollfd fds[CHILD_POLLFDS])
 {
-    fds[0] = (struct pollfd){.fd = child->fd, .events = (short)(child->out.len ? POLLIN | POLLOUT : POLLIN)};
+    fds[0] = (struct pollfd){.fd = child->fd,
+                             .events = (short)(child->out.len ? POLLIN | POLLOUT : POLLIN)};
     fds[1] = (struct pollfd){.fd = child->reaped ? -1 : child->err_fd, .events = POLLIN};
     fds[2] = (struct pollfd){.fd = child->reaped ? -1 : child->pidfd, .events = POLLIN};
 }
@@ -498,7 +512,10 @@ static void wait_for_end(struct child *child, uint64_t until_ns)
         reap(child);
         if (child->reaped || now >= until_ns)
             return;
-        /* Without a pidfd nothing wakes: look now and then. stderr is drained, or it might wait for that. */
+        /*
+         * Without a pidfd nothing wakes: look now and then. stderr is drained, or it might wait for
+         * that.
+         */
         (void)poll(fds, 2, child->pidfd >= 0 ? (int)((until_ns - now) / 1000000u + 1) : 5);
         read_tail(child);
     }
@@ -513,7 +530,8 @@ void child_free(struct child *child)
     if (!child->reaped && !child->stopped && !child->closing)
         child_stop(child);
     if (!child->reaped) {
-        uint64_t until = child->kill_at_ns == NEVER ? now_ns() + child->grace_ns : child->kill_at_ns;
+        uint64_t until =
+            child->kill_at_ns == NEVER ? now_ns() + child->grace_ns : child->kill_at_ns;
 
         wait_for_end(child, until);
         child_kill(child);

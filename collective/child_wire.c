@@ -7,7 +7,7 @@
 
 #include "base/parse.h"
 
-/* ---- writing ------------------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------- */
 
 /* Returns where the record starts: its length is put there when it is known. */
 static size_t begin(struct strbuf *out, enum wire_type type)
@@ -59,7 +59,7 @@ static void put_text(struct strbuf *out, const char *text)
     put_bytes(out, text ? text : "", text ? strlen(text) : 0);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------- */
 
 /* After the first thing that is not as expected, `bad` says so and all that is read is 0. */
 struct reader {
@@ -136,13 +136,15 @@ static void get_text(struct reader *in, char *ret, size_t size)
 static int done(const struct reader *in, const char *name, struct err *err)
 {
     if (in->bad)
-        return err_set(err, -EPROTO, "record '%s': it is cut off, or a field is out of range", name);
+        return err_set(err, -EPROTO, "record '%s': it is cut off, or a field is out of range",
+                       name);
     if (in->at != in->end)
-        return err_set(err, -EPROTO, "record '%s': %zu bytes too long", name, (size_t)(in->end - in->at));
+        return err_set(err, -EPROTO, "record '%s': %zu bytes too long", name,
+                       (size_t)(in->end - in->at));
     return 0;
 }
 
-/* ---- records ------------------------------------------------------------------------------------------ */
+/* ---- records ----------------------------------------------------------------------- */
 
 static const struct {
     enum wire_type type;
@@ -161,8 +163,8 @@ static const struct {
     {WIRE_FAILED, 16 + CHILD_TEXT_MAX},
 };
 
-int wire_next(const void *bytes, size_t len, bool to_child, struct wire_record *ret, size_t *ret_used,
-              struct err *err)
+int wire_next(const void *bytes, size_t len, bool to_child, struct wire_record *ret,
+              size_t *ret_used, struct err *err)
 {
     uint32_t head[2];
     size_t i = 0;
@@ -175,8 +177,8 @@ int wire_next(const void *bytes, size_t len, bool to_child, struct wire_record *
     if (i == sizeof(types) / sizeof(types[0]) || (types[i].type < WIRE_OPENED) != to_child)
         return err_set(err, -EPROTO, "found a record of type %u, which is none", head[0]);
     if (head[1] > types[i].max)
-        return err_set(err, -EPROTO, "record of type %u: %u bytes, expected at most %zu", head[0], head[1],
-                       types[i].max);
+        return err_set(err, -EPROTO, "record of type %u: %u bytes, expected at most %zu", head[0],
+                       head[1], types[i].max);
     if (len - WIRE_HEAD < head[1])
         return 0;
     *ret = (struct wire_record){types[i].type, (const uint8_t *)bytes + WIRE_HEAD, head[1]};
@@ -206,7 +208,8 @@ int wire_get_open(const struct wire_record *record, struct wire_open *ret, struc
     uint32_t version = get_u32(&in, UINT32_MAX);
 
     if (!in.bad && version != WIRE_VERSION)
-        return err_set(err, -EPROTO, "the parent speaks version %u, expected %u", version, WIRE_VERSION);
+        return err_set(err, -EPROTO, "the parent speaks version %u, expected %u", version,
+                       WIRE_VERSION);
     ret->options = (struct backend_options){.host = ret->host};
     ret->options.rank = get_u32(&in, BACKEND_RANKS_MAX - 1);
     ret->options.ranks = get_u32(&in, BACKEND_RANKS_MAX);
@@ -236,8 +239,8 @@ int wire_put_connect(struct strbuf *out, const struct backend_address *addresses
     return finish(out, start);
 }
 
-int wire_get_connect(const struct wire_record *record, unsigned ranks, struct backend_address *addresses,
-                     uint64_t *ret_deadline_ns, struct err *err)
+int wire_get_connect(const struct wire_record *record, unsigned ranks,
+                     struct backend_address *addresses, uint64_t *ret_deadline_ns, struct err *err)
 {
     struct reader in = reader_of(record);
     uint64_t deadline_ns = get_u64(&in);
@@ -343,7 +346,7 @@ int wire_put_close(struct strbuf *out)
     return finish(out, begin(out, WIRE_CLOSE));
 }
 
-/* ---- events -------------------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------ */
 
 static void put_result(struct strbuf *out, const struct measure_result *result)
 {
@@ -487,7 +490,8 @@ int wire_get_event(const struct wire_record *record, struct child_event *ret, st
         get_failure(&in, ret);
         return done(&in, "failed", err);
     default:
-        return err_set(err, -EPROTO, "record of type %u: not one of a child", (unsigned)record->type);
+        return err_set(err, -EPROTO, "record of type %u: not one of a child",
+                       (unsigned)record->type);
     }
 }
 

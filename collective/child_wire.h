@@ -1,10 +1,12 @@
 /*
- * child_wire.h - the records between a parent and the ranks in its child processes. Pure: bytes to values and back.
+ * child_wire.h - the records between a parent and the ranks in its child processes. Pure: bytes to
+ * values and back.
  *
- * A record is its type and the length of what follows (u32 each), then the fields in a fixed order, in the machine's
- * byte order: both ends are programs of one build on one machine, and WIRE_VERSION in OPEN says that they are. Each
- * type has its greatest length; counts, names and numbers are checked as if a stranger had sent them, for a child's
- * memory may be broken by what it loaded. -EPROTO with a message; nothing is returned then.
+ * A record is its type and the length of what follows (u32 each), then the fields in a fixed order,
+ * in the machine's byte order: both ends are programs of one build on one machine, and WIRE_VERSION
+ * in OPEN says that they are. Each type has its greatest length; counts, names and numbers are
+ * checked as if a stranger had sent them, for a child's memory may be broken by what it loaded.
+ * -EPROTO with a message; nothing is returned then.
  */
 #pragma once
 
@@ -19,7 +21,8 @@
 #define WIRE_HEAD 8
 #define WIRE_LIBRARY_MAX 4096
 #define WIRE_NAME_MAX 64
-#define WIRE_RECORD_MAX (WIRE_HEAD + 16 + (size_t)BACKEND_RANKS_MAX * (BACKEND_ADDRESS_MAX + 2)) /* CONNECT */
+#define WIRE_RECORD_MAX                                                                            \
+    (WIRE_HEAD + 16 + (size_t)BACKEND_RANKS_MAX * (BACKEND_ADDRESS_MAX + 2)) /* CONNECT */
 
 enum wire_type {
     WIRE_OPEN = 1, /* to the child */
@@ -41,11 +44,14 @@ struct wire_record {
     size_t len;
 };
 
-/* The first record of a buffer. 1: whole, *ret_used bytes; 0: not all of it came; -EPROTO: it is none. */
-int wire_next(const void *bytes, size_t len, bool to_child, struct wire_record *ret, size_t *ret_used,
-              struct err *err);
+/*
+ * The first record of a buffer. 1: whole, *ret_used bytes; 0: not all of it came; -EPROTO: it is
+ * none.
+ */
+int wire_next(const void *bytes, size_t len, bool to_child, struct wire_record *ret,
+              size_t *ret_used, struct err *err);
 
-/* ---- to the child ------------------------------------------------------------------------------------- */
+/* ---- to the child ------------------------------------------------------------------ */
 
 struct wire_open {
     struct backend_options options; /* host and library point into this struct */
@@ -62,17 +68,18 @@ int wire_put_close(struct strbuf *out);
 
 int wire_get_open(const struct wire_record *record, struct wire_open *ret, struct err *err);
 /* addresses[ranks] are filled; another number of them than `ranks` is refused. */
-int wire_get_connect(const struct wire_record *record, unsigned ranks, struct backend_address *addresses,
-                     uint64_t *ret_deadline_ns, struct err *err);
+int wire_get_connect(const struct wire_record *record, unsigned ranks,
+                     struct backend_address *addresses, uint64_t *ret_deadline_ns, struct err *err);
 int wire_get_run(const struct wire_record *record, unsigned ranks, struct measure_plan *ret,
                  uint64_t *ret_deadline_ns, struct err *err);
 /* The caller frees ret->peers. */
 int wire_get_pairs(const struct wire_record *record, unsigned ranks, struct measure_pairs *ret,
                    uint64_t *ret_deadline_ns, struct err *err);
 
-/* ---- from the child: kind says which fields of the event stand in the record ----------------------------- */
+/* ---- from the child: kind says which fields of the event stand in the record ------- */
 
-int wire_put_event(struct strbuf *out, const struct child_event *event); /* CHILD_OPENED to CHILD_FAILED */
+int wire_put_event(struct strbuf *out,
+                   const struct child_event *event); /* CHILD_OPENED to CHILD_FAILED */
 int wire_get_event(const struct wire_record *record, struct child_event *ret, struct err *err);
 
 /* Text of unknown origin into UTF-8 without control characters: what is not, becomes '?'. */

@@ -1,6 +1,7 @@
 #include "collective/local.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,22 +9,28 @@
 #include <time.h>
 
 #include "collective/child.h"
+#include "collective/memory.h"
 
 #define TIMEOUT_NS 60000000000u
+#define SLOPE_NS 3000000000u /* for three sizes */
 #define PAIR_BYTES ((uint64_t)16 << 20)
 #define PAIR_ITERATIONS 5
 #define NS_PER_MS 1000000u
 /* Ranks give up this much earlier: they know better who is missing. */
 #define EARLIER_NS 300000000u
-/* After the first failure others are listened to: the end of a process explains the resets that its peers tell. */
+/*
+ * After the first failure others are listened to: the end of a process explains the resets that its
+ * peers tell.
+ */
 #define LISTEN_NS 200000000u
 
 enum stage { STAGE_OPEN, STAGE_CONNECT, STAGE_RUN, STAGE_PAIRS, STAGE_CLOSE, STAGES };
-static const char *const stage_names[STAGES] = {"starting", "connecting", "measuring", "measuring pairs",
-                                                "closing"};
+static const char *const stage_names[STAGES] = {"starting", "connecting", "measuring",
+                                                "measuring pairs", "closing"};
 
 struct local {
     const struct local_options *options;
+    struct measure_plan plan; /* its budget within the timeout */
     struct child *children[LOCAL_RANKS_MAX];
     enum stage stage[LOCAL_RANKS_MAX]; /* that the rank has to get done */
     enum stage now;
@@ -45,7 +52,7 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* ---- failures ------------------------------------------------------------------------------------------- */
+/* ---- failures ---------------------------------------------------------------------- */
 
 /* The higher, the more it tells. */
 static int weight(int error)
@@ -53,11 +60,11 @@ static int weight(int error)
     switch (error) {
     case 0:
         return 0;
-    case -ETIMEDOUT:
-        return 1;
-    case -ECONNRESET:
+    case -ECONNRESET: /* by a peer that has failed itself */
     case -ECONNREFUSED:
     case -EPIPE:
+        return 1;
+    case -ETIMEDOUT:
         return 2;
     case -ECHILD:
         return 4;
@@ -74,7 +81,8 @@ static int weight(int error)
 static void fail(struct local *local, unsigned rank, int error, const char *text)
 {
     if (local->failed == 0)
-        local->until_ns = now_ns() + LISTEN_NS < local->until_ns ? now_ns() + LISTEN_NS : local->until_ns;
+        local->until_ns =
+            now_ns() + LISTEN_NS < local->until_ns ? now_ns() + LISTEN_NS : local->until_ns;
     if (weight(error) > weight(local->failed))
         local->failed = err_set(local->err, error, "rank %u: %s", rank, text);
 }
@@ -89,13 +97,15 @@ static void time_is_up(struct local *local)
         if (local->stage[i] == local->now) {
             late++;
             if (len < sizeof(ranks) - 8)
-                len += (size_t)snprintf(ranks + len, sizeof(ranks) - len, "%s%u", len ? "," : "", i);
+                len +=
+                    (size_t)snprintf(ranks + len, sizeof(ranks) - len, "%s%u", len ? "," : "", i);
         }
-    local->failed = err_set(local->err, -ETIMEDOUT, "%s took too long: %u of %u ranks did not answer (%s)",
-                            stage_names[local->now], late, local->options->ranks, ranks);
+    local->failed =
+        err_set(local->err, -ETIMEDOUT, "%s took too long: %u of %u ranks did not answer (%s)",
+                stage_names[local->now], late, local->options->ranks, ranks);
 }
 
-/* ---- stages ---------------------------------------------------------------------------------------------- */
+/* ---- stages ------------------------------------------------------------------------ */
 
 /* One pair a round, so that no other takes part of what it could reach. */
 static int make_pairs(struct local *local)
@@ -108,7 +118,9 @@ static int make_pairs(struct local *local)
     for (unsigned i = 0; i < ranks; i++) {
         struct measure_pairs *pairs = &local->pairs[i];
 
-        *pairs = (struct measure_pairs){.n_rounds = rounds, .bytes = bytes, .iterations = PAIR_ITERATIONS,
+        *pairs = (struct measure_pairs){.n_rounds = rounds,
+                                        .bytes = bytes,
+                                        .iterations = PAIR_ITERATIONS,
                                         .peers = malloc((rounds + 1) * sizeof(uint32_t))};
         if (!pairs->peers)
             return err_set(local->err, -ENOMEM, "out of memory");
@@ -120,7 +132,7 @@ static int make_pairs(struct local *local)
             local->pairs[i].peers[round] = k;
             local->pairs[k].peers[round] = i;
         }
-    local->result.pair_gb_s = calloc((size_t)ranks * ranks, sizeof(double));
+    local->result.pair_gb_s = calloc(LOCAL_PAIRS_RANKS_MAX * LOCAL_PAIRS_RANKS_MAX, sizeof(double));
     return local->result.pair_gb_s ? 0 : err_set(local->err, -ENOMEM, "out of memory");
 }
 
@@ -144,7 +156,7 @@ static int order(struct local *local, unsigned rank)
     case STAGE_CONNECT:
         return child_connect(child, local->addresses, options->ranks, deadline_ns, local->err);
     case STAGE_RUN:
-        return child_run(child, &options->plan, deadline_ns, local->err);
+        return child_run(child, &local->plan, deadline_ns, local->err);
     case STAGE_PAIRS:
         return child_pairs(child, &local->pairs[rank], deadline_ns, local->err);
     default:
@@ -235,7 +247,7 @@ static void take_event(struct local *local, unsigned rank)
     local->stage[rank]++;
 }
 
-/* ---- the loop -------------------------------------------------------------------------------------------- */
+/* ---- the loop ---------------------------------------------------------------------- */
 
 static void wait_for_events(struct local *local)
 {
@@ -249,7 +261,8 @@ static void wait_for_events(struct local *local)
         until = wake < until ? wake : until;
     }
     if (until > now)
-        (void)poll(fds, (nfds_t)local->options->ranks * CHILD_POLLFDS, (int)((until - now) / NS_PER_MS + 1));
+        (void)poll(fds, (nfds_t)local->options->ranks * CHILD_POLLFDS,
+                   (int)((until - now) / NS_PER_MS + 1));
 }
 
 #define EVENTS_AT_ONCE 64 /* of one rank: one that floods does not keep others from being heard */
@@ -260,7 +273,8 @@ static bool hear_all(struct local *local)
     bool all = true;
 
     for (unsigned i = 0; i < local->options->ranks; i++) {
-        for (unsigned k = 0; k < EVENTS_AT_ONCE && child_next(local->children[i], &local->event); k++)
+        for (unsigned k = 0; k < EVENTS_AT_ONCE && child_next(local->children[i], &local->event);
+             k++)
             take_event(local, i);
         all = all && local->stage[i] > local->now;
     }
@@ -307,6 +321,35 @@ static int check(const struct local_options *options, struct err *err)
     return measure_plan_check(&options->plan, options->ranks, err);
 }
 
+/* Of all ranks together: each by itself looks before the others have taken theirs. */
+static int check_memory(const struct local_options *options, struct err *err)
+{
+    bool twice = options->pairs || options->plan.op == OP_ALL_TO_ALL || options->ranks == 1;
+    uint64_t needed = measure_plan_bytes_max(&options->plan) * options->ranks * (twice ? 2 : 1);
+    uint64_t available = memory_available_bytes();
+
+    if (strcmp(options->backend, "tcp") != 0 || needed <= available)
+        return 0;
+    return err_set(err, -ENOMEM,
+                   "memory is short: %" PRIu64 " MiB available, %" PRIu64 " MiB needed by %u ranks",
+                   available >> 20, needed >> 20, options->ranks);
+}
+
+/*
+ * What is to be measured ends by itself before the time is up: a budget for it where the plan has
+ * none.
+ */
+static struct measure_plan plan_within(const struct local_options *options, uint64_t timeout_ns)
+{
+    struct measure_plan plan = options->plan;
+
+    if (plan.budget_ns == 0)
+        plan.budget_ns = plan.sweep                  ? timeout_ns / 2
+                         : timeout_ns / 4 < SLOPE_NS ? timeout_ns / 4
+                                                     : SLOPE_NS;
+    return plan;
+}
+
 static int start_all(struct local *local)
 {
     struct child_options options = {.argv = local->options->argv};
@@ -330,9 +373,12 @@ static void end_all(struct local *local, bool stop)
 
 int local_run(const struct local_options *options, struct local_result *ret, struct err *err)
 {
+    uint64_t timeout_ns = options->timeout_ns ? options->timeout_ns : TIMEOUT_NS;
     struct local *local;
     int r = check(options, err);
 
+    if (r == 0)
+        r = check_memory(options, err);
     if (r < 0)
         return r;
     local = calloc(1, sizeof(*local));
@@ -340,7 +386,8 @@ int local_run(const struct local_options *options, struct local_result *ret, str
         return err_set(err, -ENOMEM, "out of memory");
     local->options = options;
     local->err = err;
-    local->deadline_ns = now_ns() + (options->timeout_ns ? options->timeout_ns : TIMEOUT_NS);
+    local->plan = plan_within(options, timeout_ns);
+    local->deadline_ns = now_ns() + timeout_ns;
     local->until_ns = local->deadline_ns;
     r = start_all(local);
     if (r == 0)

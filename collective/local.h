@@ -1,8 +1,10 @@
 /*
- * local.h - ranks on this machine, without a coordinator: each in a child process, from their start to their end.
+ * local.h - ranks on this machine, without a coordinator: each in a child process, from their start
+ * to their end.
  *
- * Returns by its deadline and a second or two at most, whatever a rank does, with no child, descriptor or
- * memory left. One thread; it must be one that lives on until the call returns (child.h).
+ * Returns by its deadline and a second or two at most, whatever a rank does, with no child,
+ * descriptor or memory left. One thread; it must be one that lives on until the call returns
+ * (child.h).
  */
 #pragma once
 
@@ -16,7 +18,8 @@
 #define LOCAL_RANKS_MAX 256
 #define LOCAL_PAIRS_RANKS_MAX 64
 
-typedef void local_progress_fn(void *context, const char *phase, uint64_t bytes, unsigned iterations);
+typedef void local_progress_fn(void *context, const char *phase, uint64_t bytes,
+                               unsigned iterations);
 
 struct local_options {
     const char *const *argv; /* the program of a rank (child.h) */
@@ -41,8 +44,8 @@ struct local_result {
 };
 
 /*
- * The most telling failure is returned, with the rank it came from: -ENODEV, -ENOMEM, -EBUSY as of backend.h open,
- * -ECHILD: a rank's process ended, -EPROTO: it sent nonsense, -ETIMEDOUT.
+ * The most telling failure is returned, with the rank it came from: -ENODEV, -ENOMEM, -EBUSY as of
+ * backend.h open, -ECHILD: a rank's process ended, -EPROTO: it sent nonsense, -ETIMEDOUT.
  */
 int local_run(const struct local_options *options, struct local_result *ret, struct err *err);
 void local_result_release(struct local_result *result);

@@ -12,13 +12,14 @@
 #define BYTES_MIN ((uint64_t)64 << 10)
 #define BYTES_MAX ((uint64_t)256 << 20)
 #define BYTES_LIMIT ((uint64_t)1 << 40)
-#define ITERATIONS 60
-#define BUDGET_NS 5000000000u
+#define ITERATIONS 60 /* with an expectation: the test's cap */
+#define ITERATIONS_ALONE 20 /* without: as nccl-tests has by default */
+#define BUDGET_NS 3000000000u
 #define WARM_UP_BATCH 2
 #define WARM_UP_OPS 10
 #define CALIBRATED_S 4e-3 /* an op as long as this foretells a longer one */
-#define AIM_S 32e-3 /* of one op of S: 20 to 50 ms, as sizes are powers of two times the least */
-#define SURE 0.005 /* without an expectation: the median is known this well */
+#define AIM_S 28e-3 /* of one op of S: 20 to 40 ms, as sizes are powers of two times the least */
+#define SURE 0.01 /* without an expectation: the median is known this well */
 
 struct series { /* of one size, after warm-up */
     double agreed[MEASURE_ITERATIONS_MAX], own[MEASURE_ITERATIONS_MAX];
@@ -53,31 +54,38 @@ static uint64_t or_default(uint64_t value, uint64_t otherwise)
     return value ? value : otherwise;
 }
 
-/* ---- plan ----------------------------------------------------------------------------------------------- */
+/* ---- plan -------------------------------------------------------------------------- */
 
 int measure_plan_check(const struct measure_plan *plan, unsigned ranks, struct err *err)
 {
-    uint64_t least = or_default(plan->bytes_min, BYTES_MIN), most = or_default(plan->bytes_max, BYTES_MAX);
+    uint64_t least = or_default(plan->bytes_min, BYTES_MIN),
+             most = or_default(plan->bytes_max, BYTES_MAX);
 
     if (ranks < 1 || ranks > BACKEND_RANKS_MAX)
         return err_set(err, -EINVAL, "plan: %u ranks, expected 1 to %u", ranks, BACKEND_RANKS_MAX);
     if (plan->op >= OP_COUNT)
-        return err_set(err, -EINVAL, "plan: op %u, expected below %u", (unsigned)plan->op, (unsigned)OP_COUNT);
+        return err_set(err, -EINVAL, "plan: op %u, expected below %u", (unsigned)plan->op,
+                       (unsigned)OP_COUNT);
     if (plan->n_sizes > MEASURE_SIZES_MAX || (plan->sweep && plan->n_sizes == 0))
-        return err_set(err, -EINVAL, "plan: %u sizes, expected %u to %u", plan->n_sizes, (unsigned)plan->sweep,
-                       MEASURE_SIZES_MAX);
+        return err_set(err, -EINVAL, "plan: %u sizes, expected %u to %u", plan->n_sizes,
+                       (unsigned)plan->sweep, MEASURE_SIZES_MAX);
     for (unsigned i = 0; i < plan->n_sizes; i++)
-        if (plan->sizes[i] < 1 || plan->sizes[i] > BYTES_LIMIT || (i && plan->sizes[i] <= plan->sizes[i - 1]))
-            return err_set(err, -EINVAL, "plan: size %u is %" PRIu64 ", expected ascending ones, at most %" PRIu64,
+        if (plan->sizes[i] < 1 || plan->sizes[i] > BYTES_LIMIT ||
+            (i && plan->sizes[i] <= plan->sizes[i - 1]))
+            return err_set(err, -EINVAL,
+                           "plan: size %u is %" PRIu64
+                           ", expected ascending ones, at most %" PRIu64,
                            i, plan->sizes[i], BYTES_LIMIT);
     if (least > most || most > BYTES_LIMIT)
-        return err_set(err, -EINVAL, "plan: sizes from %" PRIu64 " to %" PRIu64 ", expected at most %" PRIu64, least,
-                       most, BYTES_LIMIT);
+        return err_set(err, -EINVAL,
+                       "plan: sizes from %" PRIu64 " to %" PRIu64 ", expected at most %" PRIu64,
+                       least, most, BYTES_LIMIT);
     if (!(plan->expected_gb_s >= 0 && plan->expected_gb_s < 1e6))
-        return err_set(err, -EINVAL, "plan: %g GB/s expected, which is out of range", plan->expected_gb_s);
+        return err_set(err, -EINVAL, "plan: %g GB/s expected, which is out of range",
+                       plan->expected_gb_s);
     if (plan->iterations_max > MEASURE_ITERATIONS_MAX)
-        return err_set(err, -EINVAL, "plan: %u iterations, expected at most %u", plan->iterations_max,
-                       MEASURE_ITERATIONS_MAX);
+        return err_set(err, -EINVAL, "plan: %u iterations, expected at most %u",
+                       plan->iterations_max, MEASURE_ITERATIONS_MAX);
     return 0;
 }
 
@@ -86,7 +94,7 @@ uint64_t measure_plan_bytes_max(const struct measure_plan *plan)
     return plan->n_sizes ? plan->sizes[plan->n_sizes - 1] : or_default(plan->bytes_max, BYTES_MAX);
 }
 
-/* ---- batches --------------------------------------------------------------------------------------------- */
+/* ---- batches ----------------------------------------------------------------------- */
 
 static void tell(const struct session *session, uint64_t bytes)
 {
@@ -100,11 +108,12 @@ static bool used_up(const struct session *session)
 }
 
 /* n <= STATS_BATCH ops; their times on this rank, and the longest of all ranks. */
-static int run_batch(struct session *session, uint64_t bytes, unsigned n, double *ret_own, double *ret_agreed)
+static int run_batch(struct session *session, uint64_t bytes, unsigned n, double *ret_own,
+                     double *ret_agreed)
 {
     double values[STATS_BATCH + 1];
-    int r = session->backend->run(session->rank, session->plan->op, bytes, n, ret_own, session->deadline_ns,
-                                  session->err);
+    int r = session->backend->run(session->rank, session->plan->op, bytes, n, ret_own,
+                                  session->deadline_ns, session->err);
 
     if (r < 0)
         return r;
@@ -115,23 +124,27 @@ static int run_batch(struct session *session, uint64_t bytes, unsigned n, double
         return r;
     memcpy(ret_agreed, values, n * sizeof(double));
     session->elapsed_s = values[n];
-    session->result.bytes_moved += (uint64_t)((double)bytes * n * op_bus_factor(session->plan->op, session->ranks));
+    session->result.bytes_moved +=
+        (uint64_t)((double)bytes * n * op_bus_factor(session->plan->op, session->ranks));
     return 0;
 }
 
-/* Returns how many ops a batch may have: one, where an op takes a fair part of the time there is. */
+/* *ret_batch: how many ops a batch may have: one, where an op takes a fair part of the time. */
 static int warm_up(struct session *session, uint64_t bytes, unsigned *ret_batch)
 {
     double medians[WARM_UP_OPS / WARM_UP_BATCH], own[WARM_UP_BATCH], agreed[WARM_UP_BATCH];
     size_t n = 0;
-    int r = run_batch(session, bytes, 1, own, agreed); /* alone: it makes connections, and touches memory */
+    int r;
 
+    /* Alone: it makes connections, and touches memory. */
+    r = run_batch(session, bytes, 1, own, agreed);
     *ret_batch = STATS_BATCH;
     if (r < 0)
         return r;
     if (agreed[0] * STATS_BATCH * 1e9 * 8 > (double)session->budget_ns)
         *ret_batch = 1;
-    while (*ret_batch > 1 && n < WARM_UP_OPS / WARM_UP_BATCH && !stats_settled(medians, n) && !used_up(session)) {
+    while (*ret_batch > 1 && n < WARM_UP_OPS / WARM_UP_BATCH && !stats_settled(medians, n) &&
+           !used_up(session)) {
         r = run_batch(session, bytes, WARM_UP_BATCH, own, agreed);
         if (r < 0)
             return r;
@@ -157,11 +170,12 @@ static bool is_enough(const struct session *session, struct expectation *expecte
     if (expected->seconds > 0) {
         double moving = fmax(median - expected->latency_s, median / 100);
 
-        expected->answer =
-            stats_test_add(&expected->test, log(moving / expected->seconds), noise * median / moving);
+        expected->answer = stats_test_add(&expected->test, log(moving / expected->seconds),
+                                          noise * median / moving);
         return expected->answer != STATS_UNDECIDED;
     }
-    return series->n >= 2 * STATS_BATCH && stats_median_uncertainty(series->agreed, series->n) < SURE;
+    return series->n >= 2 * STATS_BATCH &&
+           stats_median_uncertainty(series->agreed, series->n) < SURE;
 }
 
 static int check_data(struct session *session, uint64_t bytes)
@@ -171,13 +185,14 @@ static int check_data(struct session *session, uint64_t bytes)
 
     if (!session->plan->check)
         return 0;
-    r = session->backend->check(session->rank, session->plan->op, bytes, &wrong, session->deadline_ns,
-                                session->err);
+    r = session->backend->check(session->rank, session->plan->op, bytes, &wrong,
+                                session->deadline_ns, session->err);
     if (r < 0)
         return r;
     session->result.own_wrong += wrong;
     session->series.wrong = (double)wrong;
-    return session->backend->agree(session->rank, &session->series.wrong, 1, session->deadline_ns, session->err);
+    return session->backend->agree(session->rank, &session->series.wrong, 1, session->deadline_ns,
+                                   session->err);
 }
 
 static void add_row(struct session *session, uint64_t bytes)
@@ -186,7 +201,9 @@ static void add_row(struct session *session, uint64_t bytes)
     struct measure_row *row = &session->result.rows[session->result.n_rows++];
     double seconds = stats_median(series->agreed, series->n);
 
-    *row = (struct measure_row){.bytes = bytes, .seconds = seconds, .iterations = series->n,
+    *row = (struct measure_row){.bytes = bytes,
+                                .seconds = seconds,
+                                .iterations = series->n,
                                 .wrong = (uint64_t)series->wrong};
     if (seconds > 0)
         row->algbw_gb_s = (double)bytes / seconds * 1e-9;
@@ -197,13 +214,15 @@ static void add_row(struct session *session, uint64_t bytes)
 static int measure_size(struct session *session, uint64_t bytes, struct expectation *expected)
 {
     struct series *series = &session->series;
-    unsigned batch;
+    unsigned batch, most;
     int r;
 
     series->n = 0;
     series->wrong = 0;
     r = warm_up(session, bytes, &batch);
-    while (r == 0 && series->n + batch <= session->iterations_max) {
+    most = expected->seconds > 0 || session->plan->iterations_max ? session->iterations_max
+                                                                  : ITERATIONS_ALONE;
+    while (r == 0 && series->n + batch <= most) {
         r = run_batch(session, bytes, batch, series->own + series->n, series->agreed + series->n);
         if (r < 0)
             return r;
@@ -219,7 +238,7 @@ static int measure_size(struct session *session, uint64_t bytes, struct expectat
     return r;
 }
 
-/* ---- swept, or three sizes and a slope -------------------------------------------------------------------- */
+/* ---- swept, or three sizes and a slope --------------------------------------------- */
 
 static int sweep(struct session *session)
 {
@@ -253,30 +272,47 @@ static void make_ladder(const struct session *session, uint64_t half, struct lad
         ret->sizes[ret->n] = op_round_bytes(half << ret->n, session->ranks);
 }
 
+/* The shortest of some ops: what disturbs one of them must not choose the sizes. */
+static int time_roughly(struct session *session, uint64_t bytes, double *ret_seconds)
+{
+    double own[3], agreed[3];
+    int r = run_batch(session, bytes, 1, own, agreed); /* warms up */
+
+    if (r == 0)
+        r = run_batch(session, bytes, 3, own, agreed);
+    if (r == 0)
+        *ret_seconds = fmin(agreed[0], fmin(agreed[1], agreed[2]));
+    return r;
+}
+
 /*
- * Ops from the least size up, until one takes long enough, and not for latency alone, to foretell which size takes as
- * long as it should.
+ * Ops from the least size up, until one takes long enough, and not for latency alone, to foretell
+ * which size takes as long as it should.
  */
 static int calibrate(struct session *session, struct ladder *ret)
 {
     uint64_t most = or_default(session->plan->bytes_max, BYTES_MAX);
     uint64_t least = or_default(session->plan->bytes_min, BYTES_MIN), bytes = least;
-    double own, agreed = 0, smaller;
-    int r = 0;
+    double agreed = 0, smaller;
 
     for (;; bytes *= 4) {
+        int r;
+
         smaller = agreed;
-        for (unsigned i = 0; r == 0 && i < 2; i++) /* the first warms up */
-            r = run_batch(session, op_round_bytes(bytes, session->ranks), 1, &own, &agreed);
+        r = time_roughly(session, op_round_bytes(bytes, session->ranks), &agreed);
         if (r < 0)
             return r;
         if (agreed >= AIM_S || bytes > most / 4 || (agreed >= CALIBRATED_S && agreed > 2 * smaller))
             break;
     }
-    for (; agreed < AIM_S / M_SQRT2 && bytes <= most / 2; agreed *= 2)
+    while (agreed < AIM_S / M_SQRT2 && bytes <= most / 2) {
         bytes *= 2;
-    for (; agreed > AIM_S * M_SQRT2 && bytes / 2 >= least; agreed /= 2)
+        agreed *= 2;
+    }
+    while (agreed > AIM_S * M_SQRT2 && bytes / 2 >= least) {
         bytes /= 2;
+        agreed /= 2;
+    }
     make_ladder(session, bytes / 2 < least ? least : bytes / 2, ret);
     return 0;
 }
@@ -285,12 +321,16 @@ static void take_line(struct session *session, unsigned upper, struct stats_line
 {
     const struct measure_row *rows = session->result.rows;
 
-    *ret = stats_line_of((double)rows[upper - 1].bytes, rows[upper - 1].seconds, (double)rows[upper].bytes,
-                         rows[upper].seconds);
+    *ret = stats_line_of((double)rows[upper - 1].bytes, rows[upper - 1].seconds,
+                         (double)rows[upper].bytes, rows[upper].seconds);
 }
 
-/* What an op of this size should take: the latency that smaller ones have, and the bytes at the rate expected. */
-static void expect(const struct session *session, uint64_t bytes, double noise, struct expectation *ret)
+/*
+ * What an op of this size should take: the latency that smaller ones have, and the bytes at the
+ * rate expected.
+ */
+static void expect(const struct session *session, uint64_t bytes, double noise,
+                   struct expectation *ret)
 {
     const struct measure_result *result = &session->result;
     double factor = op_bus_factor(session->plan->op, session->ranks);
@@ -340,8 +380,9 @@ static int climb(struct session *session, const struct ladder *ladder)
         result->slopes_agree = i >= 2 && stats_lines_agree(&lower, &upper);
     }
     result->latency_s = upper.bytes_per_s > 0 ? upper.latency_s : 0;
-    result->busbw_gb_s = upper.bytes_per_s * 1e-9 * op_bus_factor(session->plan->op, session->ranks);
-    if (!(upper.bytes_per_s > 0)) /* no line through these: the largest size is all there is to say */
+    result->busbw_gb_s =
+        upper.bytes_per_s * 1e-9 * op_bus_factor(session->plan->op, session->ranks);
+    if (!(upper.bytes_per_s > 0)) /* no line: the largest size is all there is to say */
         result->busbw_gb_s = result->rows[result->n_rows - 1].busbw_gb_s;
     return 0;
 }
@@ -356,11 +397,16 @@ static int find_ladder(struct session *session, struct ladder *ret)
 }
 
 int measure_run(const struct backend *backend, struct backend_rank *rank, unsigned ranks,
-                const struct measure_plan *plan, const struct measure_watcher *watcher, uint64_t deadline_ns,
-                struct measure_result *ret, struct err *err)
+                const struct measure_plan *plan, const struct measure_watcher *watcher,
+                uint64_t deadline_ns, struct measure_result *ret, struct err *err)
 {
-    struct session session = {.backend = backend, .rank = rank, .ranks = ranks, .plan = plan,
-                              .watcher = watcher, .deadline_ns = deadline_ns, .err = err};
+    struct session session = {.backend = backend,
+                              .rank = rank,
+                              .ranks = ranks,
+                              .plan = plan,
+                              .watcher = watcher,
+                              .deadline_ns = deadline_ns,
+                              .err = err};
     struct ladder ladder = {0};
     int r = measure_plan_check(plan, ranks, err);
 

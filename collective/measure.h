@@ -1,16 +1,18 @@
 /*
- * measure.h - what is run on a backend, and when it is enough. One thread; no state, no clock but for its budget.
+ * measure.h - what is run on a backend, and when it is enough. One thread; no state, no clock but
+ * for its budget.
  *
- * All ranks call measure_run() with the same plan and come to the same numbers and decisions, because everything
- * that decides goes through the backend's agree(): the time of an op is the maximum over ranks, and so is the time
- * that is used up. Only own_* differ from rank to rank.
+ * All ranks call measure_run() with the same plan and come to the same numbers and decisions,
+ * because everything that decides goes through the backend's agree(): the time of an op is the
+ * maximum over ranks, and so is the time that is used up. Only own_* differ from rank to rank.
  *
- * Not swept, three sizes S/2, S, 2S are timed, and the answer is the slope of the upper pair: what a very large
- * message would reach, at a few per cent of its cost. It is accepted when the slopes of both pairs agree within
- * 10 %, else it goes on one size up (2S, 4S, ...) within the budget. Ops run in batches of 5, after batches of warm-up
- * until three medians in a row are not monotone, at most 10 ops. With an expectation a sequential test (measure_stats.h)
- * says when the largest size is known well enough. Why so: CoreWeave's published series of GB200, where a slope of
- * 1 and 2 GiB is within 3.5 % of 8 to 16 GiB, which read directly at 2 GiB is 9 to 30 % low.
+ * Not swept, three sizes S/2, S, 2S are timed, and the answer is the slope of the upper pair: what
+ * a very large message would reach, at a few per cent of its cost. It is accepted when the slopes
+ * of both pairs agree within 10 %, else it goes on one size up (2S, 4S, ...) within the budget. Ops
+ * run in batches of 5, after batches of warm-up until three medians in a row are not monotone, at
+ * most 10 ops. With an expectation a sequential test (measure_stats.h) says when the largest size
+ * is known well enough. Why so: CoreWeave's published series of GB200, where a slope of 1 and 2 GiB
+ * is within 3.5 % of 8 to 16 GiB, which read directly at 2 GiB is 9 to 30 % low.
  */
 #pragma once
 
@@ -29,16 +31,18 @@
 struct measure_plan {
     enum collective_op op;
     /*
-     * swept: each size is a row. Else the ladder, ascending: the first three are timed, each further one while
-     * slopes disagree. None: found from a calibrating op, so that one op of S takes 20 to 50 ms, within:
+     * swept: each size is a row. Else the ladder, ascending: the first three are timed, each
+     * further one while slopes disagree. None: found from a calibrating op, so that one op of S
+     * takes 20 to 50 ms, within:
      */
     uint64_t bytes_min, bytes_max; /* of the ladder that is found; 0: 64 KiB, 256 MiB */
     uint64_t sizes[MEASURE_SIZES_MAX];
     unsigned n_sizes;
     bool sweep;
     double expected_gb_s; /* busbw; 0: unknown, no sequential test */
-    unsigned iterations_max; /* per size; 0: 60 */
-    uint64_t budget_ns; /* no batch starts once it is used up, but each size of three gets one; 0: 5 s */
+    unsigned iterations_max; /* per size; 0: 60 with an expectation, else 20 */
+    /* No batch starts once it is used up, but each of three sizes gets one. 0: 3 s */
+    uint64_t budget_ns;
     bool check; /* one op with data at each size */
 };
 
@@ -50,7 +54,8 @@ struct measure_row {
     unsigned iterations;
 };
 
-enum measure_test { /* the sequential test against expected_gb_s */
+/* Of the sequential test against expected_gb_s. */
+enum measure_test {
     MEASURE_TEST_NONE, /* nothing was expected */
     MEASURE_TEST_OK,
     MEASURE_TEST_SLOW,
@@ -85,12 +90,12 @@ int measure_plan_check(const struct measure_plan *plan, unsigned ranks, struct e
 uint64_t measure_plan_bytes_max(const struct measure_plan *plan);
 
 int measure_run(const struct backend *backend, struct backend_rank *rank, unsigned ranks,
-                const struct measure_plan *plan, const struct measure_watcher *watcher, uint64_t deadline_ns,
-                struct measure_result *ret, struct err *err);
+                const struct measure_plan *plan, const struct measure_watcher *watcher,
+                uint64_t deadline_ns, struct measure_result *ret, struct err *err);
 
 /*
- * Pairs, in rounds that all ranks go through together: peers[i] is with whom this rank exchanges in round i,
- * MEASURE_NO_PEER: it waits. Both of a pair name each other.
+ * Pairs, in rounds that all ranks go through together: peers[i] is with whom this rank exchanges in
+ * round i, MEASURE_NO_PEER: it waits. Both of a pair name each other.
  */
 struct measure_pairs {
     uint32_t *peers; /* n_rounds of them; the owner frees */
@@ -99,7 +104,10 @@ struct measure_pairs {
     unsigned iterations; /* per round after one of warm-up, 1 to MEASURE_ITERATIONS_MAX */
 };
 
-/* ret_seconds[n_rounds]: median of this rank's times; 0: no peer. Bytes in each direction / that is the bandwidth. */
+/*
+ * ret_seconds[n_rounds]: median of this rank's times; 0: no peer. Bytes in each direction / that is
+ * the bandwidth.
+ */
 int measure_pairs_run(const struct backend *backend, struct backend_rank *rank,
                       const struct measure_pairs *pairs, const struct measure_watcher *watcher,
                       uint64_t deadline_ns, double *ret_seconds, struct err *err);

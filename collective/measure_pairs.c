@@ -4,8 +4,9 @@
 #include "collective/measure.h"
 #include "collective/measure_stats.h"
 
-static int one_round(const struct backend *backend, struct backend_rank *rank, const struct measure_pairs *pairs,
-                     unsigned round, uint64_t deadline_ns, double *ret_seconds, struct err *err)
+static int one_round(const struct backend *backend, struct backend_rank *rank,
+                     const struct measure_pairs *pairs, unsigned round, uint64_t deadline_ns,
+                     double *ret_seconds, struct err *err)
 {
     double seconds[MEASURE_ITERATIONS_MAX], nothing = 0;
     uint32_t peer = pairs->peers[round];
@@ -15,7 +16,8 @@ static int one_round(const struct backend *backend, struct backend_rank *rank, c
     if (peer != MEASURE_NO_PEER) {
         r = backend->pair(rank, peer, pairs->bytes, 1, seconds, deadline_ns, err);
         if (r == 0)
-            r = backend->pair(rank, peer, pairs->bytes, pairs->iterations, seconds, deadline_ns, err);
+            r = backend->pair(rank, peer, pairs->bytes, pairs->iterations, seconds, deadline_ns,
+                              err);
         if (r == 0)
             *ret_seconds = stats_median(seconds, pairs->iterations);
     }
@@ -31,8 +33,9 @@ int measure_pairs_run(const struct backend *backend, struct backend_rank *rank,
 
     if (pairs->n_rounds > MEASURE_ROUNDS_MAX || pairs->iterations < 1 ||
         pairs->iterations > MEASURE_ITERATIONS_MAX)
-        return err_set(err, -EINVAL, "pairs: %u rounds of %u, expected at most %u of 1 to %u", pairs->n_rounds,
-                       pairs->iterations, MEASURE_ROUNDS_MAX, MEASURE_ITERATIONS_MAX);
+        return err_set(err, -EINVAL, "pairs: %u rounds of %u, expected at most %u of 1 to %u",
+                       pairs->n_rounds, pairs->iterations, MEASURE_ROUNDS_MAX,
+                       MEASURE_ITERATIONS_MAX);
     for (unsigned i = 0; r == 0 && i < pairs->n_rounds; i++) {
         r = one_round(backend, rank, pairs, i, deadline_ns, &ret_seconds[i], err);
         if (r == 0 && watcher && watcher->progress)

@@ -17,8 +17,9 @@ static double quantile(const double *sorted, size_t n, double q)
     double at = q * (double)(n - 1);
     size_t below = (size_t)at;
 
-    return below + 1 < n ? sorted[below] + (at - (double)below) * (sorted[below + 1] - sorted[below])
-                         : sorted[n - 1];
+    return below + 1 < n
+               ? sorted[below] + (at - (double)below) * (sorted[below + 1] - sorted[below])
+               : sorted[n - 1];
 }
 
 static size_t sort(const double *values, size_t n, double ret[STATS_MAX])
@@ -68,7 +69,8 @@ bool stats_settled(const double *medians, size_t n)
 
     if (n < 3)
         return false;
-    return !(last[-3] > last[-2] && last[-2] > last[-1]) && !(last[-3] < last[-2] && last[-2] < last[-1]);
+    return !(last[-3] > last[-2] && last[-2] > last[-1]) &&
+           !(last[-3] < last[-2] && last[-2] < last[-1]);
 }
 
 struct stats_line stats_line_of(double bytes1, double seconds1, double bytes2, double seconds2)
@@ -84,7 +86,8 @@ struct stats_line stats_line_of(double bytes1, double seconds1, double bytes2, d
 
 bool stats_lines_agree(const struct stats_line *lower, const struct stats_line *upper)
 {
-    return upper->bytes_per_s > 0 && fabs(lower->bytes_per_s - upper->bytes_per_s) <= 0.1 * upper->bytes_per_s;
+    return upper->bytes_per_s > 0 &&
+           fabs(lower->bytes_per_s - upper->bytes_per_s) <= 0.1 * upper->bytes_per_s;
 }
 
 #define REACHED_H0 0.98
@@ -92,7 +95,8 @@ bool stats_lines_agree(const struct stats_line *lower, const struct stats_line *
 #define ALPHA 1e-3
 #define BETA 1e-2
 #define NOISE_LEAST 0.015
-#define MEDIAN_OF_5 0.536 /* its sigma for sigma 1: sqrt(0.2868), Teichroew 1956, order statistics of the normal */
+/* Its sigma where one value's is 1: sqrt(0.2868), Teichroew 1956, order statistics of the normal. */
+#define MEDIAN_OF_5 0.536
 
 enum stats_answer stats_test_add(struct stats_test *test, double x, double noise)
 {

@@ -1,5 +1,6 @@
 /*
- * measure_stats.h - the statistics of measuring. Pure: no clock, no allocation, no state but what is handed in.
+ * measure_stats.h - the statistics of measuring. Pure: no clock, no allocation, no state but what
+ * is handed in.
  */
 #pragma once
 
@@ -11,18 +12,25 @@
 
 /* The values are not changed; 0 of none. At most STATS_MAX values are looked at. */
 double stats_median(const double *values, size_t n);
-/* Of values above 0: median absolute deviation of their logarithms, as the sigma of a normal distribution. */
+/*
+ * Of values above 0: median absolute deviation of their logarithms, as the sigma of a normal
+ * distribution.
+ */
 double stats_log_noise(const double *values, size_t n);
 /*
- * Half the width of the interval that holds the true median, relative to the median: 1.57 IQR / sqrt(n), the notch
- * of McGill, Tukey, Larsen 1978, "Variations of Box Plots". 1 of fewer than 4 values.
+ * Half the width of the interval that holds the true median, relative to the median: 1.57 IQR /
+ * sqrt(n), the notch of McGill, Tukey, Larsen 1978, "Variations of Box Plots". 1 of fewer than 4
+ * values.
  */
 double stats_median_uncertainty(const double *values, size_t n);
 
-/* The last three are not on their way up or down: warm-up is over (the rule of BenchmarkDotNet's warm-up stage). */
+/*
+ * The last three are not on their way up or down: warm-up is over (the rule of BenchmarkDotNet's
+ * warm-up stage).
+ */
 bool stats_settled(const double *medians, size_t n);
 
-/* ---- time = latency + bytes / rate ------------------------------------------------------------------------- */
+/* ---- time = latency + bytes / rate ------------------------------------------------- */
 
 struct stats_line {
     double latency_s, bytes_per_s; /* bytes_per_s 0: the larger message took no longer */
@@ -32,11 +40,12 @@ struct stats_line stats_line_of(double bytes1, double seconds1, double bytes2, d
 /* Rates within 10 % of each other. */
 bool stats_lines_agree(const struct stats_line *lower, const struct stats_line *upper);
 
-/* ---- sequential test --------------------------------------------------------------------------------------- */
+/* ---- sequential test --------------------------------------------------------------- */
 
 /*
- * Wald's sequential probability ratio test (1945) on x = ln(time / expected time) of each batch's median: H0, it
- * reaches 0.98 of what is expected, against H1, 0.92 of it; alpha (saying slow of H0) 1e-3, beta (saying ok of H1) 1e-2.
+ * Wald's sequential probability ratio test (1945) on x = ln(time / expected time) of each batch's
+ * median: H0, it reaches 0.98 of what is expected, against H1, 0.92 of it; alpha (saying slow of
+ * H0) 1e-3, beta (saying ok of H1) 1e-2.
  */
 enum stats_answer { STATS_UNDECIDED, STATS_OK, STATS_SLOW };
 

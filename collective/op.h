@@ -1,6 +1,6 @@
 /*
- * op.h - the collective operations that are measured, by the names that nccl-tests gives them, and what their
- * times mean. Pure.
+ * op.h - the collective operations that are measured, by the names that nccl-tests gives them, and
+ * what their times mean. Pure.
  *
  * `bytes` of an operation is the size column of nccl-tests:
  *   all_reduce      the buffer of each rank

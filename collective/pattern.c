@@ -1,8 +1,9 @@
 #include "collective/pattern.h"
 
 /*
- * The multiplier of Knuth's multiplicative hash (TAOCP 6.4), so that neighbours differ widely. Always odd: an odd
- * value times two different factors below 2^32 is never the same, so a wrong count of contributions always shows.
+ * The multiplier of Knuth's multiplicative hash (TAOCP 6.4), so that neighbours differ widely.
+ * Always odd: an odd value times two different factors below 2^32 is never the same, so a wrong
+ * count of contributions always shows.
  */
 static inline uint32_t value_at(uint64_t index)
 {

@@ -1,9 +1,10 @@
 /*
  * pattern.h - data of which every word of a result can be checked bit by bit. Pure.
  *
- * Rank r contributes value(i) * (r + 1) at index i, modulo 2^32. So the sum over n ranks is value(i) * n(n+1)/2 in
- * whatever order it was added up, and a word that came from the wrong rank, from the wrong place, twice or not at
- * all differs. Words are in the machine's byte order: all ranks have the same.
+ * Rank r contributes value(i) * (r + 1) at index i, modulo 2^32. So the sum over n ranks is
+ * value(i) * n(n+1)/2 in whatever order it was added up, and a word that came from the wrong rank,
+ * from the wrong place, twice or not at all differs. Words are in the machine's byte order: all
+ * ranks have the same.
  */
 #pragma once
 

@@ -73,7 +73,7 @@ static void tell_progress(void *context, uint64_t bytes, unsigned iterations)
     (void)tell(serving, CHILD_PROGRESS); /* a parent that is gone is found out by the answer */
 }
 
-/* ---- orders --------------------------------------------------------------------------------------------- */
+/* ---- orders ------------------------------------------------------------------------ */
 
 static int do_open(struct serving *serving, const struct wire_record *record)
 {
@@ -125,8 +125,8 @@ static int do_run(struct serving *serving, const struct wire_record *record)
         return err_set(&serving->err, -EPROTO, "told to run before it is connected");
     r = wire_get_run(record, serving->open.options.ranks, &plan, &deadline_ns, &serving->err);
     if (r == 0)
-        r = measure_run(serving->backend, serving->rank, serving->open.options.ranks, &plan, &watcher,
-                        deadline_ns, &serving->event.result, &serving->err);
+        r = measure_run(serving->backend, serving->rank, serving->open.options.ranks, &plan,
+                        &watcher, deadline_ns, &serving->event.result, &serving->err);
     return r < 0 ? r : tell(serving, CHILD_RESULT);
 }
 
@@ -151,8 +151,10 @@ static int do_pairs(struct serving *serving, const struct wire_record *record)
 /* 1: told to close. */
 static int obey(struct serving *serving, const struct wire_record *record)
 {
-    static const enum child_phase phases[] = {[WIRE_OPEN] = CHILD_OPENING, [WIRE_CONNECT] = CHILD_CONNECTING,
-                                              [WIRE_RUN] = CHILD_RUNNING, [WIRE_PAIRS] = CHILD_RUNNING,
+    static const enum child_phase phases[] = {[WIRE_OPEN] = CHILD_OPENING,
+                                              [WIRE_CONNECT] = CHILD_CONNECTING,
+                                              [WIRE_RUN] = CHILD_RUNNING,
+                                              [WIRE_PAIRS] = CHILD_RUNNING,
                                               [WIRE_CLOSE] = CHILD_CLOSING};
 
     serving->phase = phases[record->type];
@@ -170,13 +172,14 @@ static int obey(struct serving *serving, const struct wire_record *record)
     }
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------------- */
+/* ---- the loop ---------------------------------------------------------------------- */
 
 /* 1: a record; 0: the socket ended. */
 static int read_record(struct serving *serving, struct wire_record *ret)
 {
     for (;;) {
-        int r = wire_next(serving->in.data, serving->in.len, true, ret, &serving->used, &serving->err);
+        int r =
+            wire_next(serving->in.data, serving->in.len, true, ret, &serving->used, &serving->err);
         ssize_t n;
 
         if (r != 0)

@@ -36,24 +36,25 @@ static void tcp_close(struct backend_rank *rank, bool broken)
 static int check_options(const struct backend_options *options, struct err *err)
 {
     if (options->ranks < 1 || options->ranks > BACKEND_RANKS_MAX || options->rank >= options->ranks)
-        return err_set(err, -EINVAL, "rank %u of %u: expected 1 to %u ranks, counted from 0", options->rank,
-                       options->ranks, BACKEND_RANKS_MAX);
+        return err_set(err, -EINVAL, "rank %u of %u: expected 1 to %u ranks, counted from 0",
+                       options->rank, options->ranks, BACKEND_RANKS_MAX);
     if (options->streams > BACKEND_STREAMS_MAX)
-        return err_set(err, -EINVAL, "streams %u: expected at most %u", options->streams, BACKEND_STREAMS_MAX);
+        return err_set(err, -EINVAL, "streams %u: expected at most %u", options->streams,
+                       BACKEND_STREAMS_MAX);
     if (options->bytes_max > BYTES_MAX)
-        return err_set(err, -EINVAL, "bytes_max %" PRIu64 ": expected at most %" PRIu64, options->bytes_max,
-                       BYTES_MAX);
+        return err_set(err, -EINVAL, "bytes_max %" PRIu64 ": expected at most %" PRIu64,
+                       options->bytes_max, BYTES_MAX);
     return 0;
 }
 
 static int take_memory(struct tcp_rank *tcp, struct err *err)
 {
     tcp->addresses = calloc(tcp->base.ranks, sizeof(*tcp->addresses));
-    tcp->peers = calloc(tcp->base.ranks, sizeof(*tcp->peers));
+    tcp->peers = calloc(tcp->base.ranks, sizeof(void *));
     if (!tcp->addresses || !tcp->peers)
         return err_set(err, -ENOMEM, "out of memory");
     for (unsigned i = 0; i < tcp->streams; i++) {
-        tcp->scratch[i] = malloc(TCP_CHUNK);
+        tcp->scratch[i] = malloc(TCP_SCRATCH);
         if (!tcp->scratch[i])
             return err_set(err, -ENOMEM, "out of memory");
     }
@@ -66,7 +67,8 @@ static void tell_about(struct backend_info *ret_info)
 
     *ret_info = (struct backend_info){.name = "tcp", .transport = "socket"};
     if (uname(&name) == 0)
-        snprintf(ret_info->version, sizeof(ret_info->version), "%s %.40s", name.sysname, name.release);
+        snprintf(ret_info->version, sizeof(ret_info->version), "%s %.40s", name.sysname,
+                 name.release);
 }
 
 static int tcp_open(const struct backend_options *options, struct backend_rank **ret_rank,
@@ -100,7 +102,8 @@ static int tcp_open(const struct backend_options *options, struct backend_rank *
     return 0;
 }
 
-static int tcp_address(struct backend_rank *rank, struct backend_address *ret_address, struct err *err)
+static int tcp_address(struct backend_rank *rank, struct backend_address *ret_address,
+                       struct err *err)
 {
     (void)err;
     tcp_address_encode(&tcp_of(rank)->own, ret_address);
@@ -108,8 +111,8 @@ static int tcp_address(struct backend_rank *rank, struct backend_address *ret_ad
 }
 
 /* The ring's and agree's connections at once, so that a rank that cannot be reached shows here. */
-static int tcp_connect(struct backend_rank *rank, const struct backend_address *addresses, uint64_t deadline_ns,
-                       struct err *err)
+static int tcp_connect(struct backend_rank *rank, const struct backend_address *addresses,
+                       uint64_t deadline_ns, struct err *err)
 {
     struct tcp_rank *tcp = tcp_of(rank);
     unsigned ranks = rank->ranks, n;
@@ -129,7 +132,7 @@ static int tcp_connect(struct backend_rank *rank, const struct backend_address *
     return r < 0 ? r : tcp_agree(tcp, &nothing, 1, deadline_ns, err);
 }
 
-/* ---- ops ----------------------------------------------------------------------------------------------- */
+/* ---- ops --------------------------------------------------------------------------- */
 
 static bool uses_tree(const struct tcp_rank *tcp, enum collective_op op, uint64_t bytes)
 {
@@ -164,15 +167,17 @@ static int make_ready(struct tcp_rank *tcp, bool second, uint64_t bytes, struct 
 
 static int prepare(struct tcp_rank *tcp, enum collective_op op, uint64_t bytes, struct err *err)
 {
-    if (op >= OP_COUNT || bytes == 0 || bytes % (sizeof(uint32_t) * tcp->base.ranks) || bytes > tcp->bytes_max)
+    if (op >= OP_COUNT || bytes == 0 || bytes % (sizeof(uint32_t) * tcp->base.ranks) ||
+        bytes > tcp->bytes_max)
         return err_set(err, -EINVAL,
-                       "op %u of %" PRIu64 " bytes: expected a multiple of 4 * ranks, at most %" PRIu64,
+                       "op %u of %" PRIu64
+                       " bytes: expected a multiple of 4 * ranks, at most %" PRIu64,
                        (unsigned)op, bytes, tcp->bytes_max);
     return make_ready(tcp, needs_second(tcp, op, bytes), bytes, err);
 }
 
-static int run_once(struct tcp_rank *tcp, enum collective_op op, uint64_t bytes, uint64_t deadline_ns,
-                    struct err *err)
+static int run_once(struct tcp_rank *tcp, enum collective_op op, uint64_t bytes,
+                    uint64_t deadline_ns, struct err *err)
 {
     if (tcp_now_ns() >= deadline_ns)
         return err_set(err, -ETIMEDOUT, "no time left for another %s", op_name(op));
@@ -215,12 +220,13 @@ static uint64_t count_wrong(const struct tcp_rank *tcp, enum collective_op op, u
     if (op == OP_REDUCE_SCATTER)
         return pattern_wrong_sum(found + rank * block, block, rank * block, ranks);
     for (unsigned i = 0; i < ranks; i++)
-        wrong += pattern_wrong_of(found + i * block, block, (op == OP_ALL_GATHER ? i : rank) * block, i);
+        wrong +=
+            pattern_wrong_of(found + i * block, block, (op == OP_ALL_GATHER ? i : rank) * block, i);
     return wrong;
 }
 
-static int tcp_check(struct backend_rank *rank, enum collective_op op, uint64_t bytes, uint64_t *ret_wrong,
-                     uint64_t deadline_ns, struct err *err)
+static int tcp_check(struct backend_rank *rank, enum collective_op op, uint64_t bytes,
+                     uint64_t *ret_wrong, uint64_t deadline_ns, struct err *err)
 {
     struct tcp_rank *tcp = tcp_of(rank);
     int r = prepare(tcp, op, bytes, err);
@@ -258,7 +264,9 @@ static int tcp_pair_with(struct backend_rank *rank, unsigned peer, uint64_t byte
 
     if (peer >= rank->ranks || peer == rank->rank || bytes == 0 || bytes % sizeof(uint32_t) ||
         bytes > tcp->bytes_max)
-        return err_set(err, -EINVAL, "pair with rank %u of %" PRIu64 " bytes: expected another rank, at most %" PRIu64,
+        return err_set(err, -EINVAL,
+                       "pair with rank %u of %" PRIu64
+                       " bytes: expected another rank, at most %" PRIu64,
                        peer, bytes, tcp->bytes_max);
     r = make_ready(tcp, true, bytes, err);
     for (unsigned i = 0; r == 0 && i < n; i++) {

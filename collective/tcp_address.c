@@ -76,7 +76,8 @@ int tcp_address_decode(const struct backend_address *bytes, struct tcp_address *
     uint8_t *ip;
     size_t len;
 
-    if (bytes->len < HEAD || bytes->bytes[0] != VERSION || (bytes->bytes[1] != 4 && bytes->bytes[1] != 6))
+    if (bytes->len < HEAD || bytes->bytes[0] != VERSION ||
+        (bytes->bytes[1] != 4 && bytes->bytes[1] != 6))
         return -EINVAL;
     set_family(&address, bytes->bytes[1] == 6);
     ip = ip_of(&address, &len, &port);
@@ -105,9 +106,11 @@ const char *tcp_address_text(const struct tcp_address *address, char ret[TCP_ADD
     return ret;
 }
 
-int tcp_peer_failed(const struct tcp_rank *tcp, unsigned peer, int code, const char *what, struct err *err)
+int tcp_peer_failed(const struct tcp_rank *tcp, unsigned peer, int code, const char *what,
+                    struct err *err)
 {
     char text[TCP_ADDRESS_TEXT];
 
-    return err_set(err, code, "rank %u at %s %s", peer, tcp_address_text(&tcp->addresses[peer], text), what);
+    return err_set(err, code, "rank %u at %s %s", peer,
+                   tcp_address_text(&tcp->addresses[peer], text), what);
 }

@@ -17,11 +17,13 @@ struct transfer {
     size_t len, done;
 };
 
-static int transfer_failed(const struct tcp_rank *tcp, const struct transfer *transfer, int code, struct err *err)
+static int transfer_failed(const struct tcp_rank *tcp, const struct transfer *transfer, int code,
+                           struct err *err)
 {
     if (code == -ETIMEDOUT)
-        return tcp_peer_failed(tcp, transfer->peer, code,
-                               transfer->out ? "took too little in time" : "sent too little in time", err);
+        return tcp_peer_failed(
+            tcp, transfer->peer, code,
+            transfer->out ? "took too little in time" : "sent too little in time", err);
     if (code == -EPIPE || code == -ECONNRESET)
         return tcp_peer_failed(tcp, transfer->peer, -ECONNRESET, "closed its connection", err);
     return tcp_peer_failed(tcp, transfer->peer, code, strerror(-code), err);
@@ -61,7 +63,8 @@ static int wait_for(const struct tcp_rank *tcp, const struct transfer *transfers
 
         if (transfer->done == transfer->len)
             continue;
-        fds[waiting++] = (struct pollfd){.fd = transfer->fd, .events = transfer->out ? POLLOUT : POLLIN};
+        fds[waiting++] =
+            (struct pollfd){.fd = transfer->fd, .events = transfer->out ? POLLOUT : POLLIN};
         if (!first || (first->out && !transfer->out)) /* who does not send is the better suspect */
             first = transfer;
     }
@@ -69,8 +72,8 @@ static int wait_for(const struct tcp_rank *tcp, const struct transfer *transfers
     return r < 0 ? transfer_failed(tcp, first, r, err) : 0;
 }
 
-static int move_all(const struct tcp_rank *tcp, struct transfer *transfers, unsigned n, uint64_t deadline_ns,
-                    struct err *err)
+static int move_all(const struct tcp_rank *tcp, struct transfer *transfers, unsigned n,
+                    uint64_t deadline_ns, struct err *err)
 {
     for (;;) {
         bool done = true, moved = false;
@@ -95,8 +98,8 @@ static int move_all(const struct tcp_rank *tcp, struct transfer *transfers, unsi
 }
 
 /* A message in one direction, cut over the streams. */
-static void add_message(const struct tcp_rank *tcp, struct transfer *transfers, unsigned *n, unsigned peer,
-                        bool out, uint8_t *bytes, size_t len)
+static void add_message(const struct tcp_rank *tcp, struct transfer *transfers, unsigned *n,
+                        unsigned peer, bool out, uint8_t *bytes, size_t len)
 {
     size_t words = len / WORD;
 
@@ -112,12 +115,13 @@ static void add_message(const struct tcp_rank *tcp, struct transfer *transfers, 
     }
 }
 
-/* ---- tree: recursive doubling ------------------------------------------------------------------------------- */
+/* ---- tree: recursive doubling ------------------------------------------------------ */
 
 /*
- * Times of a step and of a byte over TCP within a rack, of the usual order; only their ratio matters, and only
- * around where both ways are equally fast. A ring has 2(n-1) steps of bytes/n, doubling log2(n), up to two more for
- * ranks beyond a power of two, of all bytes and without overlap.
+ * Times of a step and of a byte over TCP within a rack, of the usual order; only their ratio
+ * matters, and only around where both ways are equally fast. A ring has 2(n-1) steps of bytes/n,
+ * doubling log2(n), up to two more for ranks beyond a power of two, of all bytes and without
+ * overlap.
  */
 #define STEP_S 20e-6
 #define BYTE_S (1 / 2.5e9)
@@ -138,8 +142,8 @@ bool tcp_tree_is_faster(unsigned ranks, uint64_t bytes)
 }
 
 /* Sends all to `peer`, receives all of it into `into`, or only one of both. */
-static int swap(struct tcp_rank *tcp, unsigned peer, const uint32_t *from, uint32_t *into, size_t bytes,
-                uint64_t deadline_ns, struct err *err)
+static int swap(struct tcp_rank *tcp, unsigned peer, const uint32_t *from, uint32_t *into,
+                size_t bytes, uint64_t deadline_ns, struct err *err)
 {
     struct transfer transfers[2 * BACKEND_STREAMS_MAX];
     struct tcp_want want = {peer, TCP_BOTH};
@@ -155,8 +159,8 @@ static int swap(struct tcp_rank *tcp, unsigned peer, const uint32_t *from, uint3
     return move_all(tcp, transfers, n, deadline_ns, err);
 }
 
-static int double_up(struct tcp_rank *tcp, unsigned seat, unsigned seats, unsigned extra, size_t bytes,
-                     uint64_t deadline_ns, struct err *err)
+static int double_up(struct tcp_rank *tcp, unsigned seat, unsigned seats, unsigned extra,
+                     size_t bytes, uint64_t deadline_ns, struct err *err)
 {
     int r = 0;
 
@@ -191,16 +195,16 @@ int tcp_tree(struct tcp_rank *tcp, uint64_t bytes, uint64_t deadline_ns, struct 
     return r < 0 ? r : swap(tcp, rank - 1, tcp->data, NULL, len, deadline_ns, err);
 }
 
-/* ---- all to all, pair ---------------------------------------------------------------------------------------- */
+/* ---- all to all, pair -------------------------------------------------------------- */
 
 /*
- * In step s a rank sends to rank + s and receives from rank - s, eight steps at once. A rank that is ahead waits for
- * those behind: the ranks that are furthest behind always find each other.
+ * In step s a rank sends to rank + s and receives from rank - s, eight steps at once. A rank that
+ * is ahead waits for those behind: the ranks that are furthest behind always find each other.
  */
 #define STEPS_AT_ONCE 8
 
-static int some_steps(struct tcp_rank *tcp, unsigned first, unsigned end, size_t block, uint64_t deadline_ns,
-                      struct err *err)
+static int some_steps(struct tcp_rank *tcp, unsigned first, unsigned end, size_t block,
+                      uint64_t deadline_ns, struct err *err)
 {
     struct transfer transfers[TRANSFERS_MAX];
     struct tcp_want wants[2 * STEPS_AT_ONCE] = {0};
@@ -238,16 +242,17 @@ int tcp_all_to_all(struct tcp_rank *tcp, uint64_t bytes, uint64_t deadline_ns, s
     return r;
 }
 
-int tcp_pair(struct tcp_rank *tcp, unsigned peer, uint64_t bytes, uint64_t deadline_ns, struct err *err)
+int tcp_pair(struct tcp_rank *tcp, unsigned peer, uint64_t bytes, uint64_t deadline_ns,
+             struct err *err)
 {
     return swap(tcp, peer, tcp->data, tcp->second, (size_t)bytes, deadline_ns, err);
 }
 
-/* ---- agree: dissemination (Hensgen, Finkel, Manber 1988) ------------------------------------------------------ */
+/* ---- agree: dissemination (Hensgen, Finkel, Manber 1988) --------------------------- */
 
 /*
- * In round k a rank sends what it knows to rank + 2^k and hears rank - 2^k; after ceil(log2 n) rounds it has heard
- * of all, some twice, which a maximum does not mind.
+ * In round k a rank sends what it knows to rank + 2^k and hears rank - 2^k; after ceil(log2 n)
+ * rounds it has heard of all, some twice, which a maximum does not mind.
  */
 #define AGREE_MAGIC 0x4147524545u
 
@@ -268,16 +273,22 @@ unsigned tcp_agree_wants(const struct tcp_rank *tcp, struct tcp_want wants[64])
     return n;
 }
 
-static int agree_round(struct tcp_rank *tcp, struct agree_frame *frame, unsigned away, uint64_t deadline_ns,
-                       struct err *err)
+static int agree_round(struct tcp_rank *tcp, struct agree_frame *frame, unsigned away,
+                       uint64_t deadline_ns, struct err *err)
 {
     unsigned ranks = tcp->base.ranks, to = (tcp->base.rank + away) % ranks;
     unsigned from = (tcp->base.rank + ranks - away) % ranks;
     size_t len = offsetof(struct agree_frame, values) + frame->n * sizeof(double);
     struct agree_frame heard = {0};
-    struct transfer transfers[2] = {
-        {.peer = to, .fd = tcp_fd(tcp, to, TCP_BOTH, 0), .out = true, .bytes = (uint8_t *)frame, .len = len},
-        {.peer = from, .fd = tcp_fd(tcp, from, TCP_BOTH, 0), .bytes = (uint8_t *)&heard, .len = len}};
+    struct transfer transfers[2] = {{.peer = to,
+                                     .fd = tcp_fd(tcp, to, TCP_BOTH, 0),
+                                     .out = true,
+                                     .bytes = (uint8_t *)frame,
+                                     .len = len},
+                                    {.peer = from,
+                                     .fd = tcp_fd(tcp, from, TCP_BOTH, 0),
+                                     .bytes = (uint8_t *)&heard,
+                                     .len = len}};
     int r = move_all(tcp, transfers, 2, deadline_ns, err);
 
     if (r < 0)
@@ -291,7 +302,8 @@ static int agree_round(struct tcp_rank *tcp, struct agree_frame *frame, unsigned
     return 0;
 }
 
-int tcp_agree(struct tcp_rank *tcp, double *values, unsigned n, uint64_t deadline_ns, struct err *err)
+int tcp_agree(struct tcp_rank *tcp, double *values, unsigned n, uint64_t deadline_ns,
+              struct err *err)
 {
     struct agree_frame frame = {.magic = AGREE_MAGIC, .sequence = tcp->sequence++, .n = n};
     int r = 0;

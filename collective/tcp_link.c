@@ -1,7 +1,7 @@
 /*
- * Connections between ranks. Who connects says who it is and shows the cookie of the rank it connects to; who
- * does not, is closed or, saying nothing, left aside: strangers never hold up a rank. No answer is awaited, as the
- * kernel takes connections for a rank that is busy.
+ * Connections between ranks. Who connects says who it is and shows the cookie of the rank it
+ * connects to; who does not, is closed or, saying nothing, left aside: strangers never hold up a
+ * rank. No answer is awaited, as the kernel takes connections for a rank that is busy.
  */
 #include <endian.h>
 #include <errno.h>
@@ -77,7 +77,7 @@ static void set_up(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-/* ---- hello: magic, cookie of whom it is for, rank, ranks, kind, stream, two bytes of nothing --------------- */
+/* ---- hello: magic, cookie of whom it is for, rank, ranks, kind, stream, two bytes of nothing  */
 
 #define MAGIC 0x4c4b5331u
 
@@ -95,8 +95,8 @@ static uint32_t get_u32(const uint8_t *at)
     return le32toh(value);
 }
 
-static void make_hello(const struct tcp_rank *tcp, unsigned peer, enum tcp_kind kind, unsigned stream,
-                       uint8_t ret[TCP_HELLO])
+static void make_hello(const struct tcp_rank *tcp, unsigned peer, enum tcp_kind kind,
+                       unsigned stream, uint8_t ret[TCP_HELLO])
 {
     memset(ret, 0, TCP_HELLO);
     put_u32(ret, MAGIC);
@@ -124,8 +124,9 @@ static bool take_hello(struct tcp_rank *tcp, const struct tcp_pending *pending)
     unsigned kind = hello[28], stream = hello[29];
     int *slot;
 
-    if (get_u32(hello) != MAGIC || !same_cookie(hello + 4, tcp->own.cookie) || peer >= tcp->base.ranks ||
-        get_u32(hello + 24) != tcp->base.ranks || peer == tcp->base.rank || stream >= tcp->streams)
+    if (get_u32(hello) != MAGIC || !same_cookie(hello + 4, tcp->own.cookie) ||
+        peer >= tcp->base.ranks || get_u32(hello + 24) != tcp->base.ranks ||
+        peer == tcp->base.rank || stream >= tcp->streams)
         return false;
     if (kind != TCP_OUT && !(kind == TCP_BOTH && peer > tcp->base.rank))
         return false;
@@ -136,7 +137,7 @@ static bool take_hello(struct tcp_rank *tcp, const struct tcp_pending *pending)
     return true;
 }
 
-/* ---- connecting ------------------------------------------------------------------------------------------ */
+/* ---- connecting -------------------------------------------------------------------- */
 
 static int connect_failed(struct tcp_rank *tcp, unsigned peer, int code, struct err *err)
 {
@@ -193,7 +194,7 @@ static int connect_to(struct tcp_rank *tcp, unsigned peer, enum tcp_kind kind, u
     return 0;
 }
 
-/* ---- accepting ------------------------------------------------------------------------------------------- */
+/* ---- accepting --------------------------------------------------------------------- */
 
 static void drop_pending(struct tcp_rank *tcp, unsigned i, bool close_it)
 {
@@ -239,7 +240,7 @@ static int accept_all(struct tcp_rank *tcp)
         if (fd < 0)
             return errno == EAGAIN ? 0 : -errno;
         set_up(fd);
-        if (tcp->n_pending == TCP_PENDING_MAX) /* a rank says hello at once: the oldest is a stranger */
+        if (tcp->n_pending == TCP_PENDING_MAX) /* a rank says hello at once: that is a stranger */
             drop_pending(tcp, 0, true);
         tcp->pending[tcp->n_pending++] = (struct tcp_pending){.fd = fd};
         hear(tcp, tcp->n_pending - 1);
@@ -277,7 +278,8 @@ int tcp_link(struct tcp_rank *tcp, const struct tcp_want *wants, unsigned n, uin
 
     for (unsigned i = 0; r == 0 && i < n; i++)
         for (unsigned stream = 0; r == 0 && stream < tcp->streams; stream++)
-            if (wants[i].kind == TCP_OUT || (wants[i].kind == TCP_BOTH && wants[i].peer < tcp->base.rank))
+            if (wants[i].kind == TCP_OUT ||
+                (wants[i].kind == TCP_BOTH && wants[i].peer < tcp->base.rank))
                 r = connect_to(tcp, wants[i].peer, wants[i].kind, stream, deadline_ns, err);
     if (r < 0)
         return r;

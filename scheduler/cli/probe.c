@@ -44,28 +44,35 @@ struct arguments {
 
 static const struct argp_option options[] = {
     {"ranks", OPTION_RANKS, "N", 0, "how many ranks, each a process on this machine", 0},
-    {"backend", OPTION_BACKEND, "NAME", 0, "tcp (default): over sockets; nccl: a GPU for each rank", 0},
+    {"backend", OPTION_BACKEND, "NAME", 0, "tcp (default): over sockets; nccl: a GPU for each rank",
+     0},
     {"op", OPTION_OP, "OP", 0, "all_reduce (default), all_gather, reduce_scatter, all_to_all", 0},
     {"sizes", OPTION_SIZES, "SIZES", 0,
-     "a table of 1M:256M (doubled), 1M:1G:4 (times four) or 64K,1M; default: three sizes that fit, and their slope", 0},
+     "a table of 1M:256M (doubled), 1M:1G:4 (times four) or 64K,1M; default: three sizes that fit, "
+     "and their slope",
+     0},
     {"pairs", OPTION_PAIRS, 0, 0, "afterwards each two ranks by themselves: a map", 0},
-    {"streams", OPTION_STREAMS, "N", 0, "tcp: connections per neighbour and direction (default 1)", 0},
+    {"streams", OPTION_STREAMS, "N", 0, "tcp: connections per neighbour and direction (default 1)",
+     0},
     {"against", OPTION_AGAINST, "FILE", 0, "compare with an earlier result (-o json)", 0},
-    {"tolerance", OPTION_TOLERANCE, "PERCENT", 0, "with --against: so much slower is let pass (default 10)", 0},
+    {"tolerance", OPTION_TOLERANCE, "PERCENT", 0,
+     "with --against: so much slower is let pass (default 10)", 0},
     {"timeout", OPTION_TIMEOUT, "TIME", 0, "all ends by then (default 60s)", 0},
     {"library", OPTION_LIBRARY, "FILE", 0, "nccl: which libnccl.so.2", 0},
     {"output", 'o', "FORMAT", 0, "text (default) or json", 0},
     {"child", OPTION_CHILD, "PARENT", OPTION_HIDDEN, "be a rank", 0},
     {0}};
 
-/* ---- options --------------------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------- */
 
-static void take_number(const char *name, const char *text, uint64_t max, unsigned *ret, struct argp_state *state)
+static void take_number(const char *name, const char *text, uint64_t max, unsigned *ret,
+                        struct argp_state *state)
 {
     uint64_t value;
 
     if (parse_u64(text, strlen(text), max, &value) < 0 || value == 0)
-        argp_error(state, "%s '%s': expected a number from 1 to %llu", name, text, (unsigned long long)max);
+        argp_error(state, "%s '%s': expected a number from 1 to %llu", name, text,
+                   (unsigned long long)max);
     *ret = (unsigned)value;
 }
 
@@ -78,8 +85,9 @@ static void take_op(const char *text, struct arguments *arguments, struct argp_s
     for (enum collective_op op = 0; op < OP_COUNT; op++)
         names[op] = op_name(op);
     near = nearest_name(text, names, OP_COUNT);
-    argp_error(state, "--op '%s': expected all_reduce, all_gather, reduce_scatter or all_to_all%s%s%s", text,
-               near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    argp_error(state,
+               "--op '%s': expected all_reduce, all_gather, reduce_scatter or all_to_all%s%s%s",
+               text, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 static void take_tolerance(const char *text, struct arguments *arguments, struct argp_state *state)
@@ -88,7 +96,8 @@ static void take_tolerance(const char *text, struct arguments *arguments, struct
     double percent = strtod(text, &end);
 
     if (*text == '\0' || (*end && strcmp(end, "%") != 0) || !(percent >= 0 && percent < 100))
-        argp_error(state, "--tolerance '%s': expected a part in percent, from 0 to below 100", text);
+        argp_error(state, "--tolerance '%s': expected a part in percent, from 0 to below 100",
+                   text);
     arguments->tolerance = percent / 100;
 }
 
@@ -173,18 +182,24 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 }
 
 static const struct argp parser = {
-    options, parse_option, NULL,
-    "Measures how fast ranks move data together, each in a process on this machine, and checks every word that "
-    "they get. The table is that of nccl-tests; time is the median over operations of the slowest rank.\v"
+    options,
+    parse_option,
+    NULL,
+    "Measures how fast ranks move data together, each in a process on this machine, and checks "
+    "every word that they get. The table is that of nccl-tests; time is the median over "
+    "operations of the slowest rank.\v"
     "Examples:\n"
     "  lockstep probe --ranks 4\n"
     "  lockstep probe --ranks 8 --backend nccl --op all_gather --sizes 1M:1G --pairs\n"
     "  lockstep probe --ranks 4 -o json >before.json\n"
     "  lockstep probe --ranks 4 --against before.json --tolerance 5\n\n"
-    "Exit: 0 done, 1 a rank failed, 2 bad input, 3 slower than before, wrong data, or no such device here.\n",
-    NULL, NULL, NULL};
+    "Exit: 0 done, 1 a rank failed, 2 bad input, 3 slower than before, wrong data, or no such "
+    "device here.\n",
+    NULL,
+    NULL,
+    NULL};
 
-/* ---- progress -------------------------------------------------------------------------------------------- */
+/* ---- progress ---------------------------------------------------------------------- */
 
 struct progress {
     int64_t start_ns, told_ns;
@@ -216,9 +231,10 @@ static void tell_progress(void *context, const char *phase, uint64_t bytes, unsi
     fprintf(stderr, "%s", progress->terminal ? "" : "\n");
 }
 
-/* ---- doing it -------------------------------------------------------------------------------------------- */
+/* ---- doing it ---------------------------------------------------------------------- */
 
-static int read_earlier(const struct arguments *arguments, struct probe_earlier *ret, struct err *err)
+static int read_earlier(const struct arguments *arguments, struct probe_earlier *ret,
+                        struct err *err)
 {
     CLEANUP(strbuf_release) struct strbuf text = STRBUF_INIT(EARLIER_MAX);
     int r;
@@ -229,11 +245,13 @@ static int read_earlier(const struct arguments *arguments, struct probe_earlier 
     if (r < 0)
         return err_set(err, -EINVAL, "cannot read %s: %s", arguments->against,
                        r == -E2BIG ? "it is too large for a result" : strerror(-r));
-    return probe_earlier_parse(arguments->against, text.data ? text.data : "", text.len, &arguments->local, ret, err);
+    return probe_earlier_parse(arguments->against, text.data ? text.data : "", text.len,
+                               &arguments->local, ret, err);
 }
 
 /* This program for sockets; beside it, the one that may load libraries. */
-static int find_program(const char *backend, char path[PATH_MAX_BYTES], const char *argv[4], struct err *err)
+static int find_program(const char *backend, char path[PATH_MAX_BYTES], const char *argv[4],
+                        struct err *err)
 {
     static const char other[] = "lockstep-probe-nccl";
     ssize_t n = readlink("/proc/self/exe", path, PATH_MAX_BYTES - sizeof(other));
@@ -265,9 +283,9 @@ static int print_skipped(const struct arguments *arguments, const struct err *er
 {
     if (arguments->json)
         print_json(json_pack("{s:s, s:s, s:i, s:[], s:n, s:s, s:{s:s, s:s}}", "op",
-                             op_name(arguments->local.plan.op), "backend", arguments->local.backend, "ranks",
-                             (int)arguments->local.ranks, "rows", "busbw_gb_s", "verdict", "skipped", "reason",
-                             "code", "NotUsable", "message", err->text));
+                             op_name(arguments->local.plan.op), "backend", arguments->local.backend,
+                             "ranks", (int)arguments->local.ranks, "rows", "busbw_gb_s", "verdict",
+                             "skipped", "reason", "code", "NotUsable", "message", err->text));
     else
         printf("not measured: %s\n", err->text);
     return EXIT_NO;
@@ -287,9 +305,10 @@ static int print_answer(const struct arguments *arguments, const struct local_re
     return strcmp(verdict, "slow") == 0 || strcmp(verdict, "wrong-data") == 0 ? EXIT_NO : EXIT_OK;
 }
 
-static int answer(struct arguments *arguments, struct local_result *result, struct err *err)
+static int answer(const struct arguments *arguments, struct local_result *result, struct err *err)
 {
     struct progress progress = {.start_ns = now_ns(), .terminal = isatty(STDERR_FILENO)};
+    struct local_options local = arguments->local;
     struct probe_earlier earlier = {0};
     char path[PATH_MAX_BYTES];
     const char *argv[4] = {NULL};
@@ -298,11 +317,11 @@ static int answer(struct arguments *arguments, struct local_result *result, stru
     if (r < 0)
         return source_failed("probe", err);
     r = find_program(arguments->local.backend, path, argv, err);
-    arguments->local.argv = argv;
-    arguments->local.progress = tell_progress;
-    arguments->local.context = &progress;
+    local.argv = argv;
+    local.progress = tell_progress;
+    local.context = &progress;
     if (r == 0)
-        r = local_run(&arguments->local, result, err);
+        r = local_run(&local, result, err);
     if (progress.shown && progress.terminal)
         fprintf(stderr, "\r\033[K");
     if (is_skip(r))
@@ -317,7 +336,8 @@ static int answer(struct arguments *arguments, struct local_result *result, stru
 int cmd_probe(int argc, char **argv)
 {
     CLEANUP_FREE struct local_result *result = cleanup_alloc(sizeof(*result));
-    struct arguments arguments = {.local = {.backend = "tcp", .plan = {.check = true}}, .tolerance = -1};
+    struct arguments arguments = {.local = {.backend = "tcp", .plan = {.check = true}},
+                                  .tolerance = -1};
     struct err err = ERR_INIT;
     int r;
 

@@ -24,10 +24,11 @@ const char *probe_verdict(const struct probe_answer *answer)
         return "wrong-data";
     if (!answer->earlier->path)
         return "unknown";
-    return measured->busbw_gb_s < answer->earlier->busbw_gb_s * (1 - answer->tolerance) ? "slow" : "ok";
+    return measured->busbw_gb_s < answer->earlier->busbw_gb_s * (1 - answer->tolerance) ? "slow"
+                                                                                        : "ok";
 }
 
-/* ---- JSON ----------------------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------- */
 
 static json_t *rows_json(const struct measure_result *measured)
 {
@@ -36,9 +37,10 @@ static json_t *rows_json(const struct measure_result *measured)
     for (unsigned i = 0; i < measured->n_rows; i++) {
         const struct measure_row *row = &measured->rows[i];
 
-        json_array_append_new(rows, json_pack("{s:I, s:f, s:f, s:f, s:I, s:i}", "bytes", (json_int_t)row->bytes,
-                                              "time_s", row->seconds, "algbw_gb_s", row->algbw_gb_s,
-                                              "busbw_gb_s", row->busbw_gb_s, "wrong", (json_int_t)row->wrong,
+        json_array_append_new(rows, json_pack("{s:I, s:f, s:f, s:f, s:I, s:i}", "bytes",
+                                              (json_int_t)row->bytes, "time_s", row->seconds,
+                                              "algbw_gb_s", row->algbw_gb_s, "busbw_gb_s",
+                                              row->busbw_gb_s, "wrong", (json_int_t)row->wrong,
                                               "iterations", (int)row->iterations));
     }
     return rows;
@@ -53,8 +55,8 @@ static json_t *pairs_json(const struct probe_answer *answer)
         json_t *row = json_array();
 
         for (unsigned k = 0; k < ranks; k++)
-            json_array_append_new(row, i == k ? json_null()
-                                              : json_real(answer->result->pair_gb_s[i * ranks + k]));
+            json_array_append_new(
+                row, i == k ? json_null() : json_real(answer->result->pair_gb_s[i * ranks + k]));
         json_array_append_new(matrix, row);
     }
     return matrix;
@@ -63,10 +65,10 @@ static json_t *pairs_json(const struct probe_answer *answer)
 json_t *probe_json(const struct probe_answer *answer)
 {
     const struct measure_result *measured = &answer->result->measured;
-    json_t *root = json_pack("{s:s, s:s, s:i, s:o, s:f, s:s}", "op", op_name(answer->options->plan.op), "backend",
-                             answer->options->backend, "ranks", (int)answer->options->ranks, "rows",
-                             rows_json(measured), "busbw_gb_s", measured->busbw_gb_s, "verdict",
-                             probe_verdict(answer));
+    json_t *root = json_pack("{s:s, s:s, s:i, s:o, s:f, s:s}", "op",
+                             op_name(answer->options->plan.op), "backend", answer->options->backend,
+                             "ranks", (int)answer->options->ranks, "rows", rows_json(measured),
+                             "busbw_gb_s", measured->busbw_gb_s, "verdict", probe_verdict(answer));
 
     if (!answer->options->plan.sweep)
         json_object_set_new(root, "latency_s", json_real(measured->latency_s));
@@ -74,13 +76,13 @@ json_t *probe_json(const struct probe_answer *answer)
         json_object_set_new(root, "pairs_gb_s", pairs_json(answer));
     if (answer->earlier->path)
         json_object_set_new(root, "against",
-                            json_pack("{s:f, s:f, s:f}", "busbw_gb_s", answer->earlier->busbw_gb_s, "ratio",
-                                      measured->busbw_gb_s / answer->earlier->busbw_gb_s, "tolerance",
-                                      answer->tolerance));
+                            json_pack("{s:f, s:f, s:f}", "busbw_gb_s", answer->earlier->busbw_gb_s,
+                                      "ratio", measured->busbw_gb_s / answer->earlier->busbw_gb_s,
+                                      "tolerance", answer->tolerance));
     return root;
 }
 
-/* ---- table ---------------------------------------------------------------------------------------------- */
+/* ---- table ------------------------------------------------------------------------- */
 
 static double earlier_row(const struct probe_earlier *earlier, uint64_t bytes)
 {
@@ -95,19 +97,22 @@ static void print_table(const struct probe_answer *answer)
 {
     const struct measure_result *measured = &answer->result->measured;
     enum collective_op op = answer->options->plan.op;
-    bool sums = op == OP_ALL_REDUCE || op == OP_REDUCE_SCATTER, compared = answer->earlier->path != NULL;
+    bool sums = op == OP_ALL_REDUCE || op == OP_REDUCE_SCATTER,
+         compared = answer->earlier->path != NULL;
 
-    printf("#%12s %14s %8s %7s %11s %8s %8s %7s%s\n", "size", "count", "type", "redop", "time", "algbw",
-           "busbw", "#wrong", compared ? "  earlier" : "");
-    printf("#%12s %14s %8s %7s %11s %8s %8s\n", "(B)", "(elements)", "", "", "(us)", "(GB/s)", "(GB/s)");
+    printf("#%12s %14s %8s %7s %11s %8s %8s %7s%s\n", "size", "count", "type", "redop", "time",
+           "algbw", "busbw", "#wrong", compared ? "  earlier" : "");
+    printf("#%12s %14s %8s %7s %11s %8s %8s\n", "(B)", "(elements)", "", "", "(us)", "(GB/s)",
+           "(GB/s)");
     for (unsigned i = 0; i < measured->n_rows; i++) {
         const struct measure_row *row = &measured->rows[i];
         double earlier = earlier_row(answer->earlier, row->bytes);
 
         printf("%13llu %14llu %8s %7s %11.2f %8.3f %8.3f %s%7llu%s", (unsigned long long)row->bytes,
                (unsigned long long)(row->bytes / sizeof(uint32_t)), "uint32", sums ? "sum" : "none",
-               row->seconds * 1e6, row->algbw_gb_s, row->busbw_gb_s, row->wrong ? paint("\033[31m") : "",
-               (unsigned long long)row->wrong, row->wrong ? paint("\033[0m") : "");
+               row->seconds * 1e6, row->algbw_gb_s, row->busbw_gb_s,
+               row->wrong ? paint("\033[31m") : "", (unsigned long long)row->wrong,
+               row->wrong ? paint("\033[0m") : "");
         if (earlier > 0)
             printf("  %+6.1f%%", (row->busbw_gb_s / earlier - 1) * 100);
         printf("\n");
@@ -132,12 +137,13 @@ static void print_headline(const struct probe_answer *answer)
         printf("# Bus bandwidth        : %.3f GB/s at the largest size\n", measured->busbw_gb_s);
         return;
     }
-    printf("# Bus bandwidth        : %.3f GB/s, the slope of the two largest sizes%s\n", measured->busbw_gb_s,
+    printf("# Bus bandwidth        : %.3f GB/s, the slope of the two largest sizes%s\n",
+           measured->busbw_gb_s,
            measured->slopes_agree ? "" : " (the smaller ones gave another: not sure)");
     printf("# Latency              : %.1f us\n", measured->latency_s * 1e6);
 }
 
-/* ---- map of pairs ---------------------------------------------------------------------------------------- */
+/* ---- map of pairs ------------------------------------------------------------------ */
 
 #define CELL 8
 
@@ -161,7 +167,7 @@ static double middle_of_pairs(const struct probe_answer *answer)
     return stats_median(rates, n);
 }
 
-/* Colours are by the share of the median: the map shows which pairs stand out, whatever the rate. */
+/* Colours are by the share of the median: the map shows which pairs stand out. */
 static void print_pairs(const struct probe_answer *answer)
 {
     unsigned ranks = answer->options->ranks, from = 0, to = 0;
@@ -181,7 +187,8 @@ static void print_pairs(const struct probe_answer *answer)
                 printf("%*s", CELL, "-");
                 continue;
             }
-            printf("%s%*.2f%s", paint(colour_of(middle > 0 ? rate / middle : 1)), CELL, rate, paint("\033[0m"));
+            printf("%s%*.2f%s", paint(colour_of(middle > 0 ? rate / middle : 1)), CELL, rate,
+                   paint("\033[0m"));
             if (least == 0 || rate < least) {
                 least = rate;
                 from = i;
@@ -191,7 +198,8 @@ static void print_pairs(const struct probe_answer *answer)
         printf("\n");
     }
     if (middle > 0 && ranks > 2)
-        printf("# slowest pair         : %u and %u, %.2f of the median\n", from, to, least / middle);
+        printf("# slowest pair         : %u and %u, %.2f of the median\n", from, to,
+               least / middle);
 }
 
 void probe_text(const struct probe_answer *answer)
@@ -199,17 +207,19 @@ void probe_text(const struct probe_answer *answer)
     const struct backend_info *info = &answer->result->info;
     const char *verdict = probe_verdict(answer);
 
-    printf("# %s over %s (%s%s%s) of %u ranks\n", op_name(answer->options->plan.op), answer->options->backend,
-           info->version, info->device[0] ? ", " : "", info->device, answer->options->ranks);
+    printf("# %s over %s (%s%s%s) of %u ranks\n", op_name(answer->options->plan.op),
+           answer->options->backend, info->version, info->device[0] ? ", " : "", info->device,
+           answer->options->ranks);
     print_table(answer);
     print_headline(answer);
     if (answer->result->pair_gb_s && answer->options->ranks > 1)
         print_pairs(answer);
     if (wrong_of(answer->result))
-        printf("%swrong data%s: words differ from what was sent\n", paint("\033[31m"), paint("\033[0m"));
+        printf("%swrong data%s: words differ from what was sent\n", paint("\033[31m"),
+               paint("\033[0m"));
     if (answer->earlier->path)
         printf("%s%s%s: %.3f of the %.3f GB/s in %s, %g%% slower is let pass\n",
-               paint(strcmp(verdict, "ok") == 0 ? "\033[32m" : "\033[31m"), verdict, paint("\033[0m"),
-               answer->result->measured.busbw_gb_s / answer->earlier->busbw_gb_s,
+               paint(strcmp(verdict, "ok") == 0 ? "\033[32m" : "\033[31m"), verdict,
+               paint("\033[0m"), answer->result->measured.busbw_gb_s / answer->earlier->busbw_gb_s,
                answer->earlier->busbw_gb_s, answer->earlier->path, answer->tolerance * 100);
 }

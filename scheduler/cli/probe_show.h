@@ -10,8 +10,9 @@
 #include "collective/local.h"
 
 /*
- * "1M:256M": doubled from one to the other, "1M:256M:4": times four, "64K,1M": these, ascending. K, M, G, T are
- * powers of 1024, as in nccl-tests. At most MEASURE_SIZES_MAX sizes. -EINVAL with a message.
+ * "1M:256M": doubled from one to the other, "1M:256M:4": times four, "64K,1M": these, ascending. K,
+ * M, G, T are powers of 1024, as in nccl-tests. At most MEASURE_SIZES_MAX sizes. -EINVAL with a
+ * message.
  */
 int probe_sizes_parse(const char *text, size_t len, struct measure_plan *plan, struct err *err);
 
@@ -25,8 +26,9 @@ struct probe_earlier {
 };
 
 /* -EINVAL: not such a result, or one of another op, backend or number of ranks. */
-int probe_earlier_parse(const char *name, const char *text, size_t len, const struct local_options *options,
-                        struct probe_earlier *ret, struct err *err);
+int probe_earlier_parse(const char *name, const char *text, size_t len,
+                        const struct local_options *options, struct probe_earlier *ret,
+                        struct err *err);
 
 struct probe_answer {
     const struct local_options *options;

@@ -41,7 +41,7 @@ static size_t until(const char *text, size_t len, char mark)
 static int parse_range(const char *text, size_t len, struct measure_plan *plan, struct err *err)
 {
     size_t first = until(text, len, ':'), second;
-    uint64_t from, to, factor = 2;
+    uint64_t from = 0, to = 0, factor = 2;
     const char *rest = text + first + 1;
     int r = parse_size(text, first, &from, err);
 
@@ -53,7 +53,8 @@ static int parse_range(const char *text, size_t len, struct measure_plan *plan, 
         return r;
     if (first + 1 + second < len &&
         (parse_u64(rest + second + 1, len - first - second - 2, 1024, &factor) < 0 || factor < 2))
-        return err_set(err, -EINVAL, "--sizes: expected a factor from 2 to 1024 after the second colon");
+        return err_set(err, -EINVAL,
+                       "--sizes: expected a factor from 2 to 1024 after the second colon");
     if (to < from)
         return err_set(err, -EINVAL, "--sizes: expected the smaller size first");
     for (; r == 0 && from <= to; from *= factor)
@@ -72,7 +73,7 @@ int probe_sizes_parse(const char *text, size_t len, struct measure_plan *plan, s
     } else {
         for (size_t at = 0; r == 0 && at <= len;) {
             size_t part = until(text + at, len - at, ',');
-            uint64_t bytes;
+            uint64_t bytes = 0;
 
             r = parse_size(text + at, part, &bytes, err);
             if (r == 0)

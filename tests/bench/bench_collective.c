@@ -1,7 +1,9 @@
 /*
- * The tcp backend beside plain socket copies between the same processes, in turns within one run: rank r sends to r + 1
- * and receives from r - 1 as many bytes as the bus carries in an all-reduce, both at once, from and into buffers of
- * the same size, over one connection per direction. The best of several sizes of a send is what counts for the copy.
+ * The tcp backend beside plain socket copies between the same processes, in turns within one run:
+ * rank r sends to r + 1 and receives from r - 1 as many bytes as the bus carries in an all-reduce,
+ * both at once, over one connection per direction. Copies go from memory to memory, with buffers as
+ * large as the all-reduce's and of the same kind of pages, by sends of several sizes; and, as iperf
+ * does it, over and over from one buffer into another, both in the cache.
  *
  *   bench_collective RANKS STREAMS MIB ROUNDS [NETNS...]
  *
@@ -25,14 +27,22 @@
 #define RANKS_MAX 16
 #define ROUNDS_MAX 200
 #define OPS 3 /* per round and contender */
-static const size_t chunks[] = {64u << 10, 256u << 10, 1u << 20};
-#define CHUNKS (sizeof(chunks) / sizeof(chunks[0]))
+
+static const struct {
+    const char *name;
+    size_t chunk; /* of a send */
+    size_t buffer; /* 0: as large as the all-reduce's */
+} copies[] = {{"memory to memory, 64 KiB sends", 64u << 10, 0},
+              {"memory to memory, 256 KiB sends", 256u << 10, 0},
+              {"memory to memory, 1 MiB sends", 1u << 20, 0},
+              {"within the cache, 128 KiB sends", 128u << 10, 128u << 10}};
+#define COPIES (sizeof(copies) / sizeof(copies[0]))
 
 struct shared {
     struct backend_address addresses[RANKS_MAX];
     volatile unsigned arrived;
-    double copy[CHUNKS][ROUNDS_MAX], reduce[ROUNDS_MAX], gather[ROUNDS_MAX], agree[ROUNDS_MAX];
-    double cpu_s[RANKS_MAX];
+    double copy[COPIES][ROUNDS_MAX], reduce[ROUNDS_MAX], gather[ROUNDS_MAX], agree[ROUNDS_MAX];
+    double cpu_s[RANKS_MAX], copy_cpu_s[COPIES], reduce_cpu_s; /* rank 0's of the contenders */
 };
 
 struct bench {
@@ -40,7 +50,7 @@ struct bench {
     uint64_t bytes;
     struct shared *shared;
     struct backend_rank *opened;
-    uint8_t *from, *into;
+    uint32_t *from, *into;
     uint64_t deadline_ns;
     struct err err;
 };
@@ -53,24 +63,27 @@ static int failed(const struct bench *bench, const char *what)
 }
 
 /* The ring's own connections: the same path, and idle between ops. */
-static int copy_once(const struct bench *bench, size_t chunk)
+static int copy_once(const struct bench *bench, size_t chunk, size_t buffer)
 {
+    uint8_t *from = (uint8_t *)bench->from, *into = (uint8_t *)bench->into;
     const struct tcp_rank *tcp = (const struct tcp_rank *)bench->opened;
-    unsigned next = (bench->rank + 1) % bench->ranks, before = (bench->rank + bench->ranks - 1) % bench->ranks;
+    unsigned next = (bench->rank + 1) % bench->ranks,
+             before = (bench->rank + bench->ranks - 1) % bench->ranks;
     int out = tcp_fd(tcp, next, TCP_OUT, 0), in = tcp_fd(tcp, before, TCP_IN, 0);
-    size_t total = (size_t)((double)bench->bytes * op_bus_factor(OP_ALL_REDUCE, bench->ranks)), sent = 0, got = 0;
+    size_t total = (size_t)((double)bench->bytes * op_bus_factor(OP_ALL_REDUCE, bench->ranks)),
+           sent = 0, got = 0;
 
     while (sent < total || got < total) {
-        size_t at_out = sent % bench->bytes, at_in = got % bench->bytes;
-        size_t out_len = chunk < bench->bytes - at_out ? chunk : bench->bytes - at_out;
-        size_t in_len = chunk < bench->bytes - at_in ? chunk : bench->bytes - at_in;
+        size_t at_out = sent % buffer, at_in = got % buffer;
+        size_t out_len = chunk < buffer - at_out ? chunk : buffer - at_out;
+        size_t in_len = chunk < buffer - at_in ? chunk : buffer - at_in;
         ssize_t n = 0, m = 0;
 
         out_len = out_len < total - sent ? out_len : total - sent;
         in_len = in_len < total - got ? in_len : total - got;
-        if (out_len && (n = send(out, bench->from + at_out, out_len, MSG_NOSIGNAL)) > 0)
+        if (out_len && (n = send(out, from + at_out, out_len, MSG_NOSIGNAL)) > 0)
             sent += (size_t)n;
-        if (in_len && (m = recv(in, bench->into + at_in, in_len, 0)) > 0)
+        if (in_len && (m = recv(in, into + at_in, in_len, 0)) > 0)
             got += (size_t)m;
         if ((n < 0 || m < 0) && errno != EAGAIN)
             return -errno;
@@ -90,14 +103,15 @@ static int longest(struct bench *bench, double *seconds, unsigned n)
     return backend_tcp.agree(bench->opened, seconds, n, bench->deadline_ns, &bench->err);
 }
 
-static int time_copies(struct bench *bench, size_t chunk, double *ret)
+static int time_copies(struct bench *bench, size_t which, double *ret)
 {
+    size_t buffer = copies[which].buffer ? copies[which].buffer : (size_t)bench->bytes;
     double seconds[OPS];
 
     for (unsigned i = 0; i < OPS; i++) {
         uint64_t start = tcp_now_ns();
 
-        if (copy_once(bench, chunk) < 0)
+        if (copy_once(bench, copies[which].chunk, buffer) < 0)
             return -1;
         seconds[i] = (double)(tcp_now_ns() - start) * 1e-9;
     }
@@ -111,7 +125,8 @@ static int time_op(struct bench *bench, enum collective_op op, uint64_t bytes, d
 {
     double seconds[OPS];
 
-    if (backend_tcp.run(bench->opened, op, bytes, OPS, seconds, bench->deadline_ns, &bench->err) < 0 ||
+    if (backend_tcp.run(bench->opened, op, bytes, OPS, seconds, bench->deadline_ns, &bench->err) <
+            0 ||
         longest(bench, seconds, OPS) < 0)
         return -1;
     *ret = stats_median(seconds, OPS);
@@ -130,23 +145,42 @@ static int time_agree(struct bench *bench, double *ret)
     return 0;
 }
 
+static double cpu_s(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+}
+
 static int do_rounds(struct bench *bench)
 {
     struct shared *shared = bench->shared;
 
     for (unsigned round = 0; round < bench->rounds + 1; round++) {
         unsigned at = round ? round - 1 : 0; /* the first warms up */
-        double copy[CHUNKS], reduce, gather, agree;
+        double copy[COPIES], reduce, gather, agree;
 
-        for (size_t i = 0; i < CHUNKS; i++)
-            if (time_copies(bench, chunks[i], &copy[i]) < 0)
+        double used = cpu_s();
+
+        for (size_t i = 0; i < COPIES; i++) {
+            if (time_copies(bench, i, &copy[i]) < 0)
                 return -1;
-        if (time_op(bench, OP_ALL_REDUCE, bench->bytes, &reduce) < 0 ||
-            time_op(bench, OP_ALL_GATHER, bench->bytes, &gather) < 0 || time_agree(bench, &agree) < 0)
+            if (bench->rank == 0)
+                shared->copy_cpu_s[i] += cpu_s() - used;
+            used = cpu_s();
+        }
+        if (time_op(bench, OP_ALL_REDUCE, bench->bytes, &reduce) < 0)
+            return -1;
+        if (bench->rank == 0)
+            shared->reduce_cpu_s += cpu_s() - used;
+        if (time_op(bench, OP_ALL_GATHER, bench->bytes, &gather) < 0 ||
+            time_agree(bench, &agree) < 0)
             return -1;
         if (bench->rank != 0)
             continue;
-        for (size_t i = 0; i < CHUNKS; i++)
+        for (size_t i = 0; i < COPIES; i++)
             shared->copy[i][at] = copy[i];
         shared->reduce[at] = reduce;
         shared->gather[at] = gather;
@@ -173,16 +207,17 @@ static int enter(char *place, const char **ret_host)
 
 static int be_rank(struct bench *bench, char *place)
 {
-    struct backend_options options = {.rank = bench->rank, .ranks = bench->ranks, .streams = bench->streams,
-                                      .host = "127.0.0.1", .bytes_max = bench->bytes};
+    struct backend_options options = {.rank = bench->rank,
+                                      .ranks = bench->ranks,
+                                      .streams = bench->streams,
+                                      .host = "127.0.0.1",
+                                      .bytes_max = bench->bytes};
     struct backend_info info;
-    struct rusage usage;
 
     if (place && enter(place, &options.host) < 0)
         return failed(bench, place);
-    bench->from = malloc(bench->bytes);
-    bench->into = malloc(bench->bytes);
-    if (!bench->from || !bench->into)
+    if (tcp_buffer(bench->bytes, &bench->from, &bench->err) < 0 ||
+        tcp_buffer(bench->bytes, &bench->into, &bench->err) < 0)
         return failed(bench, "memory");
     memset(bench->from, 1, bench->bytes);
     memset(bench->into, 2, bench->bytes);
@@ -193,13 +228,12 @@ static int be_rank(struct bench *bench, char *place)
     __atomic_add_fetch(&bench->shared->arrived, 1, __ATOMIC_SEQ_CST);
     while (bench->shared->arrived < bench->ranks)
         usleep(1000);
-    if (backend_tcp.connect(bench->opened, bench->shared->addresses, bench->deadline_ns, &bench->err) < 0)
+    if (backend_tcp.connect(bench->opened, bench->shared->addresses, bench->deadline_ns,
+                            &bench->err) < 0)
         return failed(bench, "connect");
     if (do_rounds(bench) < 0)
         return failed(bench, "rounds");
-    getrusage(RUSAGE_SELF, &usage);
-    bench->shared->cpu_s[bench->rank] = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                                        (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+    bench->shared->cpu_s[bench->rank] = cpu_s();
     backend_tcp.close(bench->opened, false);
     return 0;
 }
@@ -207,22 +241,29 @@ static int be_rank(struct bench *bench, char *place)
 static void report(const struct bench *bench)
 {
     const struct shared *shared = bench->shared;
-    double reduce = stats_median(shared->reduce, bench->rounds), best = 1e9;
+    double reduce = stats_median(shared->reduce, bench->rounds), best = 1e9, cached = 1e9;
     double bus = (double)bench->bytes * op_bus_factor(OP_ALL_REDUCE, bench->ranks);
     double gather = stats_median(shared->gather, bench->rounds);
 
-    for (size_t i = 0; i < CHUNKS; i++) {
+    for (size_t i = 0; i < COPIES; i++) {
         double copy = stats_median(shared->copy[i], bench->rounds);
 
-        fprintf(stderr, "%-34s %8.2f ms  %6.2f GB/s each way (sends of %zu KiB)\n", "socket copy", copy * 1e3,
-                bus / copy * 1e-9, chunks[i] >> 10);
-        best = copy < best ? copy : best;
+        fprintf(stderr, "copy %-32s %8.2f ms  %6.2f GB/s each way  %6.3f CPU s per GB\n",
+                copies[i].name, copy * 1e3, bus / copy * 1e-9,
+                shared->copy_cpu_s[i] / (bus * 1e-9 * OPS * (bench->rounds + 1)));
+        if (copies[i].buffer)
+            cached = copy;
+        else
+            best = copy < best ? copy : best;
     }
-    fprintf(stderr, "%-34s %8.2f ms  %6.2f GB/s busbw\n", "all_reduce", reduce * 1e3, bus / reduce * 1e-9);
-    fprintf(stderr, "%-34s %8.2f ms  %6.2f GB/s busbw\n", "all_gather", gather * 1e3, bus / 2 / gather * 1e-9);
-    fprintf(stderr, "%-34s %8.1f us\n", "agree (8 bytes)", stats_median(shared->agree, bench->rounds) * 1e6);
-    fprintf(stderr, "%-34s %8.2f s of rank 0\n", "processor time, all together", shared->cpu_s[0]);
-    printf("%.3f %.3f\n", best / reduce, best / 2 / gather);
+    fprintf(stderr, "%-37s %8.2f ms  %6.2f GB/s busbw     %6.3f CPU s per GB\n", "all_reduce",
+            reduce * 1e3, bus / reduce * 1e-9,
+            shared->reduce_cpu_s / (bus * 1e-9 * OPS * (bench->rounds + 1)));
+    fprintf(stderr, "%-37s %8.2f ms  %6.2f GB/s busbw\n", "all_gather", gather * 1e3,
+            bus / 2 / gather * 1e-9);
+    fprintf(stderr, "%-37s %8.1f us\n", "agree (8 bytes)",
+            stats_median(shared->agree, bench->rounds) * 1e6);
+    printf("%.3f %.3f %.3f\n", best / reduce, cached / reduce, best / 2 / gather);
 }
 
 int main(int argc, char **argv)
@@ -238,7 +279,8 @@ int main(int argc, char **argv)
     bench.rounds = (unsigned)strtoul(argv[4], NULL, 10);
     if (bench.ranks < 2 || bench.ranks > RANKS_MAX || bench.rounds < 1 || bench.rounds > ROUNDS_MAX)
         return 2;
-    bench.shared = mmap(NULL, sizeof(*bench.shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    bench.shared = mmap(NULL, sizeof(*bench.shared), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (bench.shared == MAP_FAILED)
         return failed(&bench, "memory");
     for (bench.rank = 0; bench.rank < bench.ranks; bench.rank++)

@@ -4,7 +4,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 command -v clang-tidy >/dev/null || { echo "clang-tidy is not installed" >&2; exit 77; }
 cmake --preset tidy >/dev/null || exit 1
-out=$(printf '%s\n' base/*.c topology/*.c scheduler/*/*.c | xargs -P "$(nproc)" -n 8 clang-tidy -p build/tidy --quiet 2>/dev/null)
+out=$(printf '%s\n' base/*.c topology/*.c collective/*.c scheduler/*/*.c | xargs -P "$(nproc)" -n 8 clang-tidy -p build/tidy --quiet 2>/dev/null)
 [ -z "$(grep -E 'error:|warning:' <<<"$out")" ] && exit 0
 printf '%s\n' "$out" >&2
 exit 1

@@ -140,4 +140,25 @@ check subset_too_few answers 3 '.reason.free == 4 and .gpus == []' subset -m dgx
 check subset_no_such_gpu says 2 "found 9, expected numbers below 8" subset -m dgx-1v --free 0,9 --count 1
 check subset_no_such_machine says 2 "dgx-1v" subset -m dgx-1w --count 1
 
+# Ranks of this machine; the figures themselves are nobody's promise.
+check probe_json answers 0 '.op == "all_reduce" and .backend == "tcp" and .ranks == 3 and .verdict == "unknown" and
+    (.rows | length) == 3 and ([.rows[].wrong] | add) == 0 and .rows[1].bytes == 65532 and .busbw_gb_s > 0 and
+    (.rows[2] | .algbw_gb_s > 0 and .time_s > 0)' probe --ranks 3 --sizes 4K:1M:16
+check probe_slope answers 0 '(.rows | length) >= 3 and .latency_s >= 0' probe --ranks 2
+check probe_pairs answers 0 '(.pairs_gb_s | length) == 3 and .pairs_gb_s[0][0] == null and .pairs_gb_s[2][1] > 0' \
+    probe --ranks 3 --op all_to_all --sizes 64K --pairs
+check probe_table says 0 '^# *size *count *type *redop *time *algbw *busbw *#wrong' probe --ranks 2 --sizes 64K --op all_gather
+"$bin" probe --ranks 2 --sizes 1M -o json >"$dir/now.json"
+jq '.busbw_gb_s *= 1000' "$dir/now.json" >"$dir/fast.json"
+jq '.busbw_gb_s /= 1000' "$dir/now.json" >"$dir/slow.json"
+check probe_is_slower answers 3 '.verdict == "slow" and .against.ratio < 0.1' probe --ranks 2 --sizes 1M --against "$dir/fast.json"
+check probe_is_not_slower answers 0 '.verdict == "ok"' probe --ranks 2 --sizes 1M --against "$dir/slow.json" --tolerance 50
+check probe_compares_like_with_like says 2 'found all_reduce over tcp of 2 ranks, expected all_reduce over tcp of 3' \
+    probe --ranks 3 --sizes 1M --against "$dir/now.json"
+check probe_needs_memory answers 3 '.verdict == "skipped" and (.reason.message | test("memory is short"))' probe --ranks 2 --sizes 512G
+check probe_needs_ranks says 2 'expected --ranks' probe
+check probe_refuses_sizes says 2 'the smaller size first' probe --ranks 2 --sizes 2M:1M
+check probe_knows_its_ops says 2 'did you mean all_gather?' probe --ranks 2 --op all_gathr
+check probe_leaves_nobody bash -c "! pgrep -f '^$PWD/$bin probe --child' >/dev/null"
+
 exit $failed

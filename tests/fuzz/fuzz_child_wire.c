@@ -1,4 +1,7 @@
-/* Any bytes as records, from a child and to one: refused, or values within their bounds that are the same when put again. */
+/*
+ * Any bytes as records, from a child and to one: refused, or values within their bounds that are
+ * the same when put again.
+ */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -57,7 +60,8 @@ static void take_order(const struct wire_record *record)
 
     if (record->type == WIRE_OPEN) {
         r = wire_get_open(record, &open, &err);
-        need(r < 0 || (open.options.rank < open.options.ranks && utf8_valid(open.host, strlen(open.host))));
+        need(r < 0 ||
+             (open.options.rank < open.options.ranks && utf8_valid(open.host, strlen(open.host))));
     } else if (record->type == WIRE_CONNECT) {
         r = wire_get_connect(record, RANKS, addresses, &deadline_ns, &err);
     } else if (record->type == WIRE_RUN) {

@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (probe_earlier_parse("file", (const char *)data, size, &options, &found, &earlier) < 0) {
         if (!earlier.text[0])
             abort();
-    } else if (found.n_rows > MEASURE_SIZES_MAX || !isfinite(found.busbw_gb_s) || found.busbw_gb_s <= 0) {
+    } else if (found.n_rows > MEASURE_SIZES_MAX || !isfinite(found.busbw_gb_s) ||
+               found.busbw_gb_s <= 0) {
         abort();
     }
     return 0;

@@ -1,5 +1,5 @@
 /*
- * fake_child.h - a child that does what no rank should: this test program itself, started again with
+ * fake_child.h - a child that does what no rank should: this test program itself, started again as
  * `--fake HOW`. And what is counted afterwards: children and descriptors that are left.
  */
 #pragma once
@@ -91,7 +91,7 @@ static inline int fake_child(const char *how, const char *parent)
         fake_event(CHILD_RESULT);
         pause();
     }
-    if (strcmp(how, "orphan") == 0) { /* a process of its own keeps socket and stderr open for a while */
+    if (strcmp(how, "orphan") == 0) { /* its own child keeps socket and stderr open for a while */
         if (fork() == 0)
             sleep(2);
         _exit(0);

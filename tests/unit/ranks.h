@@ -1,4 +1,7 @@
-/* ranks.h - tcp ranks as threads of a test: opened, their addresses handed around, each led by the test's function. */
+/*
+ * ranks.h - tcp ranks as threads of a test: opened, their addresses handed around, each led by the
+ * test's function.
+ */
 #pragma once
 
 #include <pthread.h>
@@ -34,7 +37,8 @@ static inline void *lead_one(void *argument)
 {
     struct one_rank *one = argument;
 
-    one->r = backend_tcp.connect(one->opened, one->all->addresses, one->all->deadline_ns, &one->err);
+    one->r =
+        backend_tcp.connect(one->opened, one->all->addresses, one->all->deadline_ns, &one->err);
     if (one->r == 0)
         one->r = one->all->lead(one, one->opened);
     return NULL;
@@ -49,7 +53,9 @@ static inline int ranks_open(struct ranks *ranks)
         ranks->deadline_ns = tcp_now_ns() + 60 * SECOND_NS;
     for (unsigned i = 0; r == 0 && i < ranks->n; i++) {
         struct one_rank *one = &ranks->each[i];
-        struct backend_options options = {.rank = i, .ranks = ranks->n, .streams = ranks->streams,
+        struct backend_options options = {.rank = i,
+                                          .ranks = ranks->n,
+                                          .streams = ranks->streams,
                                           .host = ranks->host ? ranks->host : "127.0.0.1",
                                           .bytes_max = ranks->bytes_max};
 
@@ -61,7 +67,10 @@ static inline int ranks_open(struct ranks *ranks)
     return r;
 }
 
-/* All ranks but `without` (RANKS_MAX: none is left out) through the test's function; then all are closed. */
+/*
+ * All ranks but `without` (RANKS_MAX: none is left out) through the test's function; then all are
+ * closed.
+ */
 static inline void ranks_lead(struct ranks *ranks, unsigned without)
 {
     pthread_t threads[RANKS_MAX];

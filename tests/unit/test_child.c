@@ -1,4 +1,7 @@
-/* Children that hang, crash, lie and flood: each is found out and ended in bounded time, and nothing is left of it. */
+/*
+ * Children that hang, crash, lie and flood: each is found out and ended in bounded time, and
+ * nothing is left of it.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -79,15 +82,20 @@ static void nothing_is_left(const struct kept *kept, uint64_t within_ns)
 
 static void open_rank(struct child *child, const char *backend)
 {
-    struct backend_options options = {.rank = 0, .ranks = 1, .host = "127.0.0.1", .bytes_max = 1 << 20};
+    struct backend_options options = {
+        .rank = 0, .ranks = 1, .host = "127.0.0.1", .bytes_max = 1 << 20};
 
     assert_int_equal(child_open(child, backend, &options, NULL), 0);
 }
 
 static void a_rank_is_led_from_start_to_end(void **state)
 {
-    struct measure_plan plan = {.op = OP_ALL_REDUCE, .sizes = {4, 1 << 16, 1 << 20}, .n_sizes = 3, .sweep = true,
-                                .check = true, .iterations_max = 10};
+    struct measure_plan plan = {.op = OP_ALL_REDUCE,
+                                .sizes = {4, 1 << 16, 1 << 20},
+                                .n_sizes = 3,
+                                .sweep = true,
+                                .check = true,
+                                .iterations_max = 10};
     uint32_t peers[] = {MEASURE_NO_PEER};
     struct measure_pairs pairs = {.peers = peers, .n_rounds = 1, .bytes = 4, .iterations = 1};
     struct kept kept = keep();
@@ -159,7 +167,8 @@ static const struct {
     int error;
     const char *says;
 } faults[] = {
-    {"crash", CHILD_ENDED, -ECHILD, "signal 6 (Aborted); it wrote: libfake: assertion ?[31mfailed?[0m"},
+    {"crash", CHILD_ENDED, -ECHILD,
+     "signal 6 (Aborted); it wrote: libfake: assertion ?[31mfailed?[0m"},
     {"exit", CHILD_ENDED, -ECHILD, "code 7"},
     {"garbage", CHILD_FAILED, -EPROTO, "nonsense"},
     {"mute", CHILD_ENDED, -ECHILD, "signal 9"},
@@ -176,17 +185,20 @@ static void faults_are_found_out(void **state)
 
         if (!next(child, 10 * SECOND_NS))
             fail_msg("%s: nothing came", faults[i].how);
-        if (event.kind != faults[i].kind || event.error != faults[i].error || !strstr(event.text, faults[i].says))
-            fail_msg("%s: event %d, error %d, '%s'", faults[i].how, event.kind, event.error, event.text);
+        if (event.kind != faults[i].kind || event.error != faults[i].error ||
+            !strstr(event.text, faults[i].says))
+            fail_msg("%s: event %d, error %d, '%s'", faults[i].how, event.kind, event.error,
+                     event.text);
         child_free(child);
         nothing_is_left(&kept, 15 * SECOND_NS);
     }
 }
 
-/* Those that only their owner can find out, by a deadline; freed without having been told anything. */
+/* Those that only their owner can find out, by a deadline; freed without being told anything. */
 static void whatever_hangs_is_ended_by_freeing_it(void **state)
 {
-    static const char *const hangs[] = {"hang", "stubborn", "half", "flood", "chatty", "garbage", "mute", "rank"};
+    static const char *const hangs[] = {"hang",   "stubborn", "half", "flood",
+                                        "chatty", "garbage",  "mute", "rank"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(hangs) / sizeof(hangs[0]); i++)

@@ -1,4 +1,7 @@
-/* Records between parent and child: what is put is got back; what is cut, too long or out of range is refused. */
+/*
+ * Records between parent and child: what is put is got back; what is cut, too long or out of range
+ * is refused.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -30,9 +33,15 @@ static struct wire_record only_record(bool to_child)
 
 static void orders_are_read_back(void **state)
 {
-    struct backend_options options = {.rank = 3, .ranks = 5, .device = 2, .host = "fd00::1", .streams = 4,
-                                      .library = "/usr/lib/libnccl.so.2", .bytes_max = (uint64_t)3 << 30};
-    struct backend_address addresses[5] = {{.len = 3, .bytes = "abc"}, {.len = 0}, {.len = BACKEND_ADDRESS_MAX}};
+    struct backend_options options = {.rank = 3,
+                                      .ranks = 5,
+                                      .device = 2,
+                                      .host = "fd00::1",
+                                      .streams = 4,
+                                      .library = "/usr/lib/libnccl.so.2",
+                                      .bytes_max = (uint64_t)3 << 30};
+    struct backend_address addresses[5] = {
+        {.len = 3, .bytes = "abc"}, {.len = 0}, {.len = BACKEND_ADDRESS_MAX}};
     struct backend_address back[5];
     static struct wire_open open;
     struct wire_record record;
@@ -66,11 +75,19 @@ static void orders_are_read_back(void **state)
 
 static void plans_are_read_back(void **state)
 {
-    struct measure_plan plan = {.op = OP_ALL_TO_ALL, .bytes_min = 9, .bytes_max = 99, .sizes = {4, 8, 16},
-                                .n_sizes = 3, .sweep = true, .expected_gb_s = 123.5, .iterations_max = 33,
-                                .budget_ns = 44, .check = true};
+    struct measure_plan plan = {.op = OP_ALL_TO_ALL,
+                                .bytes_min = 9,
+                                .bytes_max = 99,
+                                .sizes = {4, 8, 16},
+                                .n_sizes = 3,
+                                .sweep = true,
+                                .expected_gb_s = 123.5,
+                                .iterations_max = 33,
+                                .budget_ns = 44,
+                                .check = true};
     uint32_t peers[3] = {1, MEASURE_NO_PEER, 0};
-    struct measure_pairs pairs = {.peers = peers, .n_rounds = 3, .bytes = 400, .iterations = 5}, back = {0};
+    struct measure_pairs pairs = {.peers = peers, .n_rounds = 3, .bytes = 400, .iterations = 5},
+                         back = {0};
     struct measure_plan found;
     struct wire_record record;
     uint64_t deadline_ns = 0;
@@ -85,7 +102,8 @@ static void plans_are_read_back(void **state)
     assert_int_equal(found.n_sizes, 3);
     assert_memory_equal(found.sizes, plan.sizes, sizeof(plan.sizes));
     assert_true(found.sweep && found.check && found.expected_gb_s == 123.5);
-    assert_true(found.bytes_min == 9 && found.bytes_max == 99 && found.iterations_max == 33 && found.budget_ns == 44);
+    assert_true(found.bytes_min == 9 && found.bytes_max == 99 && found.iterations_max == 33 &&
+                found.budget_ns == 44);
 
     strbuf_clear(&buffer);
     assert_int_equal(wire_put_pairs(&buffer, &pairs, 99), 0);
@@ -94,7 +112,8 @@ static void plans_are_read_back(void **state)
     assert_int_equal(back.n_rounds, 3);
     assert_memory_equal(back.peers, peers, sizeof(peers));
     free(back.peers);
-    assert_int_equal(wire_get_pairs(&record, 1, &back, &deadline_ns, NULL), -EPROTO); /* no rank 1 */
+    /* There is no rank 1. */
+    assert_int_equal(wire_get_pairs(&record, 1, &back, &deadline_ns, NULL), -EPROTO);
 
     strbuf_clear(&buffer);
     assert_int_equal(wire_put_close(&buffer), 0);
@@ -131,7 +150,8 @@ static void back_and_forth(void)
 static void events_are_read_back(void **state)
 {
     (void)state;
-    event = (struct child_event){.kind = CHILD_OPENED, .info = {"tcp", "Linux", "", "socket"},
+    event = (struct child_event){.kind = CHILD_OPENED,
+                                 .info = {"tcp", "Linux", "", "socket"},
                                  .address = {.len = 5, .bytes = "12345"}};
     back_and_forth();
     assert_memory_equal(&got.info, &event.info, sizeof(got.info));
@@ -149,30 +169,38 @@ static void events_are_read_back(void **state)
     event.result.total_s = 8;
     back_and_forth();
     assert_memory_equal(got.result.rows, event.result.rows, sizeof(got.result.rows));
-    assert_true(got.result.busbw_gb_s == 7 && got.result.test == MEASURE_TEST_SLOW && got.result.total_s == 8);
+    assert_true(got.result.busbw_gb_s == 7 && got.result.test == MEASURE_TEST_SLOW &&
+                got.result.total_s == 8);
 
     event = (struct child_event){.kind = CHILD_PAIRS, .n_seconds = MEASURE_ROUNDS_MAX};
     event.seconds[MEASURE_ROUNDS_MAX - 1] = 0.5;
     back_and_forth();
     assert_true(got.n_seconds == MEASURE_ROUNDS_MAX && got.seconds[MEASURE_ROUNDS_MAX - 1] == 0.5);
 
-    event = (struct child_event){.kind = CHILD_PROGRESS, .phase = CHILD_RUNNING, .bytes = 3, .iterations = 4};
+    event = (struct child_event){
+        .kind = CHILD_PROGRESS, .phase = CHILD_RUNNING, .bytes = 3, .iterations = 4};
     back_and_forth();
     assert_true(got.phase == CHILD_RUNNING && got.bytes == 3 && got.iterations == 4);
 
-    event = (struct child_event){.kind = CHILD_FAILED, .phase = CHILD_CONNECTING, .error = -ETIMEDOUT};
+    event =
+        (struct child_event){.kind = CHILD_FAILED, .phase = CHILD_CONNECTING, .error = -ETIMEDOUT};
     snprintf(event.text, sizeof(event.text), "rank 1 \xe2\x82\xac \x80 \x1b[31m");
     back_and_forth();
     assert_int_equal(got.error, -ETIMEDOUT);
     assert_string_equal(got.text, "rank 1 \xe2\x82\xac ? ?[31m");
 }
 
-/* Each byte of each record changed in some ways, and each cut: refused, or values within their bounds. */
+/*
+ * Each byte of each record changed in some ways, and each cut: refused, or values within their
+ * bounds.
+ */
 static void check_bounds(const struct child_event *found)
 {
     assert_true(found->kind < CHILD_EVENT_KINDS && found->phase < CHILD_PHASES);
-    assert_true(found->address.len <= BACKEND_ADDRESS_MAX && found->n_seconds <= MEASURE_ROUNDS_MAX);
-    assert_true(found->result.n_rows <= MEASURE_SIZES_MAX && found->result.test < MEASURE_TEST_COUNT);
+    assert_true(found->address.len <= BACKEND_ADDRESS_MAX &&
+                found->n_seconds <= MEASURE_ROUNDS_MAX);
+    assert_true(found->result.n_rows <= MEASURE_SIZES_MAX &&
+                found->result.test < MEASURE_TEST_COUNT);
     assert_true(utf8_valid(found->text, strlen(found->text)));
     for (unsigned i = 0; i < found->result.n_rows; i++)
         assert_true(isfinite(found->result.rows[i].seconds) && found->result.rows[i].seconds >= 0);

@@ -31,8 +31,12 @@ static struct local_options options_of(unsigned ranks)
                                   .backend = "tcp",
                                   .ranks = ranks,
                                   .timeout_ns = 60 * SECOND_NS,
-                                  .plan = {.op = OP_ALL_REDUCE, .sizes = {4096, 1 << 20}, .n_sizes = 2,
-                                           .sweep = true, .check = true, .iterations_max = 10}};
+                                  .plan = {.op = OP_ALL_REDUCE,
+                                           .sizes = {4096, 1 << 20},
+                                           .n_sizes = 2,
+                                           .sweep = true,
+                                           .check = true,
+                                           .iterations_max = 10}};
 }
 
 static void nothing_is_left(void)
@@ -116,54 +120,130 @@ static void faults_end_it_in_time(void **state)
     }
 }
 
-static unsigned killed;
+/* ---- signals from outside ---------------------------------------------------------- */
 
-/* Kills one rank in the op. */
-static void kill_one(void *context, const char *phase, uint64_t bytes, unsigned iterations)
+struct blow {
+    unsigned at; /* the call of progress at which it falls */
+    unsigned child; /* so many are spared */
+    int number;
+    bool in_op; /* not before ranks measure */
+    bool done;
+};
+
+static pid_t parent_of(const char *pid)
 {
-    DIR *dir;
+    char path[300], text[512] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
+    file = fopen(path, "re");
+    if (!file)
+        return 0;
+    if (!fgets(text, sizeof(text), file) || !strrchr(text, ')'))
+        text[0] = '\0';
+    fclose(file);
+    return text[0] ? (pid_t)strtol(strrchr(text, ')') + 4, NULL, 10) : 0;
+}
+
+static pid_t nth_child(unsigned nth)
+{
+    DIR *dir = opendir("/proc");
     const struct dirent *entry;
-    long self = (long)getpid();
+    pid_t found = 0;
 
-    (void)context;
-    (void)iterations;
-    if (killed || bytes == 0 || strcmp(phase, "measuring") != 0)
-        return;
-    dir = opendir("/proc");
-    while (dir && !killed && (entry = readdir(dir)) != NULL) {
-        long pid = strtol(entry->d_name, NULL, 10), parent = 0;
-        char path[300], text[512] = "";
-        FILE *file;
-
-        snprintf(path, sizeof(path), "/proc/%s/stat", entry->d_name);
-        file = pid > 0 ? fopen(path, "re") : NULL;
-        if (file && fgets(text, sizeof(text), file) && strrchr(text, ')'))
-            parent = strtol(strrchr(text, ')') + 4, NULL, 10);
-        if (file)
-            fclose(file);
-        if (parent == self) {
-            kill((pid_t)pid, SIGKILL);
-            killed = 1;
-        }
-    }
+    while (dir && !found && (entry = readdir(dir)) != NULL)
+        if (strtol(entry->d_name, NULL, 10) > 0 && parent_of(entry->d_name) == getpid() &&
+            nth-- == 0)
+            found = (pid_t)strtol(entry->d_name, NULL, 10);
     if (dir)
         closedir(dir);
+    return found;
+}
+
+static void strike(void *context, const char *phase, uint64_t bytes, unsigned iterations)
+{
+    struct blow *blow = context;
+    pid_t child;
+
+    (void)iterations;
+    if (blow->done || (blow->in_op && (bytes == 0 || strcmp(phase, "measuring") != 0)) ||
+        blow->at-- > 0)
+        return;
+    child = nth_child(blow->child);
+    blow->done = child > 0 && kill(child, blow->number) == 0;
+}
+
+static void measure_for_long(struct local_options *options, struct blow *blow)
+{
+    options->progress = strike;
+    options->context = blow;
+    options->plan = (struct measure_plan){.op = OP_ALL_REDUCE,
+                                          .sizes = {1 << 16, 4 << 20, 8 << 20},
+                                          .n_sizes = 3,
+                                          .sweep = true,
+                                          .iterations_max = 1000,
+                                          .budget_ns = 60 * SECOND_NS};
 }
 
 static void a_rank_killed_in_the_op_is_named(void **state)
 {
     struct local_options options = options_of(3);
+    struct blow blow = {.number = SIGKILL, .in_op = true};
     struct err err = ERR_INIT;
 
     (void)state;
-    killed = 0;
-    options.progress = kill_one;
-    options.plan = (struct measure_plan){.op = OP_ALL_REDUCE, .sizes = {1 << 16, 8 << 20, 16 << 20}, .n_sizes = 3,
-                                         .sweep = true, .iterations_max = 1000};
+    measure_for_long(&options, &blow);
     assert_int_equal(local_run(&options, &result, &err), -ECHILD);
-    assert_int_equal(killed, 1);
+    assert_true(blow.done);
     assert_non_null(strstr(err.text, "signal 9"));
     nothing_is_left();
+}
+
+/* A process that was stopped answers nothing, not even SIGTERM: as one that hangs in a driver. */
+static void a_rank_stopped_in_the_op_holds_up_nobody(void **state)
+{
+    struct local_options options = options_of(3);
+    struct blow blow = {.number = SIGSTOP, .in_op = true};
+    uint64_t start = now_ns();
+    struct err err = ERR_INIT;
+
+    (void)state;
+    measure_for_long(&options, &blow);
+    options.timeout_ns = SECOND_NS;
+    assert_int_equal(local_run(&options, &result, &err), -ETIMEDOUT);
+    assert_true(blow.done);
+    assert_true(now_ns() - start < 5 * SECOND_NS);
+    nothing_is_left();
+}
+
+#define BLOWS 24
+
+/*
+ * Any rank, at any stage, killed, stopped or told to end: always an answer, in time, and nothing
+ * left.
+ */
+static void blows_at_any_time_leave_nothing(void **state)
+{
+    static const int numbers[] = {SIGKILL, SIGSTOP, SIGTERM};
+    unsigned seed = 20261127;
+
+    (void)state;
+    for (unsigned i = 0; i < BLOWS; i++) {
+        struct local_options options = options_of(3);
+        struct blow blow = {.at = i % 4, .number = numbers[i % 3]};
+        uint64_t start = now_ns();
+        struct err err = ERR_INIT;
+        int r;
+
+        seed = seed * 1664525u + 1013904223u;
+        blow.child = (seed >> 16) % 3;
+        measure_for_long(&options, &blow);
+        options.timeout_ns = SECOND_NS * 3 / 4;
+        r = local_run(&options, &result, &err);
+        if (r >= 0 || !err.text[0] || now_ns() - start > 5 * SECOND_NS)
+            fail_msg("blow %u: %d '%s', %.1f s", i, r, err.text, (double)(now_ns() - start) * 1e-9);
+        nothing_is_left();
+    }
 }
 
 static void what_cannot_be_used_is_told_apart(void **state)
@@ -190,6 +270,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(pairs_make_a_map),
         cmocka_unit_test(faults_end_it_in_time),
         cmocka_unit_test(a_rank_killed_in_the_op_is_named),
+        cmocka_unit_test(a_rank_stopped_in_the_op_holds_up_nobody),
+        cmocka_unit_test(blows_at_any_time_leave_nothing),
         cmocka_unit_test(what_cannot_be_used_is_told_apart),
     };
 

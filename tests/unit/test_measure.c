@@ -1,4 +1,7 @@
-/* What is run and when it is enough, on a fake backend whose times follow a model; and on real tcp ranks. */
+/*
+ * What is run and when it is enough, on a fake backend whose times follow a model; and on real tcp
+ * ranks.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -11,7 +14,9 @@
 #include "collective/measure.h"
 #include "tests/unit/ranks.h"
 
-/* ---- a fake backend: no data moves, time is latency + bytes / rate, other ranks are slower by a factor ----- */
+/* ---- a fake backend ---------------------------------------------------------------- */
+
+/* No data moves; time is latency + bytes / rate, and other ranks are slower by a factor. */
 
 struct fake {
     struct backend_rank base;
@@ -28,7 +33,8 @@ static double fake_time(struct fake *fake, uint64_t bytes)
 {
     double rate = fake->knee && bytes >= fake->knee ? 2 * fake->bytes_per_s : fake->bytes_per_s;
 
-    return (fake->latency_s + (double)bytes / rate) * (1 + fake->warm / (1 + fake->ops * fake->ops));
+    return (fake->latency_s + (double)bytes / rate) *
+           (1 + fake->warm / (1 + fake->ops * fake->ops));
 }
 
 static int fake_run(struct backend_rank *rank, enum collective_op op, uint64_t bytes, unsigned n,
@@ -47,8 +53,8 @@ static int fake_run(struct backend_rank *rank, enum collective_op op, uint64_t b
     return 0;
 }
 
-static int fake_check(struct backend_rank *rank, enum collective_op op, uint64_t bytes, uint64_t *ret_wrong,
-                      uint64_t deadline_ns, struct err *err)
+static int fake_check(struct backend_rank *rank, enum collective_op op, uint64_t bytes,
+                      uint64_t *ret_wrong, uint64_t deadline_ns, struct err *err)
 {
     const struct fake *fake = (const struct fake *)rank;
 
@@ -59,7 +65,8 @@ static int fake_check(struct backend_rank *rank, enum collective_op op, uint64_t
     return 0;
 }
 
-static int fake_agree(struct backend_rank *rank, double *values, unsigned n, uint64_t deadline_ns, struct err *err)
+static int fake_agree(struct backend_rank *rank, double *values, unsigned n, uint64_t deadline_ns,
+                      struct err *err)
 {
     const struct fake *fake = (const struct fake *)rank;
 
@@ -70,10 +77,11 @@ static int fake_agree(struct backend_rank *rank, double *values, unsigned n, uin
     return 0;
 }
 
-static const struct backend fake_backend = {.name = "fake", .run = fake_run, .check = fake_check,
-                                            .agree = fake_agree};
+static const struct backend fake_backend = {
+    .name = "fake", .run = fake_run, .check = fake_check, .agree = fake_agree};
 
-static int measure(struct fake *fake, const struct measure_plan *plan, struct measure_result *ret, struct err *err)
+static int measure(struct fake *fake, const struct measure_plan *plan, struct measure_result *ret,
+                   struct err *err)
 {
     if (fake->others == 0)
         fake->others = 1;
@@ -107,7 +115,8 @@ static void sizes_fit_the_rate(void **state)
 
 static void bounds_hold(void **state)
 {
-    struct fake fast = {.latency_s = 1e-5, .bytes_per_s = 400e9}, slow = {.latency_s = 0.5, .bytes_per_s = 1e5};
+    struct fake fast = {.latency_s = 1e-5, .bytes_per_s = 400e9},
+                slow = {.latency_s = 0.5, .bytes_per_s = 1e5};
     struct measure_plan plan = {.op = OP_ALL_GATHER, .bytes_min = MIB, .bytes_max = 16 * MIB};
     struct measure_result result = {0};
 
@@ -138,7 +147,8 @@ static void the_slowest_rank_counts(void **state)
 static void slopes_that_differ_take_a_size_more(void **state)
 {
     struct fake fake = {.latency_s = 1e-4, .bytes_per_s = 1e9, .knee = 32 * MIB};
-    struct measure_plan plan = {.op = OP_ALL_REDUCE, .sizes = {8 * MIB, 16 * MIB, 32 * MIB, 64 * MIB, 128 * MIB},
+    struct measure_plan plan = {.op = OP_ALL_REDUCE,
+                                .sizes = {8 * MIB, 16 * MIB, 32 * MIB, 64 * MIB, 128 * MIB},
                                 .n_sizes = 5};
     struct measure_result result = {0};
 
@@ -158,14 +168,16 @@ static void the_expectation_decides(void **state)
     static const struct {
         double expected;
         enum measure_test test;
-    } cases[] = {{0, MEASURE_TEST_NONE}, {1.5, MEASURE_TEST_OK},      {1.4, MEASURE_TEST_OK},
-                 {1.7, MEASURE_TEST_SLOW}, {3, MEASURE_TEST_SLOW}, {1.5 / 0.9495, MEASURE_TEST_UNDECIDED}};
+    } cases[] = {{0, MEASURE_TEST_NONE}, {1.5, MEASURE_TEST_OK},
+                 {1.4, MEASURE_TEST_OK}, {1.7, MEASURE_TEST_SLOW},
+                 {3, MEASURE_TEST_SLOW}, {1.5 / 0.9495, MEASURE_TEST_UNDECIDED}};
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         /* A latency of a fifth of the op: who compared the op itself would say slow of all. */
         struct fake fake = {.latency_s = 8e-3, .bytes_per_s = 1e9};
-        struct measure_plan plan = {.op = OP_ALL_REDUCE, .expected_gb_s = cases[i].expected, .iterations_max = 10};
+        struct measure_plan plan = {
+            .op = OP_ALL_REDUCE, .expected_gb_s = cases[i].expected, .iterations_max = 10};
         struct measure_result result = {0};
 
         assert_int_equal(measure(&fake, &plan, &result, NULL), 0);
@@ -177,7 +189,8 @@ static void the_expectation_decides(void **state)
 static void warm_up_is_not_timed(void **state)
 {
     struct fake fake = {.latency_s = 1e-4, .bytes_per_s = 1e9, .warm = 10};
-    struct measure_plan plan = {.op = OP_ALL_REDUCE, .sizes = {16 * MIB, 32 * MIB, 64 * MIB}, .n_sizes = 3};
+    struct measure_plan plan = {
+        .op = OP_ALL_REDUCE, .sizes = {16 * MIB, 32 * MIB, 64 * MIB}, .n_sizes = 3};
     struct measure_result result = {0};
 
     (void)state;
@@ -188,8 +201,11 @@ static void warm_up_is_not_timed(void **state)
 static void a_sweep_has_a_row_for_each_size(void **state)
 {
     struct fake fake = {.latency_s = 1e-4, .bytes_per_s = 1e9, .wrong_from = 4 * MIB};
-    struct measure_plan plan = {.op = OP_ALL_TO_ALL, .sizes = {5, 1000, MIB, 4 * MIB}, .n_sizes = 4,
-                                .sweep = true, .check = true};
+    struct measure_plan plan = {.op = OP_ALL_TO_ALL,
+                                .sizes = {5, 1000, MIB, 4 * MIB},
+                                .n_sizes = 4,
+                                .sweep = true,
+                                .check = true};
     struct measure_result result = {0};
 
     (void)state;
@@ -222,18 +238,17 @@ static void a_failure_is_handed_on(void **state)
 
 static void plans_out_of_bounds_are_refused(void **state)
 {
-    static const struct measure_plan plans[] = {
-        {.op = OP_COUNT},
-        {.n_sizes = MEASURE_SIZES_MAX + 1},
-        {.sweep = true},
-        {.sizes = {2, 1}, .n_sizes = 2},
-        {.sizes = {0}, .n_sizes = 1},
-        {.sizes = {UINT64_MAX}, .n_sizes = 1},
-        {.bytes_min = 2 * MIB, .bytes_max = MIB},
-        {.bytes_max = UINT64_MAX},
-        {.expected_gb_s = -1},
-        {.expected_gb_s = NAN},
-        {.iterations_max = MEASURE_ITERATIONS_MAX + 1}};
+    static const struct measure_plan plans[] = {{.op = OP_COUNT},
+                                                {.n_sizes = MEASURE_SIZES_MAX + 1},
+                                                {.sweep = true},
+                                                {.sizes = {2, 1}, .n_sizes = 2},
+                                                {.sizes = {0}, .n_sizes = 1},
+                                                {.sizes = {UINT64_MAX}, .n_sizes = 1},
+                                                {.bytes_min = 2 * MIB, .bytes_max = MIB},
+                                                {.bytes_max = UINT64_MAX},
+                                                {.expected_gb_s = -1},
+                                                {.expected_gb_s = NAN},
+                                                {.iterations_max = MEASURE_ITERATIONS_MAX + 1}};
 
     (void)state;
     for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++) {
@@ -246,17 +261,21 @@ static void plans_out_of_bounds_are_refused(void **state)
     assert_int_equal(measure_plan_check(&(struct measure_plan){0}, 4, NULL), 0);
 }
 
-/* ---- real ranks ------------------------------------------------------------------------------------------ */
+/* ---- real ranks -------------------------------------------------------------------- */
 
 static struct measure_result found[RANKS_MAX];
 
 static int measure_one(struct one_rank *one, struct backend_rank *rank)
 {
-    static const struct measure_plan plan = {.op = OP_ALL_REDUCE, .bytes_min = 65536, .bytes_max = 4 * MIB,
-                                             .expected_gb_s = 1e-3, .budget_ns = SECOND_NS / 2, .check = true};
+    static const struct measure_plan plan = {.op = OP_ALL_REDUCE,
+                                             .bytes_min = 65536,
+                                             .bytes_max = 4 * MIB,
+                                             .expected_gb_s = 1e-3,
+                                             .budget_ns = SECOND_NS / 2,
+                                             .check = true};
 
-    return measure_run(&backend_tcp, rank, one->all->n, &plan, NULL, one->all->deadline_ns, &found[one->rank],
-                       &one->err);
+    return measure_run(&backend_tcp, rank, one->all->n, &plan, NULL, one->all->deadline_ns,
+                       &found[one->rank], &one->err);
 }
 
 static void all_ranks_come_to_the_same(void **state)
@@ -273,7 +292,8 @@ static void all_ranks_come_to_the_same(void **state)
         assert_true(found[i].n_rows >= 3 && found[i].n_rows == found[0].n_rows);
         assert_memory_equal(found[i].rows, found[0].rows, sizeof(found[0].rows));
         assert_true(found[i].busbw_gb_s == found[0].busbw_gb_s && found[i].busbw_gb_s > 0);
-        assert_int_equal(found[i].test, MEASURE_TEST_OK);
+        assert_int_equal(found[i].test, found[0].test);
+        assert_true(found[i].test != MEASURE_TEST_NONE && found[i].test != MEASURE_TEST_SLOW);
         assert_int_equal(found[i].own_wrong, 0);
     }
     ranks_close(&ranks);
@@ -283,11 +303,13 @@ static double pair_seconds[RANKS_MAX][3];
 
 static int pair_one(struct one_rank *one, struct backend_rank *rank)
 {
-    static uint32_t peers[3][3] = {{1, 2, MEASURE_NO_PEER}, {0, MEASURE_NO_PEER, 2}, {MEASURE_NO_PEER, 0, 1}};
-    struct measure_pairs pairs = {.peers = peers[one->rank], .n_rounds = 3, .bytes = 40000, .iterations = 3};
+    static uint32_t peers[3][3] = {
+        {1, 2, MEASURE_NO_PEER}, {0, MEASURE_NO_PEER, 2}, {MEASURE_NO_PEER, 0, 1}};
+    struct measure_pairs pairs = {
+        .peers = peers[one->rank], .n_rounds = 3, .bytes = 40000, .iterations = 3};
 
-    return measure_pairs_run(&backend_tcp, rank, &pairs, NULL, one->all->deadline_ns, pair_seconds[one->rank],
-                             &one->err);
+    return measure_pairs_run(&backend_tcp, rank, &pairs, NULL, one->all->deadline_ns,
+                             pair_seconds[one->rank], &one->err);
 }
 
 static void pairs_take_turns(void **state)

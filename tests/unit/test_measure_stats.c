@@ -1,4 +1,7 @@
-/* Statistics of measuring: on series with a known answer, and error rates by simulation from fixed seeds. */
+/*
+ * Statistics of measuring: on series with a known answer, and error rates by simulation from fixed
+ * seeds.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -24,7 +27,7 @@ static void noise_is_that_of_the_bulk(void **state)
     double values[101];
 
     (void)state;
-    for (int i = 0; i < 101; i++) /* spread evenly over +-2 %, so half of all deviations are below 1 % */
+    for (int i = 0; i < 101; i++) /* evenly over +-2 %: half of all deviations are below 1 % */
         values[i] = exp((i - 50) * 0.0004);
     assert_true(fabs(stats_log_noise(values, 101) - 1.4826 * 0.01) < 0.0005);
     for (int i = 0; i < 5; i++)
@@ -51,8 +54,8 @@ static void warm_up_ends_when_medians_turn(void **state)
         double medians[4];
         size_t n;
         bool settled;
-    } cases[] = {{{9, 8}, 2, false},        {{9, 8, 7}, 3, false},     {{9, 8, 8}, 3, true},
-                 {{9, 7, 8}, 3, true},      {{7, 8, 9}, 3, false},     {{9, 7, 8, 8.5}, 4, false},
+    } cases[] = {{{9, 8}, 2, false},      {{9, 8, 7}, 3, false}, {{9, 8, 8}, 3, true},
+                 {{9, 7, 8}, 3, true},    {{7, 8, 9}, 3, false}, {{9, 7, 8, 8.5}, 4, false},
                  {{9, 8, 7, 6}, 4, false}};
 
     (void)state;
@@ -78,21 +81,23 @@ static void a_line_gives_latency_and_rate(void **state)
 }
 
 /*
- * CoreWeave's published all-reduce of 72 GB200, busbw at 2 GiB 9.2 % below that at 8 GiB, 835 GB/s; with time linear in
- * size that is a latency, and the slope of 1 and 2 GiB gives 835 back, as their table has within 2.3 %.
+ * CoreWeave's published all-reduce of 72 GB200, busbw at 2 GiB 9.2 % below that at 8 GiB, 835 GB/s;
+ * with time linear in size that is a latency, and the slope of 1 and 2 GiB gives 835 back, as their
+ * table has within 2.3 %.
  */
 static void the_slope_sees_past_the_latency(void **state)
 {
     double factor = 2.0 * 71 / 72, gib = 1073741824.0, rate = 835e9 / factor;
     double at_2 = 2 * gib / (835e9 * (1 - 0.092) / factor), latency = at_2 - 2 * gib / rate;
-    struct stats_line line = stats_line_of(gib, latency + gib / rate, 2 * gib, latency + 2 * gib / rate);
+    struct stats_line line =
+        stats_line_of(gib, latency + gib / rate, 2 * gib, latency + 2 * gib / rate);
 
     (void)state;
     assert_true(latency > 0);
     assert_true(fabs(line.bytes_per_s * factor / 835e9 - 1) < 1e-6);
 }
 
-/* ---- the sequential test -------------------------------------------------------------------------------- */
+/* ---- the sequential test ----------------------------------------------------------- */
 
 static uint64_t seed;
 
@@ -119,7 +124,10 @@ static double draw(double reached, double noise, double outliers)
     return exp(-log(reached) + noise * normal() + (uniform() < outliers ? 0.3 : 0));
 }
 
-/* Times of ops of the largest size, after two smaller ones had 10 each, of which the noise is known. */
+/*
+ * Times of ops of the largest size, after two smaller ones had 10 each, of which the noise is
+ * known.
+ */
 static struct outcome simulate(double reached, double noise, double outliers, unsigned runs)
 {
     struct outcome outcome = {0};
@@ -159,9 +167,11 @@ static void errors_are_as_rare_as_promised(void **state)
         double reached, noise, outliers;
         double slow_max, ok_max, ops_max;
     } cases[] = {
-        {1.00, 0.01, 0.03, 0.001, 1, 8},   {0.98, 0.01, 0.03, 0.001, 1, 10},  {0.98, 0.02, 0.03, 0.003, 1, 12},
-        {0.98, 0.04, 0.03, 0.003, 1, 20},   {0.92, 0.01, 0.03, 1, 0.01, 10},   {0.92, 0.02, 0.03, 1, 0.01, 12},
-        {0.92, 0.04, 0.03, 1, 0.005, 20},   {0.80, 0.02, 0.03, 1, 0, 6},       {0.50, 0.04, 0.05, 1, 0, 6},
+        {1.00, 0.01, 0.03, 0.001, 1, 8},  {0.98, 0.01, 0.03, 0.001, 1, 10},
+        {0.98, 0.02, 0.03, 0.003, 1, 12}, {0.98, 0.04, 0.03, 0.003, 1, 20},
+        {0.92, 0.01, 0.03, 1, 0.01, 10},  {0.92, 0.02, 0.03, 1, 0.01, 12},
+        {0.92, 0.04, 0.03, 1, 0.005, 20}, {0.80, 0.02, 0.03, 1, 0, 6},
+        {0.50, 0.04, 0.05, 1, 0, 6},
     };
 
     (void)state;
@@ -169,8 +179,10 @@ static void errors_are_as_rare_as_promised(void **state)
         struct outcome found = simulate(cases[i].reached, cases[i].noise, cases[i].outliers, 20000);
 
         print_message("reaches %.2f, noise %.0f %%: slow %.4f, ok %.4f, undecided %.4f, %.1f ops\n",
-                      cases[i].reached, cases[i].noise * 100, found.slow, found.ok, found.undecided, found.ops);
-        if (found.slow > cases[i].slow_max || found.ok > cases[i].ok_max || found.ops > cases[i].ops_max)
+                      cases[i].reached, cases[i].noise * 100, found.slow, found.ok, found.undecided,
+                      found.ops);
+        if (found.slow > cases[i].slow_max || found.ok > cases[i].ok_max ||
+            found.ops > cases[i].ops_max)
             fail_msg("case %zu: slow %.4f, ok %.4f, %.1f ops", i, found.slow, found.ok, found.ops);
     }
 }

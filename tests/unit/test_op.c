@@ -29,7 +29,7 @@ static void factors_are_those_of_nccl_tests(void **state)
         enum collective_op op;
         unsigned ranks;
         double factor;
-    } cases[] = {{OP_ALL_REDUCE, 2, 1},     {OP_ALL_REDUCE, 8, 1.75}, {OP_ALL_GATHER, 8, 0.875},
+    } cases[] = {{OP_ALL_REDUCE, 2, 1},       {OP_ALL_REDUCE, 8, 1.75}, {OP_ALL_GATHER, 8, 0.875},
                  {OP_REDUCE_SCATTER, 4, .75}, {OP_ALL_TO_ALL, 2, 0.5},  {OP_ALL_REDUCE, 1, 0}};
 
     (void)state;

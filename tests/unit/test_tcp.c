@@ -1,4 +1,7 @@
-/* Ops of tcp ranks, word by word against sums and copies made here; and what happens when a rank is missing. */
+/*
+ * Ops of tcp ranks, word by word against sums and copies made here; and what happens when a rank is
+ * missing.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -77,14 +80,19 @@ static void do_all(unsigned n, unsigned streams, const char *host, const struct 
 {
     static struct ranks ranks;
 
-    ranks = (struct ranks){.n = n, .streams = streams, .host = host, .bytes_max = job->bytes, .lead = do_job,
+    ranks = (struct ranks){.n = n,
+                           .streams = streams,
+                           .host = host,
+                           .bytes_max = job->bytes,
+                           .lead = do_job,
                            .context = job};
     assert_int_equal(ranks_open(&ranks), 0);
     ranks_lead(&ranks, RANKS_MAX);
     for (unsigned i = 0; i < n; i++)
         if (ranks.each[i].r != 0)
             fail_msg("%s of %u, %llu bytes, %u streams, rank %u: %d %s", op_name(job->op), n,
-                     (unsigned long long)job->bytes, streams, i, ranks.each[i].r, ranks.each[i].err.text);
+                     (unsigned long long)job->bytes, streams, i, ranks.each[i].r,
+                     ranks.each[i].err.text);
     ranks_close(&ranks);
 }
 
@@ -124,7 +132,8 @@ static void goes_over_ipv6(void **state)
 static int agree_often(struct one_rank *one, struct backend_rank *rank)
 {
     for (unsigned i = 0; i < 50; i++) {
-        double values[3] = {one->rank == i % one->all->n ? 1000 + i : one->rank, -(double)one->rank, 7};
+        double values[3] = {one->rank == i % one->all->n ? 1000 + i : one->rank, -(double)one->rank,
+                            7};
         int r = backend_tcp.agree(rank, values, 3, one->all->deadline_ns, &one->err);
 
         if (r < 0)
@@ -154,7 +163,8 @@ static void all_agree_on_the_greatest(void **state)
 static int pair_up(struct one_rank *one, struct backend_rank *rank)
 {
     double seconds[2] = {0, 0}, nothing = 0;
-    int r = backend_tcp.pair(rank, 3 - one->rank, 400004, 2, seconds, one->all->deadline_ns, &one->err);
+    int r =
+        backend_tcp.pair(rank, 3 - one->rank, 400004, 2, seconds, one->all->deadline_ns, &one->err);
 
     if (r == 0 && seconds[1] <= 0)
         r = -EBADMSG;
@@ -176,9 +186,9 @@ static void pairs_exchange(void **state)
     ranks_close(&ranks);
 }
 
-/* ---- faults -------------------------------------------------------------------------------------------- */
+/* ---- faults ------------------------------------------------------------------------ */
 
-#define LATE_NS (SECOND_NS / 3)
+#define LATE_NS (SECOND_NS / 2)
 
 static void a_rank_that_never_comes_is_named(void **state)
 {
@@ -186,7 +196,8 @@ static void a_rank_that_never_comes_is_named(void **state)
     uint64_t start = tcp_now_ns();
 
     (void)state;
-    ranks = (struct ranks){.n = 3, .bytes_max = 64, .lead = agree_often, .deadline_ns = start + LATE_NS};
+    ranks = (struct ranks){
+        .n = 3, .bytes_max = 64, .lead = agree_often, .deadline_ns = start + LATE_NS};
     assert_int_equal(ranks_open(&ranks), 0);
     ranks_lead(&ranks, 1);
     assert_int_equal(ranks.each[0].r, -ETIMEDOUT);
@@ -220,17 +231,22 @@ struct fault {
 static int fail_in_op(struct one_rank *one, struct backend_rank *rank)
 {
     const struct fault *fault = one->all->context;
+    struct tcp_rank *tcp = (struct tcp_rank *)rank;
     double seconds[20];
+    int r = 0;
 
-    if (one->rank == 1) {
+    /* Under a sanitizer that alone takes too long. */
+    tcp->touched = tcp->second_touched = one->all->bytes_max;
+    if (one->rank == 1)
         usleep(50000);
-        if (fault->closes) {
-            backend_tcp.close(rank, true);
-            one->opened = NULL;
-        }
-        return 0;
+    else
+        r = backend_tcp.run(rank, fault->op, one->all->bytes_max, 20, seconds,
+                            tcp_now_ns() + (fault->closes ? 20 * SECOND_NS : SECOND_NS), &one->err);
+    if (fault->closes) { /* as a process does that ends, or has failed */
+        backend_tcp.close(rank, true);
+        one->opened = NULL;
     }
-    return backend_tcp.run(rank, fault->op, one->all->bytes_max, 20, seconds, tcp_now_ns() + LATE_NS, &one->err);
+    return r;
 }
 
 static void fail_one(enum collective_op op, bool closes, uint64_t bytes)
@@ -243,15 +259,14 @@ static void fail_one(enum collective_op op, bool closes, uint64_t bytes)
     assert_int_equal(ranks_open(&ranks), 0);
     ranks_lead(&ranks, RANKS_MAX);
     for (unsigned i = 0; i < 4; i++) {
-        /* Who waits for a rank that waits for another runs out of time. */
-        if (i != 1 && ranks.each[i].r != -ECONNRESET && ranks.each[i].r != -ETIMEDOUT &&
-            ranks.each[i].r != -ECONNREFUSED)
+        if (i != 1 && (closes ? ranks.each[i].r != -ECONNRESET && ranks.each[i].r != -ECONNREFUSED
+                              : ranks.each[i].r != -ETIMEDOUT))
             fail_msg("%s, rank %u: %d %s", op_name(op), i, ranks.each[i].r, ranks.each[i].err.text);
-        named = named || (i != 1 && strstr(ranks.each[i].err.text, "rank 1 at ") &&
-                          (ranks.each[i].r != -ETIMEDOUT || !closes));
+        named = named || (i != 1 && strstr(ranks.each[i].err.text, "rank 1 at "));
     }
     if (!named)
-        fail_msg("%s: nobody names rank 1", op_name(op));
+        fail_msg("%s: nobody names rank 1: '%s', '%s', '%s'", op_name(op), ranks.each[0].err.text,
+                 ranks.each[2].err.text, ranks.each[3].err.text);
     ranks_close(&ranks);
 }
 
@@ -276,7 +291,8 @@ static int out_of_step(struct one_rank *one, struct backend_rank *rank)
 {
     double values[2] = {0, 0};
 
-    return backend_tcp.agree(rank, values, one->rank == 0 ? 1 : 2, tcp_now_ns() + LATE_NS, &one->err);
+    return backend_tcp.agree(rank, values, one->rank == 0 ? 1 : 2, tcp_now_ns() + LATE_NS,
+                             &one->err);
 }
 
 static void ranks_out_of_step_find_out(void **state)
@@ -318,7 +334,8 @@ static void what_is_out_of_range_is_refused(void **state)
 
 static void short_memory_is_told_before_it_is_taken(void **state)
 {
-    struct backend_options options = {.ranks = 1, .host = "127.0.0.1", .bytes_max = (uint64_t)1 << 39};
+    struct backend_options options = {
+        .ranks = 1, .host = "127.0.0.1", .bytes_max = (uint64_t)1 << 39};
     struct backend_rank *rank = NULL;
     struct err err = ERR_INIT;
     struct backend_info info;
@@ -346,7 +363,7 @@ static void an_op_out_of_range_is_refused(void **state)
     backend_tcp.close(rank, false);
 }
 
-/* ---- strangers ------------------------------------------------------------------------------------------ */
+/* ---- strangers --------------------------------------------------------------------- */
 
 static int knock(const struct tcp_rank *tcp, const void *says, size_t len)
 {
@@ -361,7 +378,10 @@ static int knock(const struct tcp_rank *tcp, const void *says, size_t len)
 
 #define STRANGERS 100
 
-/* Some say nothing, some something, some the right words with the wrong cookie; all before the ranks come. */
+/*
+ * Some say nothing, some something, some the right words with the wrong cookie; all before the
+ * ranks come.
+ */
 static void strangers_hold_up_nobody(void **state)
 {
     static struct ranks ranks;
