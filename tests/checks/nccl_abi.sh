@@ -40,9 +40,21 @@ loads() { # FOLDER VERSION: no GPU, no network but the loopback
         timeout 60 build/release/bin/test_nccl_abi --load "$1/libnccl.so.2" | tee "$dir/out" && grep -q "^$2 " "$dir/out"
 }
 
+# A driver that NCCL cannot use, as the fake one lacks what it needs: a communicator fails at once, in the library's words.
+fails_in_its_words() { # FOLDER
+    local fake=$PWD/build/release/fake
+    echo 'devices 1' >"$dir/gpu"
+    LOCKSTEP_FAKE_GPU=$dir/gpu LOCKSTEP_CUDA_LIBRARY=$fake/libcuda.so.1 LOCKSTEP_NVML_LIBRARY=$fake/libnvidia-ml.so.1 \
+        LOCKSTEP_NCCL_LIBRARY=$1/libnccl.so.2 NCCL_SOCKET_IFNAME=lo \
+        timeout 60 build/release/bin/gpu_check ops 2 shared >"$dir/out"
+    cat "$dir/out"
+    grep -q 'connecting ranks: unhandled cuda error' "$dir/out"
+}
+
 for version in 2.18.3 2.32.3; do
     check "declarations_are_those_of_$version" compiles "$cache/nccl-$version" LOCKSTEP_REAL_NCCL_H
     check "loads_and_makes_a_unique_id_$version" loads "$cache/nccl-$version" "$version"
+    check "fails_in_its_words_without_a_driver_$version" fails_in_its_words "$cache/nccl-$version"
 done
 check declarations_are_those_of_the_driver compiles "$cache/headers" LOCKSTEP_REAL_CUDA_H
 check declarations_are_those_of_nvml compiles "$cache/headers" LOCKSTEP_REAL_NVML_H

@@ -199,13 +199,25 @@ static int check_fault(const char *name, const struct lead_options *options, uin
         const struct lead_rank *rank = &led.ranks[i];
 
         printf("# %s rank %u: %s after %.2f s: %s%s\n", name, i, rank->error ? strerror(-rank->error) : "no error",
-               (double)rank->failed_ns * 1e-9, rank->text, rank->stopped ? " (had to be killed)" : "");
+               (double)rank->failed_ns * 1e-9, rank->text,
+               rank->stopped ? " (had to be killed)" : rank->ended_itself ? " (ended by itself)" : "");
         if (!rank->error && !rank->stopped && i != options->absent)
             snprintf(why, sizeof(why), "rank %u did not fail", i);
     }
     if (!why[0] && led.total_ns > within_ns)
         snprintf(why, sizeof(why), "took %.1f s", (double)led.total_ns * 1e-9);
     return result_line(!why[0], name, why);
+}
+
+/* So that ranks are still at it when one is killed: many large sizes, all of them with data. */
+static void make_long(struct measure_plan *plan)
+{
+    uint64_t largest = plan->sizes[plan->n_sizes - 1];
+
+    plan->n_sizes = MEASURE_SIZES_MAX;
+    for (unsigned i = 0; i < MEASURE_SIZES_MAX; i++)
+        plan->sizes[i] = largest / 2 + largest / 2 / MEASURE_SIZES_MAX * (i + 1);
+    plan->budget_ns = 60 * LEAD_S;
 }
 
 static int run_mode(const char *mode, struct lead_options *options, const char *way)
@@ -231,8 +243,7 @@ static int run_mode(const char *mode, struct lead_options *options, const char *
             options->frozen = strcmp(mode, "frozen") == 0;
             options->killed_in = LEAD_RUN;
             options->killed_after_ns = 200 * LEAD_MS;
-            options->plan.iterations_max = MEASURE_ITERATIONS_MAX; /* so that it is still at it */
-            options->plan.budget_ns = 60 * LEAD_S;
+            make_long(&options->plan);
         }
         r = check_fault(name, options, CONNECT_NS + 30 * LEAD_S);
     }

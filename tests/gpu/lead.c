@@ -12,6 +12,7 @@
 
 #define LATE_NS (3 * LEAD_S) /* past its deadline a rank is given up */
 #define OPEN_NS (60 * LEAD_S)
+#define ABORT_NS (3 * LEAD_S) /* for those that failed, to end by themselves */
 #define PAIR_BYTES 65536
 
 struct leading {
@@ -146,6 +147,8 @@ static void take_failure(struct leading *leading, unsigned i)
     const struct child_event *event = &leading->event;
 
     leading->busy[i] = false;
+    if (event->kind == CHILD_ENDED)
+        rank->ended_itself = strstr(event->text, "signal") == NULL;
     if (rank->error)
         return; /* its end after that tells nothing new */
     rank->error = event->error;
@@ -246,6 +249,25 @@ static void go_through(struct leading *leading, enum lead_stage stage)
         leading->result->stage_ns[stage] = now_ns() - leading->begun_ns;
 }
 
+/* Those that failed abort what they are in, and go. */
+static void see_them_off(struct leading *leading)
+{
+    unsigned ranks = leading->options->ranks;
+    bool waits = true;
+
+    leading->deadline_ns = now_ns() + ABORT_NS;
+    while (waits && now_ns() < leading->deadline_ns) {
+        waits = false;
+        (void)look(leading);
+        for (unsigned i = 0; i < ranks; i++)
+            waits |= leading->result->ranks[i].error && !child_ended(leading->children[i]);
+        if (waits)
+            (void)poll(NULL, 0, 5);
+    }
+    for (unsigned i = 0; i < ranks; i++)
+        child_stop(leading->children[i]); /* all before each is waited for */
+}
+
 int lead(const struct lead_options *options, struct lead_result *ret, struct err *err)
 {
     struct leading *leading = calloc(1, sizeof(*leading));
@@ -262,9 +284,8 @@ int lead(const struct lead_options *options, struct lead_result *ret, struct err
     for (enum lead_stage stage = LEAD_OPEN; r == 0 && stage < LEAD_STAGES; stage++)
         if (stage != LEAD_PAIRS || options->pairs)
             go_through(leading, stage);
-    for (unsigned i = 0; i < options->ranks; i++)
-        if (leading->children[i])
-            child_stop(leading->children[i]); /* all before each is waited for */
+    if (r == 0)
+        see_them_off(leading);
     for (unsigned i = 0; i < options->ranks; i++)
         child_free(leading->children[i]);
     ret->total_ns = now_ns() - leading->start_ns;

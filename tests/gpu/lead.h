@@ -41,7 +41,8 @@ struct lead_rank {
     char text[CHILD_TEXT_MAX];
     uint64_t failed_ns; /* since the start */
     bool ended_well;
-    bool stopped; /* it had to be told to */
+    bool ended_itself; /* after a failure, without a signal */
+    bool stopped; /* it did not even fail: it had to be told to end */
     struct backend_info info;
     struct measure_result result;
     double pair_seconds;

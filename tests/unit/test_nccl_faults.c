@@ -108,12 +108,38 @@ static void nvml_tells_what_slows_a_gpu(void **state)
     struct nvml_state now;
 
     (void)state;
-    fake_gpu("");
+    fake_gpu("clocks 1 0x41\nuser 1 77 100\n"); /* read when the library is first used, here */
     assert_int_equal(nvml_state_read("GPU-fa000000-0000-0000-0000-000000000001", &now, NULL), 0);
-    assert_int_equal(now.clock_reasons, 0);
+    assert_int_equal(now.clock_reasons & NVML_API_SLOWED, 0x40); /* hot; idle is no fault */
     assert_int_equal(now.memory.total, 8192 * FAKE_MIB);
-    assert_int_equal(now.n_processes, 0);
+    assert_int_equal(now.memory.used, 100 * FAKE_MIB);
+    assert_int_equal(now.n_processes, 1);
+    assert_int_equal(now.processes[0].pid, 77);
+    assert_int_equal(nvml_state_read("GPU-fa000000-0000-0000-0000-000000000000", &now, NULL), 0);
+    assert_int_equal(now.clock_reasons | now.n_processes, 0);
     assert_int_equal(nvml_state_read("GPU-00000000-0000-0000-0000-000000000000", &now, NULL), -ENODEV);
+}
+
+static void memory_is_taken_at_open_and_free_once_killed(void **state)
+{
+    const char *argv[] = {lead_program(), "--child", NULL};
+    struct child_options options = {.argv = argv};
+    struct backend_options open = {.ranks = 1, .device = 3, .bytes_max = 100 * FAKE_MIB};
+    static struct child_event event;
+    unsigned descriptors = open_descriptors();
+    struct child *child;
+
+    (void)state;
+    fake_gpu("");
+    assert_int_equal(child_start(&options, &child, NULL), 0);
+    assert_int_equal(child_open(child, "nccl", &open, NULL), 0);
+    for (unsigned i = 0; i < 1000 && !child_next(child, &event); i++)
+        usleep(10000);
+    assert_int_equal(event.kind, CHILD_OPENED);
+    assert_true(fake_memory_used(3) >= (100 + 100 + 64) * FAKE_MIB);
+    child_kill(child);
+    child_free(child);
+    assert_nothing_is_left(descriptors);
 }
 
 /* ---- connecting ----------------------------------------------------------------------------------------- */
@@ -142,7 +168,7 @@ static void a_hang_in_init_ends_at_the_deadline(void **state)
     lead_into_it(&options, 5 * LEAD_S);
     for (unsigned i = 0; i < 3; i++) {
         assert_failed(i, -ETIMEDOUT, CHILD_CONNECTING, "connecting ranks did not end by its deadline");
-        assert_false(led.ranks[i].stopped);
+        assert_true(led.ranks[i].ended_itself);
         assert_true(led.ranks[i].failed_ns < 3 * LEAD_S);
     }
 }
@@ -181,7 +207,7 @@ static void a_hang_in_an_op_ends_at_the_deadline(void **state)
     lead_into_it(&options, 6 * LEAD_S);
     for (unsigned i = 0; i < 3; i++) {
         assert_failed(i, -ETIMEDOUT, CHILD_RUNNING, "did not end by its deadline");
-        assert_false(led.ranks[i].stopped);
+        assert_true(led.ranks[i].ended_itself);
     }
 }
 
@@ -191,9 +217,10 @@ static void an_abort_that_hangs_ends_with_its_process(void **state)
 
     (void)state;
     fake_gpu("hang_op 1 6\nhang_abort 1\n");
-    lead_into_it(&options, 8 * LEAD_S);
+    lead_into_it(&options, 10 * LEAD_S);
     assert_failed(1, -ETIMEDOUT, CHILD_RUNNING, "did not end by its deadline");
-    assert_false(led.ranks[1].ended_well);
+    assert_false(led.ranks[1].ended_itself);
+    assert_true(led.ranks[0].ended_itself);
 }
 
 static void an_end_that_hangs_becomes_an_abort(void **state)
@@ -230,8 +257,9 @@ static void a_peer_that_stands_still_ends_with_the_deadline(void **state)
 
     (void)state;
     fake_gpu("");
-    options.plan.iterations_max = MEASURE_ITERATIONS_MAX; /* so that it is still at it */
-    options.plan.sizes[0] = 1 << 20;
+    for (unsigned i = 0; i < MEASURE_SIZES_MAX; i++) /* so that it is still at it */
+        options.plan.sizes[i] = (16u + i) << 20;
+    options.plan.n_sizes = MEASURE_SIZES_MAX;
     options.killed = 1;
     options.frozen = true;
     options.killed_in = LEAD_RUN;
@@ -298,10 +326,12 @@ static void random_faults_never_get_stuck(void **state)
     static const char *const faults[] = {"hang_init %u\n", "hang_op %u %u\n", "hang_abort %u\n",
                                          "fail_init %u\n", "fail_op %u %u\n", "wrong %u\n", "silent %u\n",
                                          "lazy_ms %u\n"};
-    uint64_t seed = 20260718;
+    const char *wanted = getenv("LOCKSTEP_FAULT_RUNS"), *begin = getenv("LOCKSTEP_FAULT_SEED");
+    unsigned long runs = wanted ? strtoul(wanted, NULL, 10) : 25;
+    uint64_t seed = begin ? strtoull(begin, NULL, 10) : 20260718;
 
     (void)state;
-    for (unsigned run = 0; run < 25; run++) {
+    for (unsigned long run = 0; run < runs; run++) {
         unsigned ranks = 1 + next_random(&seed) % 5;
         struct lead_options options = options_of(ranks);
         char lines[256] = "";
@@ -337,6 +367,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(short_memory_is_told_with_numbers),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(nvml_tells_what_slows_a_gpu),
+        cmocka_unit_test(memory_is_taken_at_open_and_free_once_killed),
         cmocka_unit_test(other_versions_are_refused_by_all_at_once),
         cmocka_unit_test(a_hang_in_init_ends_at_the_deadline),
         cmocka_unit_test(a_rank_that_never_comes_is_waited_for_until_then),
