@@ -6,8 +6,8 @@
  * caller's own queue, and the answer comes later from any thread. A handler owns no reference; who
  * keeps the call takes one with rpc_call_ref(). Each call that reached a handler gets its method's
  * `gone` exactly once, after the handler has returned: answered, cancelled, past its deadline, peer
- * gone or server stopping. Everything but rpc_call_unref() is harmless after it, and after the
- * server's end.
+ * gone or server stopping. With a reference, everything is harmless after it, and after the
+ * server's end. A server that ran out of descriptors listens again within seconds.
  *
  * TLS (1.2 or newer): with certificate files the listener speaks TLS only and re-reads them when
  * they change. With a CA each client must present a certificate of that CA or the handshake fails,

@@ -47,6 +47,13 @@ static struct {
     unsigned lines, left_out;
 } talk = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+static atomic_uint accept_failures;
+
+unsigned rpc__accept_failures(void)
+{
+    return atomic_load(&accept_failures);
+}
+
 /* A stranger who fails handshakes all day may not fill the disk. */
 static bool may_talk(unsigned *ret_left_out)
 {
@@ -78,6 +85,8 @@ static void on_log(gpr_log_func_args *args)
     const char *name = strrchr(args->file, '/');
     unsigned left_out;
 
+    if (strncmp(args->message, "Failed accept", 13) == 0)
+        atomic_fetch_add(&accept_failures, 1); /* nothing else tells */
     if (!may_talk(&left_out))
         return;
     if (left_out)
@@ -197,7 +206,7 @@ int rpc__buffer_read(grpc_byte_buffer *buffer, size_t max, struct rpc_bytes *ret
     while (grpc_byte_buffer_reader_next(&reader, &slice)) {
         size_t n = GRPC_SLICE_LENGTH(slice);
 
-        if (n && n <= len - at)
+        if (data && n <= len - at)
             memcpy(data + at, GRPC_SLICE_START_PTR(slice), n);
         at += n;
         grpc_slice_unref(slice);

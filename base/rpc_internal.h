@@ -27,6 +27,9 @@
 void rpc__library_ref(void);
 void rpc__library_unref(void);
 
+/* How often accept() has failed in a listener of gRPC. */
+unsigned rpc__accept_failures(void);
+
 /* What one thread gives to the queue and another takes out of it: gRPC orders them, but
  * ThreadSanitizer * does not see how. */
 void rpc__give(void);

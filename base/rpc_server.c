@@ -11,28 +11,32 @@
 #define THREADS_MAX 64
 #define SECOND_NS INT64_C(1000000000)
 
-static struct rpc__tag shut_tag; /* only its address counts */
-
 /* ---- threads
  * --------------------------------------------------------------------------------------- */
 
-static void note_shut(struct rpc_server *server)
-{
-    pthread_mutex_lock(&server->lock);
-    server->shut = true;
-    pthread_cond_broadcast(&server->idle);
-    pthread_mutex_unlock(&server->lock);
-}
-
+/* Once a second, on one of the threads. */
 static void look_around(struct rpc_server *server)
 {
-    int64_t now = clock_boot_ns(), last = atomic_load(&server->swept_ns);
+    int64_t now = clock_boot_ns();
+    bool mine;
 
-    /* One thread a second; the others lose the exchange. */
-    if (now - last < SECOND_NS || !atomic_compare_exchange_strong(&server->swept_ns, &last, now))
+    if (now - atomic_load(&server->looked_ns) < SECOND_NS)
         return;
+    pthread_mutex_lock(&server->lock);
+    mine = !server->looking && !atomic_load(&server->stopping);
+    if (mine)
+        server->looking = true;
+    pthread_mutex_unlock(&server->lock);
+    if (!mine)
+        return;
+    atomic_store(&server->looked_ns, now);
     rpc__sweep(server, now);
+    rpc__listener_check(server);
     rpc__accept(server); /* in case memory was short */
+    pthread_mutex_lock(&server->lock);
+    server->looking = false;
+    pthread_cond_broadcast(&server->idle);
+    pthread_mutex_unlock(&server->lock);
 }
 
 static void *serve(void *context)
@@ -47,9 +51,7 @@ static void *serve(void *context)
         rpc__take();
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
-        if (event.type == GRPC_OP_COMPLETE && event.tag == &shut_tag)
-            note_shut(server);
-        else if (event.type == GRPC_OP_COMPLETE)
+        if (event.type == GRPC_OP_COMPLETE)
             rpc__event(server, event.tag, event.success);
         look_around(server);
     }
@@ -67,96 +69,6 @@ static int start_threads(struct rpc_server *server, struct err *err)
             return err_set(err, -r, "cannot start a thread: %s", strerror(r));
     }
     return 0;
-}
-
-/* ---- certificates
- * ---------------------------------------------------------------------------------- */
-
-static int read_certificates(struct rpc_server *server, grpc_ssl_server_certificate_config **ret,
-                             struct err *err)
-{
-    struct strbuf cert = STRBUF_INIT(0), key = STRBUF_INIT(0), ca = STRBUF_INIT(0);
-    grpc_ssl_pem_key_cert_pair pair;
-    int r = rpc__read_pem(server->cert_file, &cert, err);
-
-    if (r == 0)
-        r = rpc__read_pem(server->key_file, &key, err);
-    if (r == 0 && server->ca_file)
-        r = rpc__read_pem(server->ca_file, &ca, err);
-    if (r == 0) {
-        pair = (grpc_ssl_pem_key_cert_pair){key.data, cert.data};
-        /* Without a CA nobody is asked for a certificate, yet gRPC 1.51 aborts if none is named. */
-        *ret = grpc_ssl_server_certificate_config_create(ca.data ? ca.data : cert.data, &pair, 1);
-    }
-    strbuf_release(&cert);
-    strbuf_release(&key);
-    strbuf_release(&ca);
-    return r;
-}
-
-static bool files_changed(struct rpc_server *server)
-{
-    int64_t cert = rpc__changed_ns(server->cert_file), key = rpc__changed_ns(server->key_file);
-    int64_t ca = server->ca_file ? rpc__changed_ns(server->ca_file) : 0, now = clock_boot_ns();
-    bool changed;
-
-    pthread_mutex_lock(&server->tls_lock);
-    changed = cert != server->cert_changed_ns || key != server->key_changed_ns ||
-              ca != server->ca_changed_ns;
-    if (changed && now - server->tls_checked_ns < SECOND_NS)
-        changed = false; /* a broken file is not read for each of a thousand handshakes */
-    if (changed) {
-        server->tls_checked_ns = now;
-        server->cert_changed_ns = cert;
-        server->key_changed_ns = key;
-        server->ca_changed_ns = ca;
-    }
-    pthread_mutex_unlock(&server->tls_lock);
-    return changed;
-}
-
-/* gRPC asks before each handshake. What cannot be read, or does not fit together, leaves the old
- * in use. */
-static grpc_ssl_certificate_config_reload_status
-fetch_certificates(void *context, grpc_ssl_server_certificate_config **ret)
-{
-    struct rpc_server *server = context;
-    int r;
-
-    rpc__take();
-    if (!files_changed(server))
-        return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
-    r = read_certificates(server, ret, NULL);
-    if (r < 0) {
-        pthread_mutex_lock(&server->tls_lock);
-        server->cert_changed_ns = -1; /* half replaced: look again */
-        pthread_mutex_unlock(&server->tls_lock);
-        return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
-    }
-    return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
-}
-
-static int make_credentials(struct rpc_server *server, grpc_server_credentials **ret,
-                            struct err *err)
-{
-    grpc_ssl_server_certificate_config *config = NULL;
-    grpc_ssl_server_credentials_options *options;
-    int r;
-
-    if (!server->cert_file) {
-        *ret = grpc_insecure_server_credentials_create();
-        return 0;
-    }
-    r = read_certificates(server, &config, err); /* for its words: gRPC would only log */
-    if (r < 0)
-        return r;
-    grpc_ssl_server_certificate_config_destroy(config);
-    options = grpc_ssl_server_credentials_create_options_using_config_fetcher(
-        server->ca_file ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                        : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
-        fetch_certificates, server);
-    *ret = grpc_ssl_server_credentials_create_with_options(options);
-    return *ret ? 0 : err_set(err, -EINVAL, "gRPC takes no credentials");
 }
 
 /* ---- start and stop
@@ -226,52 +138,10 @@ static int check_address(struct rpc_server *server, struct sockaddr_in *ret, str
     return 0;
 }
 
-static int open_listener(struct rpc_server *server, const struct sockaddr_in *address,
-                         struct err *err)
-{
-    const struct rpc_server_options *options = &server->options;
-    grpc_server_credentials *credentials = NULL;
-    struct rpc__args args = {.n = 0};
-    grpc_channel_args list;
-    char host[INET_ADDRSTRLEN] = "", text[64];
-    int port, r = make_credentials(server, &credentials, err);
-
-    if (r < 0)
-        return r;
-    rpc__args_common(&args, options->message_max, options->memory_max, options->keepalive_s);
-    /* On by default, and then a second server shares the first one's port without a word. */
-    rpc__args_int(&args, GRPC_ARG_ALLOW_REUSEPORT, 0);
-    rpc__args_int(&args, GRPC_ARG_MAX_CONCURRENT_STREAMS, options->calls_max);
-    rpc__args_int(&args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, (int64_t)options->patience_s * 1000);
-    rpc__args_int(&args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-    list = (grpc_channel_args){args.n, args.args};
-    rpc__give();
-    server->grpc = grpc_server_create(&list, NULL);
-    rpc__args_release(&args);
-    server->queue = grpc_completion_queue_create_for_next(NULL);
-    grpc_server_register_completion_queue(server->grpc, server->queue, NULL);
-    r = start_threads(server, err); /* first, as the way down needs them too */
-    if (r < 0) {
-        grpc_server_credentials_release(credentials);
-        return r;
-    }
-    inet_ntop(AF_INET, &address->sin_addr, host, sizeof(host));
-    snprintf(text, sizeof(text), "%s:%u", host, ntohs(address->sin_port));
-    port = grpc_server_add_http2_port(server->grpc, text, credentials);
-    grpc_server_credentials_release(credentials);
-    if (port <= 0)
-        return err_set(err, server->cert_file ? -EINVAL : -EADDRINUSE, "gRPC cannot listen on %s%s",
-                       text, server->cert_file ? ": do certificate and key belong together?" : "");
-    server->port = (unsigned)port;
-    grpc_server_start(server->grpc);
-    return 0;
-}
-
 int rpc_server_start(const struct rpc_server_options *options, struct rpc_server **ret_server,
                      struct err *err)
 {
     struct rpc_server *server = calloc(1, sizeof(*server));
-    struct sockaddr_in address;
     int r;
 
     if (!server)
@@ -281,13 +151,17 @@ int rpc_server_start(const struct rpc_server_options *options, struct rpc_server
     pthread_mutex_init(&server->tls_lock, NULL);
     pthread_cond_init(&server->idle, NULL);
     atomic_store(&server->serving, true);
+    server->failures_seen = rpc__accept_failures();
+    server->queue = grpc_completion_queue_create_for_next(NULL);
     r = copy_options(server, options);
     if (r < 0)
         err_set(err, r, "no memory for a server");
     if (r == 0)
-        r = check_address(server, &address, err);
+        r = check_address(server, &server->address, err);
     if (r == 0)
-        r = open_listener(server, &address, err);
+        r = start_threads(server, err); /* first, as the way down needs them */
+    if (r == 0)
+        r = rpc__listener_open(server, err);
     if (r == 0)
         rpc__accept(server);
     if (r < 0)
@@ -298,24 +172,21 @@ int rpc_server_start(const struct rpc_server_options *options, struct rpc_server
 }
 
 /* Each step waits for the one before: gRPC aborts the process when its queue ends under a call,
- * or a started * server is destroyed without having been shut. */
+ * or a * started server is destroyed without having been shut. */
 static void stop_grpc(struct rpc_server *server)
 {
-    if (server->n_threads) { /* else it was never opened */
-        rpc__give();
-        grpc_server_shutdown_and_notify(server->grpc, server->queue, &shut_tag);
-        grpc_server_cancel_all_calls(server->grpc);
-        pthread_mutex_lock(&server->lock);
-        while (!server->shut || server->n_calls || server->n_accepts)
-            pthread_cond_wait(&server->idle, &server->lock);
-        pthread_mutex_unlock(&server->lock);
-    }
+    rpc__listener_retire(server);
+    pthread_mutex_lock(&server->lock);
+    for (struct rpc__listener *listener = server->listeners; listener; listener = listener->next)
+        grpc_server_cancel_all_calls(listener->grpc);
+    while (server->listeners || server->n_calls || server->n_accepts || server->looking)
+        pthread_cond_wait(&server->idle, &server->lock);
+    pthread_mutex_unlock(&server->lock);
     grpc_completion_queue_shutdown(server->queue);
     for (unsigned i = 0; i < server->n_threads; i++)
         pthread_join(server->threads[i], NULL);
     if (!server->n_threads)
         serve(server);
-    grpc_server_destroy(server->grpc);
     grpc_completion_queue_destroy(server->queue);
 }
 
@@ -324,8 +195,7 @@ void rpc_server_stop(struct rpc_server *server)
     if (!server)
         return;
     atomic_store(&server->stopping, true);
-    if (server->grpc)
-        stop_grpc(server);
+    stop_grpc(server);
     for (size_t i = 0; server->clients && server->clients[i]; i++)
         free(server->clients[i]);
     free(server->clients);
@@ -342,7 +212,7 @@ void rpc_server_stop(struct rpc_server *server)
 
 unsigned rpc_server_port(const struct rpc_server *server)
 {
-    return server->port;
+    return ntohs(server->address.sin_port);
 }
 
 unsigned rpc_server_calls(struct rpc_server *server)

@@ -23,7 +23,7 @@ static struct rpc_call *call_new(struct rpc_server *server)
     atomic_init(&call->refs, 1);
     call->server = server;
     for (unsigned i = 0; i < RPC__WHATS; i++)
-        call->tags[i] = (struct rpc__tag){(enum rpc__what)i, call};
+        call->tags[i] = (struct rpc__tag){.what = (enum rpc__what)i, .call = call};
     pthread_mutex_init(&call->lock, NULL);
     grpc_call_details_init(&call->details);
     grpc_metadata_array_init(&call->headers);
@@ -423,14 +423,14 @@ static void answer_health(struct rpc_call *call, const uint8_t *bytes, size_t le
 void rpc__accept(struct rpc_server *server)
 {
     pthread_mutex_lock(&server->lock);
-    while (server->n_accepts < ACCEPTS && !atomic_load(&server->stopping)) {
+    while (server->listener && server->n_accepts < ACCEPTS) {
         struct rpc_call *call = call_new(server);
 
         if (!call)
             break; /* rpc_server.c tries again in a second */
         rpc__give();
-        if (grpc_server_request_call(server->grpc, &call->grpc, &call->details, &call->headers,
-                                     server->queue, server->queue,
+        if (grpc_server_request_call(server->listener->grpc, &call->grpc, &call->details,
+                                     &call->headers, server->queue, server->queue,
                                      &call->tags[RPC__ACCEPT]) != GRPC_CALL_OK) {
             release_grpc(call);
             rpc_call_unref(call);
@@ -547,6 +547,10 @@ void rpc__event(struct rpc_server *server, struct rpc__tag *tag, bool ok)
 {
     struct rpc_call *call = tag->call;
 
+    if (tag->what == RPC__SHUT) {
+        rpc__listener_shut(server, tag->listener);
+        return;
+    }
     if (tag->what == RPC__ACCEPT) {
         on_accept(server, call, ok);
         return;

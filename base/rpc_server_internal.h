@@ -12,12 +12,20 @@ enum rpc__what {
     RPC__RECEIVE, /* its request is here */
     RPC__SEND, /* a message was taken by the peer */
     RPC__FINISH, /* the status was */
-    RPC__WHATS,
+    RPC__SHUT, /* a listener is, and its last connection */
+    RPC__WHATS = RPC__SHUT, /* of a call */
 };
 
 struct rpc__tag {
     enum rpc__what what;
     struct rpc_call *call;
+    struct rpc__listener *listener; /* RPC__SHUT */
+};
+
+struct rpc__listener {
+    struct rpc__tag tag;
+    struct rpc__listener *next;
+    grpc_server *grpc;
 };
 
 struct rpc__queued {
@@ -70,13 +78,13 @@ struct rpc_server {
     struct rpc_server_options options; /* defaults filled in */
     char **clients;
     char *cert_file, *key_file, *ca_file;
-    grpc_server *grpc;
     grpc_completion_queue *queue;
-    unsigned port;
+    struct sockaddr_in address;
     pthread_t *threads;
     unsigned n_threads;
     atomic_bool serving, stopping;
-    _Atomic int64_t swept_ns;
+    _Atomic int64_t looked_ns;
+    unsigned failures_seen; /* rpc__accept_failures(), of who is `looking` */
 
     pthread_mutex_t tls_lock; /* these */
     int64_t tls_checked_ns, cert_changed_ns, key_changed_ns, ca_changed_ns;
@@ -86,8 +94,15 @@ struct rpc_server {
     struct rpc_call *calls;
     unsigned n_calls; /* accepted and not yet gone */
     unsigned n_accepts; /* posted and not yet answered */
-    bool shut; /* the listener is */
+    struct rpc__listener *listener; /* that takes connections; NULL: none can for now */
+    struct rpc__listener *listeners; /* with those that see their calls to an end */
+    bool looking; /* a thread does what is done once a second */
 };
+
+int rpc__listener_open(struct rpc_server *server, struct err *err);
+void rpc__listener_retire(struct rpc_server *server); /* no new connections, no new calls */
+void rpc__listener_shut(struct rpc_server *server, struct rpc__listener *listener);
+void rpc__listener_check(struct rpc_server *server); /* is it alive? */
 
 /* Posts what receives the next calls. */
 void rpc__accept(struct rpc_server *server);

@@ -1,5 +1,5 @@
-# lockstep_proto(TARGET FILE.proto): FILE.pb-c.c, made at build time, joins TARGET, and FILE.pb-c.h is found by it and by
-# what links it.
+# lockstep_proto(TARGET FILE.proto): FILE.pb-c.c, made at build time, joins TARGET, and FILE.pb-c.h is
+# found by it and by what links it.
 find_program(PROTOC_C protoc-c REQUIRED)
 
 function(lockstep_proto target proto)
@@ -17,7 +17,7 @@ function(lockstep_proto target proto)
     target_link_libraries(${name}_proto PRIVATE protobuf-c)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${name}_proto> ${out}.h)
     target_include_directories(${target} SYSTEM PUBLIC ${CMAKE_CURRENT_BINARY_DIR})
-    # As properties, since some targets link with PUBLIC and some without, and a target takes one manner only.
+    # As properties: some targets link with PUBLIC, some without, and a target takes one manner only.
     foreach(property LINK_LIBRARIES INTERFACE_LINK_LIBRARIES)
         set_property(TARGET ${target} APPEND PROPERTY ${property} protobuf-c)
     endforeach()

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <nghttp2/nghttp2.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -365,6 +366,71 @@ static void a_client_that_vanished_is_noticed(void **state)
     stop_all();
 }
 
+static bool descriptor_left(void)
+{
+    int fd = dup(0);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* As many connections as there are descriptors for; none is left for the server. */
+static unsigned take_all_descriptors(struct peer *peers, unsigned max)
+{
+    unsigned n = 0;
+
+    while (n < max && descriptor_left())
+        dial(&peers[n++], true);
+    return n;
+}
+
+/* gRPC stops listening for good when accept() fails: another listener is to take over, and what
+ * was connected * goes on. */
+static void running_out_of_descriptors_is_survived(void **state)
+{
+    static struct peer peers[100];
+    struct rlimit before, few;
+    struct rpc_bytes message = {NULL, 0};
+    struct rpc_channel *first;
+    struct rpc_stream *stream;
+    struct err err = ERR_INIT;
+    enum rpc_status status;
+    unsigned n;
+    uint64_t start;
+    bool echoed = false;
+
+    (void)state;
+    start_impatient();
+    assert_int_equal(rpc_stream_open(service.channel, WATCH, "", 0, 0, &stream, &err), 0);
+    assert_true(wait_for(&service.n_held, 1));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 100;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    n = take_all_descriptors(peers, 100);
+    assert_true(n > 10 && n < 100);
+    nap_ms(1500); /* the listener that replaces the first one finds no descriptor either */
+    while (n)
+        hang_up(&peers[--n]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    first = service.channel;
+    open_channel((struct rpc_channel_options){0});
+    for (start = in_ms(0); !echoed && seconds_since(start) < 10;)
+        echoed = echoes("after");
+    print_message("served again after %.1f s\n", seconds_since(start));
+    assert_true(echoed);
+    assert_int_equal(rpc_call_send(service.held[0], "still here", 10), 0);
+    for (start = in_ms(0); seconds_since(start) < 5; nap_ms(10))
+        if (rpc_stream_next(stream, &message, &status, &err) != RPC_NEXT_NOTHING)
+            break;
+    assert_int_equal(message.len, 10);
+    rpc_bytes_release(&message);
+    rpc_stream_free(stream);
+    rpc_channel_free(first);
+    stop_all();
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -375,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_request_that_does_not_come_is_not_waited_for),
         cmocka_unit_test(an_answer_that_is_not_taken_is_given_up),
         cmocka_unit_test(a_client_that_vanished_is_noticed),
+        cmocka_unit_test(running_out_of_descriptors_is_survived),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
