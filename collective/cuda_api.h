@@ -1,9 +1,10 @@
 /*
- * cuda_api.h - what is used of the CUDA driver (libcuda.so.1), declared here and loaded at run time. NCCL brings its
- * own runtime, which shares the device's primary context with whoever uses the driver: no libcudart is needed.
+ * cuda_api.h - what is used of the CUDA driver (libcuda.so.1), declared here and loaded at run time.
+ * NCCL brings its own runtime, which shares the device's primary context with whoever uses the
+ * driver: no libcudart is needed.
  *
- * Source: CUDA Driver API reference; the headers' macros rename some functions to _v2 names, which are the ones that are
- * asked for. Compared with the real header by tests/unit/test_nccl_abi.c.
+ * Source: CUDA Driver API reference; the headers' macros rename some functions to _v2 names, which
+ * are the ones that are asked for. Compared with the real header by tests/unit/test_nccl_abi.c.
  */
 #pragma once
 
@@ -66,7 +67,7 @@ struct cuda_api {
     char path[LIBRARY_PATH_MAX];
 };
 
-/* LOCKSTEP_CUDA_LIBRARY, or libcuda.so.1 as the system finds it. -ENODEV: there is none (no driver here), and err says so. */
+/* LOCKSTEP_CUDA_LIBRARY, or libcuda.so.1 as the system finds it. -ENODEV: there is no driver here. */
 int cuda_api_load(struct cuda_api *ret_api, struct err *err);
 
 /* "CUDA_ERROR_..." or a number. */

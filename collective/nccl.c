@@ -12,15 +12,17 @@
 #define MIB (1ull << 20)
 
 /*
- * An address: the version of the library in four bytes, lowest first, and rank 0's unique id behind it. Versions
- * that differ are told before NCCL is asked, whose bootstrap changes between versions.
+ * An address: the version of the library in four bytes, lowest first, and rank 0's unique id behind
+ * it. Versions that differ are told before NCCL is asked, whose bootstrap changes between versions.
  */
 #define VERSION_BYTES 4
 
 /* ---- memory and devices --------------------------------------------------------------------------------- */
 
-/* Everything of the device. Freeing waits for the device, so nothing is freed while something runs on it: the end of the
- * process does it then. */
+/*
+ * Everything of the device. Freeing waits for the device, so nothing is freed while something runs on
+ * it: the end of the process does it then.
+ */
 static void release_device(struct nccl_rank *rank)
 {
     const struct cuda_api *cuda = &rank->cuda;
@@ -145,8 +147,9 @@ static int check_options(const struct backend_options *options, struct err *err)
 }
 
 /*
- * What the user has set stays. The RAS service would listen on a fixed port, which the workload or a second probe on a
- * host's network may want; warnings are part of the report. Neither touches what is measured.
+ * What the user has set stays. The RAS service would listen on a fixed port, which the workload or a
+ * second probe on a host's network may want; warnings are part of the report. Neither touches what
+ * is measured.
  */
 static void set_environment(void)
 {

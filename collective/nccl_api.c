@@ -28,8 +28,8 @@ static const struct library_function functions[] = {
     F(get_last_error, "ncclGetLastError", false),
 };
 
-/* RCCL has the same functions under the same names, so another soname is all that it needs; it also needs HIP in
- * the place of the driver, which is not here yet. */
+/* RCCL has the same functions under the same names: here another soname is all that it needs. It also
+ * needs HIP in the place of the CUDA driver, which is not here yet. */
 static const struct library_kind kind = {
     .title = "NCCL",
     .variable = "LOCKSTEP_NCCL_LIBRARY",

@@ -1,12 +1,13 @@
 /*
  * nccl_api.h - what is used of NCCL's binary interface, declared here and loaded at run time.
  *
- * The declarations follow the documented interface (docs.nvidia.com/deeplearning/nccl, "API"); tests/unit/test_nccl_abi.c
- * compares them with the real header of NCCL 2.18 and of the newest when compiled against it (tests/checks/nccl_abi.sh).
+ * The declarations follow the documented interface (docs.nvidia.com/deeplearning/nccl, "API");
+ * tests/unit/test_nccl_abi.c compares them with the real header of NCCL 2.18 and of the newest when
+ * compiled against it (tests/checks/nccl_abi.sh).
  *
- * nccl_config is the layout of 2.18 with its size and version in it: the library takes what it knows of it and fills
- * newer fields with its defaults, so it is good for older and newer ones alike, and for RCCL 2.21. NCCL from 2.14 on
- * (non-blocking communicators).
+ * nccl_config is the layout of 2.18 with its size and version in it: the library takes what it knows
+ * of it and fills newer fields with its defaults, so it is good for older and newer ones alike, and
+ * for RCCL 2.21. NCCL from 2.14 on (non-blocking communicators).
  */
 #pragma once
 
@@ -82,9 +83,9 @@ struct nccl_api {
 };
 
 /*
- * library: a path, or NULL: LOCKSTEP_NCCL_LIBRARY, one that is loaded already, the system's search for libnccl.so.2, then
- * the workload's Python (nvidia/nccl/lib in site-packages). -ENODEV as of library_open(). Sets no environment: NCCL reads
- * its variables when it is first used.
+ * library: a path, or NULL: LOCKSTEP_NCCL_LIBRARY, one that is loaded already, the system's search
+ * for libnccl.so.2, then the workload's Python (nvidia/nccl/lib in site-packages). -ENODEV as of
+ * library_open(). Sets no environment: NCCL reads its variables when it is first used.
  */
 int nccl_api_load(const char *library, struct nccl_api *ret_api, struct err *err);
 

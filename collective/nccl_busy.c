@@ -34,8 +34,8 @@ static unsigned parent_of(unsigned pid, char *name, size_t size)
 }
 
 /*
- * Ranks that one parent started may share a GPU where NCCL lets them. In a container NVML may name processes by the host's
- * numbers: who shares a GPU there on purpose sets LOCKSTEP_NCCL_SHARE_GPU.
+ * Ranks that one parent started may share a GPU where NCCL lets them. In a container NVML may name
+ * processes by the host's numbers: who shares a GPU there on purpose sets LOCKSTEP_NCCL_SHARE_GPU.
  */
 static bool is_ours(unsigned pid, char *name, size_t size)
 {

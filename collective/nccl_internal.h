@@ -1,9 +1,10 @@
 /*
- * nccl_internal.h - one rank over NCCL, shared by nccl.c (its life), nccl_ops.c (what it runs), nccl_wait.c (how it waits)
- * and nccl_busy.c (whether the GPU is free).
+ * nccl_internal.h - one rank over NCCL, shared by nccl.c (its life), nccl_ops.c (what it runs),
+ * nccl_wait.c (how it waits) and nccl_busy.c (whether the GPU is free).
  *
- * Nothing here waits inside NCCL or the driver: the communicator is non-blocking, and what is queued on the stream is
- * polled for. A rank has one stream and uses it for everything, so that its own order is enough.
+ * Nothing here waits inside NCCL or the driver: the communicator is non-blocking, and what is queued
+ * on the stream is polled for. A rank has one stream and uses it for everything, so that its own
+ * order is enough.
  */
 #pragma once
 
@@ -50,7 +51,8 @@ int nccl_settle(const struct nccl_rank *rank, enum nccl_api_result result, const
 int nccl_drain(const struct nccl_rank *rank, const char *doing, uint64_t deadline_ns, struct err *err);
 
 /* nccl_busy.c */
-/* -EBUSY: processes that are none of ours compute on it; -ENOMEM: less than `bytes` are free. 0 too where NVML is missing. */
+/* -EBUSY: processes that are none of ours compute on it; -ENOMEM: less than `bytes` are free. 0 too
+ * where NVML is missing. */
 int nccl_gpu_free(const char *uuid, uint64_t bytes, struct err *err);
 
 /* nccl_ops.c */

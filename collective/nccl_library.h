@@ -1,9 +1,10 @@
 /*
- * nccl_library.h - shared libraries of others, opened while the program runs: the same program starts where they are
- * not. What is taken from one is a table of names and places, so that another library of the same kind needs no code.
+ * nccl_library.h - shared libraries of others, opened while the program runs: the same program
+ * starts where they are not. What is taken from one is a table of names and places, so that another
+ * library of the same kind needs no code.
  *
- * A library stays open to the end of the process: NCCL and the driver run threads of their own, which would run
- * on in unmapped memory. One thread.
+ * A library stays open to the end of the process: NCCL and the driver run threads of their own,
+ * which would run on in unmapped memory. One thread.
  */
 #pragma once
 
@@ -30,8 +31,8 @@ struct library_kind {
 };
 
 /*
- * path: only this one; NULL: where the kind says. -ENODEV: there is none, and err lists where it was looked for, or
- * why the one named or found does not load. ret_path is where it was found.
+ * path: only this one; NULL: where the kind says. -ENODEV: there is none, and err lists where it was
+ * looked for, or why the one named or found does not load. ret_path is where it was found.
  */
 int library_open(const struct library_kind *kind, const char *path, void **ret_handle,
                  char ret_path[LIBRARY_PATH_MAX], struct err *err);

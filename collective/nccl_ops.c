@@ -94,8 +94,9 @@ static int queue_one(const struct nccl_rank *rank, const struct batch *batch, st
 }
 
 /*
- * A few bytes through all that take part, on the stream before the first event: ranks that come early wait there and
- * not in the first op, and the ops are queued by the time that the first of them starts.
+ * A few bytes through all that take part, on the stream before the first event: ranks that come
+ * early wait there and not in the first op, and the ops are queued by the time that the first of
+ * them starts.
  */
 static int line_up(const struct nccl_rank *rank, const struct batch *batch, struct err *err)
 {

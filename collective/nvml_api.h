@@ -1,6 +1,7 @@
 /*
- * nvml_api.h - what is used of NVML (libnvidia-ml.so.1), declared here and loaded at run time: who uses a GPU, how much of
- * its memory is taken, and what slows its clocks. It looks without a trace on the GPU.
+ * nvml_api.h - what is used of NVML (libnvidia-ml.so.1), declared here and loaded at run time: who
+ * uses a GPU, how much of its memory is taken, and what slows its clocks. It looks without a trace
+ * on the GPU.
  *
  * Source: NVML API reference. Compared with the real header by tests/unit/test_nccl_abi.c.
  */

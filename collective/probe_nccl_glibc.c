@@ -1,8 +1,9 @@
 /*
- * Makes lockstep-probe-nccl run on glibc from 2.28 on, although it is built with a newer one: it is copied into images of
- * any age. A linker takes the newest version of each function that there is; the few that this program uses and that got
- * a new version since are wrapped here (-Wl,--wrap) and passed on to their first version, which every glibc still has.
- * tests/checks/probe_runs_anywhere.sh sees to it that no other comes in.
+ * Makes lockstep-probe-nccl run on glibc from 2.28 on, although it is built with a newer one: it is
+ * copied into images of any age. A linker takes the newest version of each function that there is;
+ * the few that this program uses and that got a new version since are wrapped here (-Wl,--wrap) and
+ * passed on to their first version, which every glibc still has. tests/checks/probe_runs_anywhere.sh
+ * sees to it that no other comes in.
  *
  * Sources: glibc's NEWS of 2.27 (glob), 2.29 (log), 2.34 (libdl and program start merged into libc).
  */

@@ -1,6 +1,6 @@
 /*
- * lockstep-probe-nccl: a rank over NCCL, in a process of its own. Linked dynamically, as NCCL and the driver are opened
- * while it runs, and by itself, so that lockstep-probe can stay static.
+ * lockstep-probe-nccl: a rank over NCCL, in a process of its own. Linked dynamically, as NCCL and
+ * the driver are opened while it runs, and by itself, so that lockstep-probe can stay static.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,13 +1,13 @@
 /*
- * fake_nccl.h - an NCCL between processes on one machine, built as libnccl.so.2: real sums over host memory through
- * TCP on the loopback, times from a model, faults from a file (fake_world.h).
+ * fake_nccl.h - an NCCL between processes on one machine, built as libnccl.so.2: real sums over host
+ * memory through TCP on the loopback, times from a model, faults from a file (fake_world.h).
  *
  *   fake_nccl.c      communicators: made in the background, aborted, ended
  *   fake_nccl_net.c  ranks find each other by the unique id, which holds rank 0's port, and exchange bytes
  *   fake_nccl_ops.c  the ops: how results come about, how long they take
  *
- * It is stricter than the real one where the real one hangs or breaks later: a blocking communicator, or a call on one
- * that is still in progress, is an error.
+ * It is stricter than the real one where the real one hangs or breaks later: a blocking
+ * communicator, or a call on one that is still in progress, is an error.
  */
 #pragma once
 

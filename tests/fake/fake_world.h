@@ -1,6 +1,6 @@
 /*
- * fake_world.h - what the fake GPUs are like, and who has how much of their memory. Shared by the fake libcuda.so.1,
- * libnccl.so.2, libnvidia-ml.so.1 and by the tests.
+ * fake_world.h - what the fake GPUs are like, and who has how much of their memory. Shared by the
+ * fake libcuda.so.1, libnccl.so.2, libnvidia-ml.so.1 and by the tests.
  *
  * LOCKSTEP_FAKE_GPU names a file of lines "KEY VALUE...", "#" starts a comment:
  *
@@ -27,8 +27,8 @@
  *   wrong RANK               one word of each result is off by one
  *   silent 1                 ranks do not notice that a peer is gone
  *
- * Memory is counted per process in the file of that name with ".memory" added; what a process holds that is dead, a
- * zombie included, counts as free.
+ * Memory is counted per process in the file of that name with ".memory" added; what a process holds
+ * that is dead, a zombie included, counts as free.
  */
 #pragma once
 

@@ -1,13 +1,15 @@
 /*
- * gpu_check - the nccl backend on real GPUs (tests/gpu/run.sh): ranks in child processes as the probe starts them, with faults
- * that need no fake: a rank that is killed, one that never comes. Prints result lines and figures.
+ * gpu_check - the nccl backend on real GPUs (tests/gpu/run.sh): ranks in child processes as the
+ * probe starts them, with faults that need no fake: a rank that is killed, one that never comes.
+ * Prints result lines and figures.
  *
  *   gpu_check list              GPUs: index, name, free memory; exit 77 and the reason when there is none to be used
  *   gpu_check MODE RANKS [shared|apart]
  *
- * MODE: ops (all ops, with data; pairs), killed (a rank, in an op), frozen (the same, but it stays), missing (a rank never
- * comes). shared: all ranks on GPU 0; apart: also each as if on a host of its own. Where NCCL refuses that, it is skipped.
- * Exit code: 0, 1: failed, 77: skipped. LOCKSTEP_GPU_LABEL is what result lines begin with, LOCKSTEP_GPU_MIB the largest op.
+ * MODE: ops (all ops, with data; pairs), killed (a rank, in an op), frozen (the same, but it stays),
+ * missing (a rank never comes). shared: all ranks on GPU 0; apart: also each as if on a host of its
+ * own. Where NCCL refuses that, it is skipped. Exit code: 0, 1: failed, 77: skipped.
+ * LOCKSTEP_GPU_LABEL is what result lines begin with, LOCKSTEP_GPU_MIB the largest op.
  */
 #include <errno.h>
 #include <stdio.h>

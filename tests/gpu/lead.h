@@ -1,6 +1,7 @@
 /*
- * lead.h - ranks in child processes, led by a test from their start to their end: which of them is where, what each one's
- * failure was and when. Unlike local_run() it goes on when one fails, so that a test sees what becomes of the others.
+ * lead.h - ranks in child processes, led by a test from their start to their end: which of them is
+ * where, what each one's failure was and when. Unlike local_run() it goes on when one fails, so that
+ * a test sees what becomes of the others.
  */
 #pragma once
 

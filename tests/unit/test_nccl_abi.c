@@ -1,6 +1,7 @@
 /*
- * Our declarations of NCCL, the CUDA driver and NVML: against the documented layout, and against the real headers where
- * they are defined in (LOCKSTEP_REAL_NCCL_H, _CUDA_H, _NVML_H: tests/checks/nccl_abi.sh compiles this file with each).
+ * Our declarations of NCCL, the CUDA driver and NVML: against the documented layout, and against the
+ * real headers where they are defined in (LOCKSTEP_REAL_NCCL_H, _CUDA_H, _NVML_H:
+ * tests/checks/nccl_abi.sh compiles this file with each).
  */
 #include <stdarg.h>
 #include <stddef.h>
