@@ -59,7 +59,7 @@
  *
  * Cost: an event costs O(1) (a map and a heap), but for what starts, ends or restarts a gang, or
  * tells its streams who is missing: O(its ranks). No tick looks at a gang of which nothing is due.
- * Memory is some 400 bytes a member and its addresses until the start. Without memory events are
+ * Memory is some 600 bytes a member and its addresses until the start. Without memory events are
  * passed over; the deadline ends the gang.
  */
 #pragma once

@@ -137,12 +137,10 @@ void coord__forget(struct cgang *gang, const char *reason)
 
 static int check_pod(const struct coordinator_pod *pod, uint32_t ranks, struct err *err)
 {
-    if (!pod->uid[0] || strlen(pod->uid) > PROBE_UID_MAX || strlen(pod->pod) > PROBE_NAME_MAX ||
-        strlen(pod->node) > PROBE_NAME_MAX)
-        return err_set(
-            err, -EINVAL,
-            "pod '%.64s' with UID '%.64s': expected names and a UID that are not too long",
-            pod->pod, pod->uid);
+    int r = probe_names_check(pod->pod, pod->uid, pod->node, err);
+
+    if (r < 0)
+        return err_prefix(err, r, "pod '%.64s'", pod->pod);
     if (pod->devices < 1 || pod->devices > PROBE_DEVICES_MAX)
         return err_set(err, -EINVAL, "pod %.64s: found %u ranks, expected 1 to %d", pod->pod,
                        pod->devices, PROBE_DEVICES_MAX);
@@ -167,9 +165,13 @@ static int check_gang(const struct coordinator *coordinator, const struct coordi
             return err_set(err, -EINVAL, "gang %s: more than %d ranks", gang->id.name,
                            PROBE_RANKS_MAX);
     }
-    if (ranks == 0 || !gang->plan.op[0])
-        return err_set(err, -EINVAL, "gang %s: found %s, expected some", gang->id.name,
-                       ranks ? "no operation" : "no pods");
+    if (ranks == 0)
+        return err_set(err, -EINVAL, "gang %s: found no pods, expected some", gang->id.name);
+    r = probe_plan_check(&gang->plan, err);
+    if (r == 0)
+        r = probe_gang_id_check(&gang->id, err);
+    if (r < 0)
+        return err_prefix(err, r, "gang %.64s", gang->id.name);
     if (others >= coordinator->limits.gangs_max)
         return err_set(err, -ENOSPC, "gang %s: %u gangs are being measured, which is the most",
                        gang->id.name, others);
@@ -217,6 +219,16 @@ static int member_init(struct cgang *gang, struct member *member, const struct c
     return 0;
 }
 
+/* What is not said, and what no message could say. */
+static int64_t span(int64_t said_ns, int64_t otherwise_ns)
+{
+    const int64_t most_ns = PROBE_SECONDS_MAX * NS_PER_S;
+
+    if (said_ns <= 0)
+        return otherwise_ns;
+    return said_ns < most_ns ? said_ns : most_ns;
+}
+
 static void fill(struct cgang *ret, const struct coordinator_gang *gang, uint32_t ranks)
 {
     ret->id = gang->id;
@@ -225,9 +237,8 @@ static void fill(struct cgang *ret, const struct coordinator_gang *gang, uint32_
     ret->plan = gang->plan;
     probe_text_set(ret->backend, sizeof(ret->backend), gang->backend ? gang->backend : "");
     ret->deadline_ns = gang->deadline_ns;
-    ret->run_ns =
-        gang->run_ns > 0 ? gang->run_ns : 45 * NS_PER_S + (int64_t)ranks * (NS_PER_S / 20);
-    ret->hold_ns = gang->hold_ns > 0 ? gang->hold_ns : 600 * NS_PER_S;
+    ret->run_ns = span(gang->run_ns, 45 * NS_PER_S + (int64_t)ranks * (NS_PER_S / 20));
+    ret->hold_ns = span(gang->hold_ns, 600 * NS_PER_S);
     ret->told_ns = INT64_MIN / 2;
     ret->rows_of = UINT32_MAX;
     ret->wrong_rank = -1;
@@ -246,7 +257,7 @@ static void fill(struct cgang *ret, const struct coordinator_gang *gang, uint32_
                    gang->message ? gang->message : "");
     if (gang->gate && verdict_holds(gang->verdict) && gang->hold_left_ns > 0) {
         ret->phase = PHASE_HELD;
-        ret->until_ns = ret->coordinator->now_ns + gang->hold_left_ns;
+        ret->until_ns = ret->coordinator->now_ns + span(gang->hold_left_ns, 0);
         ret->result.hold = true;
     }
 }

@@ -115,6 +115,26 @@ void wire_gang(struct wire_check *check, const struct probe_gang_id *gang)
     wire_number(check, "gang.generation", gang->generation, 0, INT64_MAX);
 }
 
+int probe_gang_id_check(const struct probe_gang_id *gang, struct err *err)
+{
+    struct wire_check check = {.err = err};
+
+    wire_gang(&check, gang);
+    return check.code;
+}
+
+int probe_names_check(const char *pod, const char *uid, const char *node, struct err *err)
+{
+    struct wire_check check = {.err = err};
+
+    wire_name(&check, "pod", pod);
+    wire_uid(&check, "pod_uid", uid);
+    if (strlen(uid) > PROBE_UID_MAX)
+        wire_refuse(&check, "pod_uid", "%zu bytes, expected at most %d", strlen(uid), PROBE_UID_MAX);
+    wire_name(&check, "node", node);
+    return check.code;
+}
+
 void wire_copy_gang(struct wire_check *check, const PbGang *from, struct probe_gang_id *ret)
 {
     if (!from)

@@ -194,6 +194,11 @@ struct probe_order {
 };
 void probe_order_release(struct probe_order *order); /* drops the addresses; takes all-zero */
 
+/* -EINVAL: it could not be sent. What a pod is called, and its node: as a join has to say it. */
+int probe_plan_check(const struct probe_plan *plan, struct err *err);
+int probe_gang_id_check(const struct probe_gang_id *gang, struct err *err);
+int probe_names_check(const char *pod, const char *uid, const char *node, struct err *err);
+
 int probe_join_decode(const uint8_t *bytes, size_t len, struct probe_join *ret, struct err *err);
 int probe_join_encode(const struct probe_join *join, struct strbuf *out, struct err *err);
 int probe_report_decode(const uint8_t *bytes, size_t len, struct probe_report *ret,

@@ -25,6 +25,14 @@ static void check_plan(struct wire_check *check, const struct probe_plan *plan)
     wire_number(check, "plan.budget_ns", plan->budget_ns, 0, NS_MAX);
 }
 
+int probe_plan_check(const struct probe_plan *plan, struct err *err)
+{
+    struct wire_check check = {.err = err};
+
+    check_plan(&check, plan);
+    return check.code;
+}
+
 static void check_verdict(struct wire_check *check, const struct probe_order *order)
 {
     wire_number(check, "verdict.word", (uint64_t)order->verdict.word, 0, VERDICTS - 1);

@@ -260,7 +260,19 @@ static void gangs_that_cannot_be_are_not_expected(void **state)
     refuse_gang(&world, -EINVAL, "found no pods");
     world_plan(&world, 3, 1);
     world.gang.plan.op[0] = '\0';
-    refuse_gang(&world, -EINVAL, "found no operation");
+    refuse_gang(&world, -EINVAL, "gang train: field `plan.op`: found ''");
+    world_plan(&world, 3, 1);
+    world.gang.plan.expected_gb_s = -1;
+    refuse_gang(&world, -EINVAL, "gang train: field `plan.expected_gb_s`: found -1");
+    world_plan(&world, 3, 1);
+    world.pods[1].node = "node_1";
+    refuse_gang(&world, -EINVAL, "pod 'p1': field `node`: found 'node_1'");
+    world_plan(&world, 3, 1);
+    world.pods[1].uid = "";
+    refuse_gang(&world, -EINVAL, "pod 'p1': field `pod_uid`: found ''");
+    world_plan(&world, 3, 1);
+    world.gang.id.ns[0] = 'T';
+    refuse_gang(&world, -EINVAL, "gang train: field `gang.namespace`: found 'Team'");
     coordinator_free(world.coordinator);
     world.coordinator =
         coordinator_new(&(struct coordinator_limits){.gangs_max = 1, .ranks_max = 3});
@@ -355,6 +367,28 @@ static void report_many(struct world *world, unsigned pod, char (*texts)[64], ui
                                                   .report = &message});
 }
 
+/* However long somebody wants to wait, it can be said in a message. */
+static void no_time_is_too_long_for_a_message(void **state)
+{
+    struct world world;
+    struct strbuf out = STRBUF_INIT(PROBE_ORDER_MAX);
+    struct err err = ERR_INIT;
+
+    (void)state;
+    world_new(&world, 1, 1);
+    world_plan(&world, 1, 1);
+    world.gang.id.generation = 4;
+    world.gang.deadline_ns = INT64_MAX;
+    world.gang.run_ns = INT64_MAX;
+    expect(&world);
+    join(&world, 0);
+    if (probe_order_encode(order_to(&world, world.streams[0]), 0, 1, &out, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(order_to(&world, world.streams[0])->start.deadline_ms, 86400000);
+    strbuf_release(&out);
+    world_free(&world);
+}
+
 static void ten_thousand_ranks_cost_little(void **state)
 {
     struct world world;
@@ -407,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_gang_that_is_gone_is_forgotten),
         cmocka_unit_test(a_verdict_is_told_to_late_comers_for_a_while),
         cmocka_unit_test(gangs_that_cannot_be_are_not_expected),
+        cmocka_unit_test(no_time_is_too_long_for_a_message),
         cmocka_unit_test(ten_thousand_ranks_cost_little),
     };
 
