@@ -16,7 +16,7 @@
  * rpc_call_metadata(call, "authorization"). Without certificates the listener refuses to start on
  * anything but a loopback address.
  *
- * Client. Targets are "ip:port", proxies are never asked, and plaintext goes to loopback only.
+ * Client. Targets are "ip:port", or "name:port" with TLS; proxies are never asked, and plaintext goes to loopback only.
  * Certificate files and the token file are read again when they change, for the calls after it.
  *
  * A process that uses this starts children by posix_spawn: fork without exec leaves both sides
@@ -127,7 +127,7 @@ struct rpc_channel;
 struct rpc_stream;
 
 struct rpc_channel_options {
-    const char *target; /* "ip:port" */
+    const char *target; /* "ip:port", "name:port" */
     const char *ca_file; /* NULL or "": plaintext, loopback only */
     const char *cert_file, *key_file; /* NULL or "": no client certificate */
     const char *server_name; /* whose certificate it must be; NULL or "": the address's */

@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/parse.h"
 
 #define TOKEN_MAX 6000 /* gRPC takes 8 KiB of metadata */
 #define CHECK_EVERY_NS INT64_C(1000000000)
@@ -40,12 +42,23 @@ static int make_credentials(const struct rpc_channel *channel, grpc_channel_cred
     return r;
 }
 
+/* "name:port", which c-ares looks up, within gRPC: a static program finds it too. */
+static bool is_name(const char *target)
+{
+    const char *colon = strrchr(target, ':');
+    uint64_t port;
+
+    return colon && strspn(target, "0123456789.:") != strlen(target) &&
+           is_dns_subdomain(target, (size_t)(colon - target)) &&
+           parse_u64(colon + 1, strlen(colon + 1), 65535, &port) == 0 && port > 0;
+}
+
 static int make_channel(const struct rpc_channel *channel, grpc_channel **ret, struct err *err)
 {
     grpc_channel_credentials *credentials = NULL;
     struct rpc__args args = {.n = 0};
     grpc_channel_args list;
-    char target[80];
+    char target[300];
     int r = make_credentials(channel, &credentials, err);
 
     if (r < 0)
@@ -61,7 +74,7 @@ static int make_channel(const struct rpc_channel *channel, grpc_channel **ret, s
     if (channel->server_name)
         rpc__args_text(&args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, channel->server_name);
     list = (grpc_channel_args){args.n, args.args};
-    snprintf(target, sizeof(target), "ipv4:%s", channel->target); /* no name is looked up */
+    snprintf(target, sizeof(target), "%s:%s", is_name(channel->target) ? "dns" : "ipv4", channel->target);
     *ret = grpc_channel_create(target, credentials, &list);
     rpc__args_release(&args);
     grpc_channel_credentials_release(credentials);
@@ -120,11 +133,19 @@ static int copy_options(struct rpc_channel *channel, const struct rpc_channel_op
 
 static int check_options(const struct rpc_channel_options *options, struct err *err)
 {
-    struct sockaddr_in address;
-    int r = rpc__address(rpc__set(options->target) ? options->target : "", &address, err);
+    const char *target = rpc__set(options->target) ? options->target : "";
+    struct sockaddr_in address = {0};
+    bool named = is_name(target);
+    int r = named ? 0 : rpc__address(target, &address, err);
 
     if (r < 0)
         return r;
+    if (named && !rpc__set(options->ca_file))
+        return err_set(err, -EPERM, "target %s: plaintext is for loopback addresses only; name a CA file", target);
+    if (named)
+        return rpc__set(options->cert_file) == rpc__set(options->key_file)
+                   ? 0
+                   : err_set(err, -EINVAL, "a client certificate and its key come together");
     if (options->target[0] == ':' || address.sin_port == 0)
         return err_set(err, -EINVAL, "target '%.60s': expected ipv4:port", options->target);
     if (!rpc__set(options->ca_file) && !rpc__loopback(&address))

@@ -71,7 +71,7 @@ struct backend {
                 struct backend_info *ret_info, struct err *err);
     /* What peers must know of this rank. nccl: only rank 0 has one (the unique id). */
     int (*address)(struct backend_rank *rank, struct backend_address *ret_address, struct err *err);
-    /* addresses[ranks] in rank order; copied. */
+    /* addresses[ranks] in rank order; copied. Of who is not reached for, none is needed: probe_neighbours(). */
     int (*connect)(struct backend_rank *rank, const struct backend_address *addresses,
                    uint64_t deadline_ns, struct err *err);
     /* n ops back to back, each timed on this rank: ret_seconds[n]. */

@@ -121,7 +121,7 @@ static int tcp_connect(struct backend_rank *rank, const struct backend_address *
     int r;
 
     for (unsigned i = 0; i < ranks; i++)
-        if (tcp_address_decode(&addresses[i], &tcp->addresses[i]) < 0)
+        if (addresses[i].len > 0 && tcp_address_decode(&addresses[i], &tcp->addresses[i]) < 0)
             return err_set(err, -EINVAL, "rank %u: found no address of a tcp rank", i);
     if (ranks == 1)
         return 0;

@@ -177,6 +177,8 @@ static int connect_to(struct tcp_rank *tcp, unsigned peer, enum tcp_kind kind, u
         return err_set(err, -ENOMEM, "out of memory");
     if (*slot >= 0)
         return 0;
+    if (address->len == 0)
+        return err_set(err, -EINVAL, "rank %u: nobody told its address", peer);
     fd = socket(address->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (fd < 0)
         return err_set(err, -errno, "no socket: %s", strerror(errno));

@@ -67,7 +67,7 @@ OUT=$1 TAG=$2
 shift 2
 [[ $TAG =~ ^[a-z0-9./_-]+(:[0-9]+/[a-z0-9./_-]+)?:[A-Za-z0-9_.-]+$ ]] || die "'$TAG': expected NAME:TAG, such as lockstep-extender:0.1.0" 2
 if [ $# -eq 0 ]; then
-    for name in lockstep-extender lockstep lockstep-probe; do
+    for name in lockstep-extender lockstep lockstep-probe lockstep-probe-nccl; do
         [ ! -x "$ROOT/build/release/bin/$name" ] || set -- "$@" "$ROOT/build/release/bin/$name"
     done
     [ $# -gt 0 ] || die "build/release/bin holds no program: cmake --preset release && cmake --build --preset release" 2

@@ -152,6 +152,30 @@ static void a_server_must_be_who_it_should(void **state)
     stop_all();
 }
 
+/* A static program has no other way to a Service. */
+static void a_server_is_found_by_its_name(void **state)
+{
+    struct rpc_server_options options = tls();
+    struct rpc_channel_options by_name = {.ca_file = file("ca.crt")};
+    struct rpc_bytes answer = {NULL, 0};
+    struct err err = ERR_INIT;
+    char target[32];
+
+    (void)state;
+    start_server(&options);
+    snprintf(target, sizeof(target), "localhost:%u", rpc_server_port(service.server));
+    by_name.target = target;
+    if (rpc_channel_new(&by_name, &service.channel, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(call(ECHO, "x", 1, &answer, &err), RPC_OK); /* the certificate has that name */
+    rpc_bytes_release(&answer);
+    rpc_channel_free(service.channel);
+    service.channel = NULL;
+    by_name.ca_file = NULL;
+    assert_int_equal(rpc_channel_new(&by_name, &service.channel, &err), -EPERM); /* nothing plain by name */
+    stop_all();
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static void certificates_that_do_not_fit_are_refused_at_start(void **state)
@@ -330,6 +354,7 @@ int main(void)
                                         remove_directory),
         cmocka_unit_test_setup_teardown(a_server_must_be_who_it_should, make_directory,
                                         remove_directory),
+        cmocka_unit_test_setup_teardown(a_server_is_found_by_its_name, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(certificates_that_do_not_fit_are_refused_at_start,
                                         make_directory,
                                         remove_directory),
