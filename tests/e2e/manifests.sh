@@ -66,6 +66,7 @@ full_status() {
 "nodes":[{"name":"a","first":0,"count":2},{"name":"b","first":2,"count":2}],
 "hash":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 "predictedBusBandwidth":"342G","measuredBusBandwidth":340000000000,"observedGeneration":1,
+"probe":{"generation":3,"verdict":null,"message":null,"startedAt":"2026-01-02T03:04:05Z","endedAt":null},
 "conditions":[{"type":"Placed","status":"False","reason":"Planned","message":"","lastTransitionTime":"2026-01-02T03:04:05Z"}]}}
 JSON
 }
@@ -93,6 +94,7 @@ schema_refuses_what_is_wrong() {
         schema_refuses '{"status":{"hash":"abc"}}' status.hash &&
         schema_refuses '{"status":{"reason":{"code":"Full"}}}' status.reason.message &&
         schema_refuses '{"status":{"predictedBusBandwidth":"fast"}}' status.predictedBusBandwidth &&
+        schema_refuses '{"status":{"probe":{"startedAt":"yesterday"}}}' status.probe.startedAt &&
         schema_refuses '{"status":{"conditions":[{"type":"A","status":"Maybe","reason":"B","message":"","lastTransitionTime":"2026-01-02T03:04:05Z"}]}}' status.conditions &&
         ! kube patch gangplacement g --type merge -p '{"spec":{"gang":{"name":"other"}}}' &&
         ! placement h | sed 's/,"name":"train"//' | kube create -f -
@@ -133,6 +135,7 @@ podgroups.scheduling.x-k8s.io [] [] [get list watch]
 pods [] [] [get list watch]
 pods/binding [] [] [create]
 pods/status [] [] [patch]
+tokenreviews.authentication.k8s.io [] [] [create]
 RIGHTS
     rights_of lockstep-extender default >"$work/have"
     diff "$work/want" "$work/have" || return 1
