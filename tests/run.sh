@@ -15,7 +15,7 @@ CI_SUITES=(unit sim e2e faults cluster fuzz asan tsan)
 NAMED_SUITES=(soak)
 # CI machines have an hour; who names suites has the time that the whole fault matrix or a soak takes.
 SUITE_TIMEOUT_S=${LOCKSTEP_SUITE_TIMEOUT_S:-$(($# > 0 ? 10800 : 2400))}
-TOTAL_TIMEOUT_S=${LOCKSTEP_TOTAL_TIMEOUT_S:-$(($# > 0 ? 21600 : 3300))}
+TOTAL_TIMEOUT_S=${LOCKSTEP_TOTAL_TIMEOUT_S:-$(($# > 0 ? 21600 : 3480))}
 LOGS=build/test-logs
 
 passed=0 failed=0 skipped=0
