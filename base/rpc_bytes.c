@@ -223,7 +223,14 @@ bool rpc__slice_is(grpc_slice slice, const char *text)
 
 char *rpc__slice_text(grpc_slice slice)
 {
-    return strndup((const char *)GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice));
+    size_t len = GRPC_SLICE_LENGTH(slice);
+    char *text = malloc(len + 1);
+
+    if (text) {
+        memcpy(text, GRPC_SLICE_START_PTR(slice), len); /* a slice has no NUL behind it */
+        text[len] = '\0';
+    }
+    return text;
 }
 
 /* ---- arguments ------------------------------------------------------------------------------- */

@@ -20,7 +20,7 @@
 #include "base/rpc.h"
 #include "collective/probe_service.h"
 
-#define SECRET "one-out-of-a-test"
+#define SECRET "one-out-of-a-test-that-is-too-long-to-stand-within-a-slice-of-grpc-as-tokens-of-pods-are"
 #define PODS 3
 #define SECOND INT64_C(1000000000)
 #define JOIN "/lockstep.probe.v1.Probe/Join"
