@@ -15,6 +15,7 @@
 #include "scheduler/model/core_internal.h"
 
 #define GRACE_NS (30 * NS_PER_S) /* beyond the deadline of who measures, which says more than we could */
+#define LEAST_NS (10 * NS_PER_S) /* that is left after a restart or for a pod that came in another's place */
 #define RUNNING_NS (15 * NS_PER_S) /* from all pods running on: init containers have ended then */
 
 enum probe_policy core__probe_policy(const struct core *core, const struct gang *gang)
@@ -51,6 +52,15 @@ static json_t *pods_json(const struct core *core, const struct gang *gang)
     return list;
 }
 
+/* Of the deadline, which runs from when the plan was first asked about: also over restarts and replaced pods. */
+static int64_t time_left_ns(const struct core *core, const struct gang_probe *probe)
+{
+    int64_t passed_s = core->epoch_s + core->now_ns / NS_PER_S - probe->began_s;
+    int64_t left_ns = core->config->probe_deadline_ns - (passed_s > 0 ? passed_s * NS_PER_S : 0);
+
+    return left_ns > LEAST_NS ? left_ns : LEAST_NS;
+}
+
 static void ask(struct core *core, struct gang *gang)
 {
     struct gang_probe *probe = &gang->probe;
@@ -59,16 +69,16 @@ static void ask(struct core *core, struct gang *gang)
 
     if (!action)
         return; /* without memory: at the next settling */
-    if (probe->phase == PROBE_NONE || probe->generation != gang->generation)
+    if (probe->began_s == 0 || probe->generation != gang->generation)
         *probe = (struct gang_probe){.began_s = core->epoch_s + core->now_ns / NS_PER_S};
     probe->phase = PROBE_ASKED;
     probe->generation = gang->generation;
     probe->seats = seats_of(gang);
-    probe->until_ns = core->now_ns + core->config->probe_deadline_ns + GRACE_NS;
+    probe->until_ns = core->now_ns + time_left_ns(core, probe) + GRACE_NS;
     core__predict(core, gang);
     body = json_pack("{s:s, s:s, s:f, s:I, s:o}", "gang", gang->key, "policy",
                      probe_policy_name(core__probe_policy(core, gang)), "expected_gb_s",
-                     gang->predicted.busbw_gb_s, "deadline_ns", (json_int_t)core->config->probe_deadline_ns, "pods",
+                     gang->predicted.busbw_gb_s, "deadline_ns", (json_int_t)time_left_ns(core, probe), "pods",
                      pods_json(core, gang));
     snprintf(action->ns, sizeof(action->ns), "%s", gang->ns);
     snprintf(action->name, sizeof(action->name), "%s", gang->record.name);
@@ -242,11 +252,11 @@ void core__adopt_probe(struct gang *gang, const struct obj_placement *placement)
     struct gang_probe *probe = &gang->probe;
 
     *probe = (struct gang_probe){0};
+    probe->generation = placement->probe_generation;
+    probe->began_s = placement->probe_began_s;
     if (placement->probe_generation == 0 || !placement->probe_verdict[0])
         return; /* it was going on, or never began: whoever leads now asks again */
     probe->phase = PROBE_DONE;
-    probe->generation = placement->probe_generation;
-    probe->began_s = placement->probe_began_s;
     probe->ended_s = placement->probe_ended_s;
     snprintf(probe->verdict, sizeof(probe->verdict), "%s", placement->probe_verdict);
     snprintf(probe->message, sizeof(probe->message), "%s", placement->probe_message);

@@ -199,6 +199,37 @@ static void a_gang_that_goes_is_measured_no_more(void **state)
     assert_int_equal(count_actions(world, ACT_PROBE_END), 1);
 }
 
+/* Also of a plan that was asked about before a restart: it does not begin anew. */
+static void the_deadline_runs_from_the_first_question(void **state)
+{
+    struct world *world = new_world(4, 4, 2);
+    struct obj_placement *placement = calloc(1, sizeof(*placement));
+
+    (void)state;
+    world->config.probe = PROBE_WARN;
+    world->config.probe_deadline_ns = 60 * SECOND;
+    core_set_epoch(world->core, 1000);
+    world->now_ns = 40 * SECOND; /* 1,040 on the wall */
+    *placement = (struct obj_placement){.ns = strdup("ns"), .name = strdup("g"), .uid = strdup("u"),
+                                        .gang_kind = strdup("Gang"), .gang_name = strdup("g"),
+                                        .state = strdup("Probing"), .reason_code = strdup(""),
+                                        .generation = 7, .pods = 2, .nshares = 1, .since_s = 1000,
+                                        .probe_generation = 7, .probe_began_s = 1005,
+                                        .probe_verdict = strdup(""), .probe_message = strdup(""),
+                                        .measured = strdup("")};
+    placement->shares = calloc(1, sizeof(struct placement_share));
+    placement->shares[0] = (struct placement_share){strdup("n0"), 0, 2, strdup("")};
+    show(world, "g-0", "n0", POD_PENDING);
+    show(world, "g-1", "n0", POD_PENDING);
+    world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = placement});
+    sync_world(world);
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    assert_int_equal(count_actions(world, ACT_PROBE), 1);
+    assert_in(find_action(world, ACT_PROBE, "")->body, "\"deadline_ns\":25000000000,"); /* of 60 s */
+    world_close(world);
+    free(world);
+}
+
 static void a_restart_takes_the_answer_over(void **state)
 {
     struct world *world = probing_world(PROBE_WARN), *again = new_world(4, 4, 2);
@@ -236,6 +267,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(pods_that_run_unmeasured_are_not_waited_for, open_world, close_world),
         cmocka_unit_test_setup_teardown(an_answer_that_never_comes_ends, open_world, close_world),
         cmocka_unit_test_setup_teardown(a_gang_that_goes_is_measured_no_more, open_world, close_world),
+        cmocka_unit_test(the_deadline_runs_from_the_first_question),
         cmocka_unit_test(a_restart_takes_the_answer_over),
     };
 
