@@ -4,6 +4,7 @@ set -uo pipefail
 source deploy/local/lib.sh
 set +e
 
+mkdir -p build/test-logs # a script may be run by itself, in a tree where no suite was
 EXTENDER_BIN=${LOCKSTEP_EXTENDER:-$PWD/build/release/bin/lockstep-extender}
 LOCKSTEP_BIN=${LOCKSTEP_CLI:-build/release/bin/lockstep}
 
