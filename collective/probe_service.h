@@ -1,6 +1,6 @@
 /*
  * probe_service.h - the coordinator as a gRPC service: probe.proto's Join and Report for the processes that measure a
- * gang, over rpc.h. In the extender while it leads, and in `lockstep probe` for ranks on several hosts.
+ * gang, over rpc.h. In the extender while it leads.
  *
  * Who speaks is asked of the owner (identify), by the token that came with the call; what the message says of itself
  * must agree with that.
@@ -46,9 +46,6 @@ unsigned probe_service_port(const struct probe_service *service);
 /* As COORD_EXPECT and COORD_GONE; deadline_ns: CLOCK_MONOTONIC. */
 int probe_service_expect(struct probe_service *service, const struct coordinator_gang *gang, struct err *err);
 void probe_service_forget(struct probe_service *service, const char *ns, const char *name);
-void probe_service_pod_state(struct probe_service *service, const char *pod_uid, const char *text);
 
-/* How a gang stands, for people; false: it is not expected. */
-bool probe_service_tell(struct probe_service *service, const char *ns, const char *name, char *ret, size_t size);
 /* Prometheus text: lockstep_probe_*. service NULL: all zero. */
 void probe_service_metrics(struct probe_service *service, struct strbuf *out);

@@ -194,25 +194,6 @@ void probe_service_forget(struct probe_service *service, const char *ns, const c
     pthread_mutex_unlock(&service->lock);
 }
 
-void probe_service_pod_state(struct probe_service *service, const char *pod_uid, const char *text)
-{
-    const struct coordinator_event event = {.kind = COORD_POD_STATE, .pod_uid = pod_uid, .text = text};
-
-    pthread_mutex_lock(&service->lock);
-    service__step(service, &event, NULL);
-    pthread_mutex_unlock(&service->lock);
-}
-
-bool probe_service_tell(struct probe_service *service, const char *ns, const char *name, char *ret, size_t size)
-{
-    bool known;
-
-    pthread_mutex_lock(&service->lock);
-    known = coordinator_tell(service->coordinator, ns, name, ret, size);
-    pthread_mutex_unlock(&service->lock);
-    return known;
-}
-
 /* ---- metrics ------------------------------------------------------------------------------------------------ */
 
 #define GAUGE(id, metric_name, metric_help)                                                        \
