@@ -35,6 +35,23 @@ need_binaries() {
     exit 1
 }
 
+# failed_output LOG: of a ctest log what failed tests printed, the last 80 lines of each, first what says why.
+failed_output() {
+    awk '
+        function flush(    i) {
+            if (!failed) return
+            print name
+            for (i = 1; i <= n; i++)
+                if (line[i] ~ /ERROR|LINE|FAILED|WARNING: ThreadSanitizer|SUMMARY|runtime error|Assertion/) print line[i]
+            print "--- its last lines:"
+            for (i = n > 80 ? n - 79 : 1; i <= n; i++) print line[i]
+        }
+        /^ *[0-9]+\/[0-9]+ Test +#[0-9]+: / { flush(); failed = /\*\*\*/; name = $0; n = 0; next }
+        /^ +Start +[0-9]+: / { next }
+        { line[++n] = $0 }
+        END { flush() }' "$1"
+}
+
 # run_ctest PRESET LABEL [JOBS]: one line per ctest test with the label; output of failed ones on stderr.
 run_ctest() {
     local dir=build/$1 label=$2 jobs=${3:-$LOCKSTEP_JOBS} code
@@ -53,7 +70,7 @@ run_ctest() {
                 print "not ok " name ": " rest
             }
         }' "$dir/ctest-$label.log"
-    [ $code -eq 0 ] || cat "$dir/ctest-$label.log" >&2
+    [ $code -eq 0 ] || failed_output "$dir/ctest-$label.log" >&2
     return $code
 }
 
