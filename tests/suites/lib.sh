@@ -147,13 +147,13 @@ replay_traces() {
     return $bad
 }
 
-# sanitized_e2e PRESET VARIABLE...: the end-to-end tests with the preset's extender. Whether that ended
+# sanitized_e2e PRESET VARIABLE...: the end-to-end tests (E2E_SCRIPTS, all) with the preset's extender. Whether that ended
 # badly shows in no exit code of a script, so its reports go to files; VARIABLE holds a sanitizer's options.
 sanitized_e2e() {
     local preset=$1 reports=$PWD/build/test-logs/sanitizer.$1 variable scripts bad=0
     shift
     rm -f "$reports".*
-    scripts=$(grep -l '^source tests/e2e/lib.sh' tests/e2e/*.sh)
+    scripts=${E2E_SCRIPTS:-$(grep -l '^source tests/e2e/lib.sh' tests/e2e/*.sh)}
     build_preset release
     need_binaries --no-kubelet
     # shellcheck disable=SC2030,SC2086 - paths of this tree, without blanks
