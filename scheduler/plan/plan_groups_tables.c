@@ -10,50 +10,11 @@
  */
 #include <string.h>
 
-#include "scheduler/plan/plan_groups_internal.h"
+#include "scheduler/plan/plan_groups_tables.h"
 
-#define KINDS_MAX 8
 #define MIXES_MAX 65536 /* how many of each kind: so many combinations */
 #define ENTRIES_MAX ((size_t)1 << 22) /* of all tables */
 #define COST_BITS 63 /* UINT64_MAX is "impossible" */
-
-/* A state is mix + pods * mixes, where mix counts kinds in digits (kind k in steps of stride[k]). */
-struct table {
-    uint64_t *cost; /* [state] */
-    uint32_t n;
-    uint32_t *possible, npossible; /* states, rising, but the empty one */
-    uint32_t *before; /* [state]: the state that became it; NULL: itself */
-    uint32_t *choices; /* [child or node][state before]: what of it is in there */
-    uint32_t width; /* states before */
-};
-
-struct made { /* subgroups that became complete */
-    uint32_t kind, count, depth;
-    struct place place;
-};
-
-struct tables {
-    struct groups *groups;
-    const struct plan_index *index;
-    struct plan_scratch *scratch;
-    uint32_t stride[KINDS_MAX + 1];
-    uint32_t nkinds[PLAN_LEVELS_MAX + 2]; /* by depth (nodes: nlevels + 1): complete here; the others are pods */
-    uint32_t pods[PLAN_LEVELS_MAX + 2]; /* by depth: at most so many for what is further outside */
-    uint16_t *digits; /* [mix][kind] */
-    uint64_t unit[PLAN_LEVELS_MAX + 1]; /* cost of one domain by level; of a node */
-    unsigned squares_shift;
-    bool with_left;
-    struct table *tables; /* by domain */
-    uint64_t work;
-    size_t entries;
-    bool too_much;
-    /* the way back */
-    uint32_t *placed; /* by node */
-    struct made *made;
-    uint32_t nmade;
-    struct plan_solver solver;
-    struct plan plan;
-};
 
 static bool stopped(const struct tables *tables)
 {
@@ -81,32 +42,13 @@ static void *table_alloc(struct tables *tables, size_t n, size_t size)
 
 /* ---- states and costs ----------------------------------------------------------------------------------------- */
 
-static uint32_t mixes_at(const struct tables *tables, uint32_t depth)
-{
-    return tables->stride[tables->nkinds[depth]];
-}
-
-static uint32_t digit(const struct tables *tables, uint32_t mix, uint32_t kind)
-{
-    return tables->digits[(size_t)mix * tables->groups->nkinds + kind];
-}
-
 /* Can the part be taken away from the mix? */
 static bool contains(const struct tables *tables, uint32_t mix, uint32_t part, uint32_t nkinds)
 {
     for (uint32_t k = 0; k < nkinds; k++)
-        if (digit(tables, part, k) > digit(tables, mix, k))
+        if (tables__digit(tables, part, k) > tables__digit(tables, mix, k))
             return false;
     return true;
-}
-
-static uint32_t pods_of(const struct tables *tables, uint32_t mix, uint32_t nkinds)
-{
-    uint32_t pods = 0;
-
-    for (uint32_t k = 0; k < nkinds; k++)
-        pods += digit(tables, mix, k) * tables->groups->kinds[k].pods;
-    return pods;
 }
 
 /* Two that are spread over the level do not share a domain of it. */
@@ -116,7 +58,7 @@ static bool keeps_spread(const struct tables *tables, uint32_t mix, uint32_t nki
 
     for (uint32_t k = 0; k < nkinds; k++)
         if (level >= 0 && tables->groups->kinds[k].spread == level)
-            sum += digit(tables, mix, k);
+            sum += tables__digit(tables, mix, k);
     return sum <= 1;
 }
 
@@ -223,7 +165,7 @@ static bool begin_sums(struct tables *tables, struct table *table, uint32_t dept
 {
     uint32_t pods = tables->pods[depth] < capacity ? tables->pods[depth] : capacity;
 
-    *ret = (struct sums){.mixes = mixes_at(tables, depth), .nkinds = tables->nkinds[depth]};
+    *ret = (struct sums){.mixes = tables__mixes(tables, depth), .nkinds = tables->nkinds[depth]};
     if ((uint64_t)ret->mixes * (pods + 1) > ENTRIES_MAX) {
         tables->too_much = true;
         return false;
@@ -279,7 +221,7 @@ static void finish_table(struct tables *tables, uint32_t domain, const struct su
     const struct plan_domain *here = &tables->index->domains[domain];
     struct table *table = &tables->tables[domain];
     uint32_t depth = here->level, limit = tables->pods[depth] < here->capacity ? tables->pods[depth] : here->capacity;
-    struct conversion conversion = {.tables = tables, .table = table, .mixes = mixes_at(tables, depth),
+    struct conversion conversion = {.tables = tables, .table = table, .mixes = tables__mixes(tables, depth),
                                     .limit = limit, .to = here->loose ? sums->nkinds : tables->nkinds[depth],
                                     .level = here->loose ? -1 : (int)depth - 1};
 
@@ -338,7 +280,7 @@ static bool may_be_on(const struct tables *tables, uint32_t mix, const struct pl
     uint32_t nlevels = tables->index->nlevels, nkinds = tables->nkinds[nlevels + 1];
 
     for (uint32_t k = 0; leaf->loose && k < nkinds; k++)
-        if (digit(tables, mix, k) > 0 && groups->kinds[k].label >= (int)leaf->level - 1)
+        if (tables__digit(tables, mix, k) > 0 && groups->kinds[k].label >= (int)leaf->level - 1)
             return false;
     return keeps_spread(tables, mix, nkinds, (int)nlevels);
 }
@@ -347,12 +289,12 @@ static bool may_be_on(const struct tables *tables, uint32_t mix, const struct pl
 static struct entries node_entries(struct tables *tables, const struct plan_domain *leaf, uint32_t capacity,
                                    uint32_t *states, uint64_t *costs)
 {
-    uint32_t depth = tables->index->nlevels + 1, mixes = mixes_at(tables, depth), n = 0;
+    uint32_t depth = tables->index->nlevels + 1, mixes = tables__mixes(tables, depth), n = 0;
     uint64_t unit = node_unit(tables, leaf);
 
     for (uint32_t free = 0; free <= capacity && free <= tables->pods[depth]; free++)
         for (uint32_t mix = 0; mix < mixes; mix++) {
-            uint64_t pods = free + pods_of(tables, mix, tables->nkinds[depth]);
+            uint64_t pods = free + tables__pods(tables, mix, tables->nkinds[depth]);
 
             if (pods == 0 || pods > capacity || !may_be_on(tables, mix, leaf))
                 continue;
@@ -384,7 +326,8 @@ static void add_left(const struct tables *tables, const struct plan_domain *leaf
 {
     for (uint32_t state = 1; tables->with_left && !leaf->loose && state <= sums->top; state++)
         if (sums->cost[state] != UINT64_MAX)
-            sums->cost[state] += leaf->capacity - state / sums->mixes - pods_of(tables, state % sums->mixes, sums->nkinds);
+            sums->cost[state] +=
+                leaf->capacity - state / sums->mixes - tables__pods(tables, state % sums->mixes, sums->nkinds);
 }
 
 static void build(struct tables *tables, uint32_t domain);
@@ -431,102 +374,6 @@ static void build(struct tables *tables, uint32_t domain)
     if (leaf)
         add_left(tables, here, &sums);
     finish_table(tables, domain, &sums, here->level > 0 && !here->loose ? tables->unit[here->level - 1] : 0);
-}
-
-/* ---- the way back ------------------------------------------------------------------------------------------------- */
-
-static void note_made(struct tables *tables, uint32_t mix, uint32_t from, uint32_t to, uint32_t depth, uint32_t key)
-{
-    for (uint32_t k = from; k < to; k++)
-        if (digit(tables, mix, k) > 0)
-            tables->made[tables->nmade++] =
-                (struct made){k, digit(tables, mix, k), depth, groups__place(tables->index, key)};
-}
-
-static void walk_nodes(struct tables *tables, uint32_t leaf, uint32_t state)
-{
-    const struct plan_domain *here = &tables->index->domains[leaf];
-    const struct table *table = &tables->tables[leaf];
-    uint32_t depth = tables->index->nlevels + 1, mixes = mixes_at(tables, depth), nkinds = tables->nkinds[depth];
-
-    for (uint32_t i = here->nnodes; i-- > 0;) {
-        uint32_t part = table->choices[(size_t)i * table->width + state];
-        uint32_t at = here->first_node + i;
-
-        state -= part;
-        tables->placed[tables->index->order[at]] = part / mixes + pods_of(tables, part % mixes, nkinds);
-        note_made(tables, part % mixes, 0, nkinds, depth, tables->index->ndomains + at);
-    }
-}
-
-static void walk_back(struct tables *tables, uint32_t domain, uint32_t state)
-{
-    const struct plan_domain *here = &tables->index->domains[domain];
-    const struct table *table = &tables->tables[domain];
-    bool leaf = here->nchildren == 0;
-    uint32_t inside = leaf ? tables->index->nlevels + 1 : here->level + 1;
-    uint32_t before = table->before[state];
-
-    if (state == 0)
-        return;
-    if (!here->loose)
-        note_made(tables, state % mixes_at(tables, here->level), tables->nkinds[inside],
-                  tables->nkinds[here->level], here->level, domain);
-    if (leaf && tables->nkinds[inside] > 0) {
-        walk_nodes(tables, domain, before);
-    } else if (leaf) {
-        uint32_t first = tables->plan.nshares;
-
-        plan__take_leaf(&tables->solver, domain, before);
-        for (uint32_t i = first; i < tables->plan.nshares; i++)
-            tables->placed[tables->plan.shares[i].node] = tables->plan.shares[i].count;
-    }
-    for (uint32_t c = here->nchildren; c-- > 0;) {
-        uint32_t part = table->choices[(size_t)c * table->width + before];
-
-        walk_back(tables, here->first_child + c, part);
-        before -= part;
-    }
-}
-
-/* ---- who is where --------------------------------------------------------------------------------------------------- */
-
-static void give(struct tables *tables, uint32_t item, struct place place, struct plan_groups_share *shares,
-                 uint32_t *nshares)
-{
-    uint32_t left = tables->groups->request->items[item].pods;
-
-    for (uint32_t i = 0; i < place.n && left > 0; i++) {
-        uint32_t node = tables->index->order[place.first + i], n = tables->placed[node];
-
-        n = n < left ? n : left;
-        if (n == 0)
-            continue;
-        tables->placed[node] -= n;
-        left -= n;
-        shares[(*nshares)++] = (struct plan_groups_share){node, item, n};
-    }
-}
-
-/* Innermost homes first; those outside of subgroups have what is left. */
-static void give_all(struct tables *tables, struct plan_groups_share *shares, uint32_t *nshares)
-{
-    const struct groups *groups = tables->groups;
-    uint32_t next[KINDS_MAX] = {0}, none = groups->request->ngroups;
-
-    for (uint32_t depth = tables->index->nlevels + 2; depth-- > 0;)
-        for (uint32_t i = tables->nmade; i-- > 0;) {
-            const struct made *made = &tables->made[i];
-
-            for (uint32_t n = 0; made->depth == depth && n < made->count; n++) {
-                uint32_t g = groups->order[groups->kinds[made->kind].first + next[made->kind]++];
-
-                for (uint32_t k = groups->first_item[g]; k < groups->first_item[g + 1]; k++)
-                    give(tables, groups->items[k], made->place, shares, nshares);
-            }
-        }
-    for (uint32_t k = groups->first_item[none]; k < groups->first_item[none + 1]; k++)
-        give(tables, groups->items[k], groups__place(tables->index, 0), shares, nshares);
 }
 
 /* ---- all ---------------------------------------------------------------------------------------------------------------- */
@@ -619,8 +466,8 @@ bool groups__by_tables(struct groups *groups)
         groups->out_of_memory = true;
         return false;
     }
-    walk_back(&tables, top, tables.stride[groups->nkinds] * (groups->rest + 1) - 1);
-    give_all(&tables, shares, &nshares);
+    tables__walk_back(&tables, top, tables.stride[groups->nkinds] * (groups->rest + 1) - 1);
+    tables__give(&tables, shares, &nshares);
     groups__consider(groups, shares, nshares);
     groups->out_of_memory |= tables.solver.out_of_memory;
     return !groups->out_of_memory;
