@@ -36,22 +36,21 @@ struct source {
 };
 extern const struct argp source_argp; /* a child parser: its input is a struct source */
 
-/* lockstep.yaml or the defaults, and --levels in their place; for a core that only answers. */
-int source_config(const struct source *source, struct config *ret, struct err *err);
 /* Exit code of a command that failed: says why on stderr. */
 int source_failed(const char *command, const struct err *err);
 
 /* ---- options.c ---------------------------------------------------------------------------------------- */
 
+/* -o FORMAT of commands that know text and json; others are refused. */
+bool cli_wants_json(const char *text, struct argp_state *state);
+
 /* --levels in the place of what lockstep.yaml says. */
-struct config;
 int cli_set_levels(struct config *config, const char *text, struct err *err);
 
 /*
  * A what-if needs no leader, evicts nobody, and gives no room to a gang of which pods are missing: in the cluster
  * the time for which early plans wait for them is over, or soon will be.
  */
-struct config;
 void config_what_if(struct config *config);
 
 /* ---- load.c, load_gang.c: objects from files into a core ------------------------------------------- */
@@ -87,12 +86,22 @@ int load_gang_text(struct loader *loader, const char *name, const char *text, si
 
 /* Reads all that the scheduler reads, once, through the kubeconfig (NULL: $KUBECONFIG, ~/.kube/config). */
 int load_live(struct loader *loader, const char *kubeconfig, struct err *err);
-/* Files or live, as the source says. The loader is released by the caller, on failure too. */
-int loader_open(struct loader *loader, const struct source *source, const struct config *config,
-                struct err *err);
 /* All that is known is settled: what waits is planned, what is being bound is taken as bound. */
 void loader_settle(struct loader *loader);
 void loader_release(struct loader *loader);
+
+/*
+ * A whole command: the cluster that the source names, what `load` adds (NULL: nothing), settled, then the answer: an exit
+ * code, or a negative errno with err, which is said on stderr in the name of the command.
+ */
+struct source_question {
+    const char *command;
+    const struct source *source;
+    void *context;
+    int (*load)(void *context, struct loader *loader, const struct config *config, struct err *err);
+    int (*answer)(void *context, struct core *core, struct err *err);
+};
+int source_ask(const struct source_question *question);
 
 /* ---- show.c: the answer ------------------------------------------------------------------------------ */
 

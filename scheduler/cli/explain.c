@@ -202,10 +202,12 @@ static void explain_text(struct core *core, const struct gang *gang)
                stored->reason_code[0] ? ", " : "", stored->reason_code);
 }
 
-static int answer(const struct arguments *arguments, struct core *core)
+static int answer(void *context, struct core *core, struct err *err)
 {
+    const struct arguments *arguments = context;
     const struct gang *gang = find(core, arguments->gang);
 
+    (void)err;
     if (!gang)
         return unknown_gang(core, arguments->gang);
     if (arguments->source.json)
@@ -218,21 +220,8 @@ static int answer(const struct arguments *arguments, struct core *core)
 int cmd_explain(int argc, char **argv)
 {
     struct arguments arguments = {0};
-    struct err err = ERR_INIT;
-    struct config config = {0};
-    struct loader loader = {0};
-    int r;
+    struct source_question question = {"explain", &arguments.source, &arguments, NULL, answer};
 
     argp_parse(&parser, argc, argv, 0, NULL, &arguments);
-    r = source_config(&arguments.source, &config, &err);
-    if (r < 0)
-        return source_failed("explain", &err);
-    r = loader_open(&loader, &arguments.source, &config, &err);
-    if (r == 0) {
-        loader_settle(&loader);
-        r = answer(&arguments, loader.core);
-    }
-    loader_release(&loader);
-    config_release(&config);
-    return r < 0 ? source_failed("explain", &err) : r;
+    return source_ask(&question);
 }

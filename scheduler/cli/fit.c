@@ -137,8 +137,9 @@ static bool any_fits(const struct fit_table *table)
     return false;
 }
 
-static int answer(const struct arguments *arguments, const struct core *core, struct err *err)
+static int answer(void *context, struct core *core, struct err *err)
 {
+    const struct arguments *arguments = context;
     const char *resource = arguments->resource ? arguments->resource : "nvidia.com/gpu";
     struct fit_table table;
     int r = core_fit(core, resource, arguments->shapes, arguments->nshapes, &table);
@@ -158,21 +159,8 @@ static int answer(const struct arguments *arguments, const struct core *core, st
 int cmd_fit(int argc, char **argv)
 {
     struct arguments arguments = {0};
-    struct err err = ERR_INIT;
-    struct config config = {0};
-    struct loader loader = {0};
-    int r;
+    struct source_question question = {"fit", &arguments.source, &arguments, NULL, answer};
 
     argp_parse(&parser, argc, argv, 0, NULL, &arguments);
-    r = source_config(&arguments.source, &config, &err);
-    if (r < 0)
-        return source_failed("fit", &err);
-    r = loader_open(&loader, &arguments.source, &config, &err);
-    if (r == 0) {
-        loader_settle(&loader);
-        r = answer(&arguments, loader.core, &err);
-    }
-    loader_release(&loader);
-    config_release(&config);
-    return r < 0 ? source_failed("fit", &err) : r;
+    return source_ask(&question);
 }

@@ -6,6 +6,15 @@
 #include "scheduler/cli/cli.h"
 #include "scheduler/model/config.h"
 
+bool cli_wants_json(const char *text, struct argp_state *state)
+{
+    bool json = strcmp(text, "json") == 0;
+
+    if (!json && strcmp(text, "text") != 0)
+        argp_error(state, "-o '%s': expected text or json", text);
+    return json;
+}
+
 int cli_set_levels(struct config *config, const char *text, struct err *err)
 {
     char **levels = calloc(CONFIG_LEVELS_MAX + 1, sizeof(char *));

@@ -7,6 +7,7 @@
 struct arguments {
     struct source source;
     const char *gang;
+    struct wanted_gang wanted;
 };
 
 static const struct argp_option options[] = {
@@ -43,11 +44,20 @@ static const struct argp parser = {
     "Exit: 0 it fits, 3 it does not, 2 bad input.\n",
     children, NULL, NULL};
 
-static int answer(const struct arguments *arguments, struct core *core,
-                  const struct wanted_gang *wanted)
+static int load(void *context, struct loader *loader, const struct config *config, struct err *err)
 {
+    struct arguments *arguments = context;
+
+    return load_gang(loader, arguments->gang, config->scheduler_name, &arguments->wanted, err);
+}
+
+static int answer(void *context, struct core *core, struct err *err)
+{
+    const struct arguments *arguments = context;
+    const struct wanted_gang *wanted = &arguments->wanted;
     const struct gang *gang = core_gang_of(core, wanted->uid);
 
+    (void)err;
     if (!gang && !wanted->unsupported[0]) {
         fprintf(stderr, "lockstep plan: %s holds no gang: set label lockstep.dev/gang on its pods\n",
                 arguments->gang);
@@ -66,24 +76,8 @@ static int answer(const struct arguments *arguments, struct core *core,
 int cmd_plan(int argc, char **argv)
 {
     struct arguments arguments = {0};
-    struct wanted_gang wanted;
-    struct err err = ERR_INIT;
-    struct config config = {0};
-    struct loader loader = {0};
-    int r;
+    struct source_question question = {"plan", &arguments.source, &arguments, load, answer};
 
     argp_parse(&parser, argc, argv, 0, NULL, &arguments);
-    r = source_config(&arguments.source, &config, &err);
-    if (r < 0)
-        return source_failed("plan", &err);
-    r = loader_open(&loader, &arguments.source, &config, &err);
-    if (r == 0)
-        r = load_gang(&loader, arguments.gang, config.scheduler_name, &wanted, &err);
-    if (r == 0) {
-        loader_settle(&loader);
-        r = answer(&arguments, loader.core, &wanted);
-    }
-    loader_release(&loader);
-    config_release(&config);
-    return r < 0 ? source_failed("plan", &err) : r;
+    return source_ask(&question);
 }

@@ -77,9 +77,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         arguments->no_domain = true;
         return 0;
     case 'o':
-        arguments->json = strcmp(argument, "json") == 0;
-        if (!arguments->json && strcmp(argument, "text") != 0)
-            argp_error(state, "-o '%s': expected text or json", argument);
+        arguments->json = cli_wants_json(argument, state);
         return 0;
     case OPTION_CATALOGUE:
         catalogue_use_directory(argument);

@@ -39,9 +39,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         source->config = argument;
         return 0;
     case 'o':
-        source->json = strcmp(argument, "json") == 0;
-        if (!source->json && strcmp(argument, "text") != 0)
-            argp_error(state, "-o '%s': expected text or json", argument);
+        source->json = cli_wants_json(argument, state);
         return 0;
     case ARGP_KEY_END:
         if (source->nfiles > 0 && source->kubeconfig)
@@ -56,7 +54,8 @@ const struct argp source_argp = {options, parse_option, NULL, NULL, NULL, NULL, 
 
 /* ---- configuration ------------------------------------------------------------------------------------ */
 
-int source_config(const struct source *source, struct config *ret, struct err *err)
+/* lockstep.yaml or the defaults, and --levels in their place; for a core that only answers. */
+static int source_config(const struct source *source, struct config *ret, struct err *err)
 {
     int r = source->config ? config_load(source->config, ret, err) : config_init(ret);
 
@@ -79,8 +78,9 @@ int source_failed(const char *command, const struct err *err)
 
 /* ---- the core ----------------------------------------------------------------------------------------- */
 
-int loader_open(struct loader *loader, const struct source *source, const struct config *config,
-                struct err *err)
+/* Files or live, as the source says. Released by the caller, on failure too. */
+static int loader_open(struct loader *loader, const struct source *source, const struct config *config,
+                       struct err *err)
 {
     int r = 0;
 
@@ -138,4 +138,25 @@ void loader_release(struct loader *loader)
     core_free(loader->core);
     actions_release(&loader->actions);
     *loader = (struct loader){0};
+}
+
+int source_ask(const struct source_question *question)
+{
+    struct err err = ERR_INIT;
+    struct config config = {0};
+    struct loader loader = {0};
+    int r = source_config(question->source, &config, &err);
+
+    if (r < 0)
+        return source_failed(question->command, &err);
+    r = loader_open(&loader, question->source, &config, &err);
+    if (r == 0 && question->load)
+        r = question->load(question->context, &loader, &config, &err);
+    if (r == 0) {
+        loader_settle(&loader);
+        r = question->answer(question->context, loader.core, &err);
+    }
+    loader_release(&loader);
+    config_release(&config);
+    return r < 0 ? source_failed(question->command, &err) : r;
 }
