@@ -151,8 +151,9 @@ static int add_port(struct rpc_server *server, grpc_server *grpc, struct err *er
     port = grpc_server_add_http2_port(grpc, text, credentials);
     grpc_server_credentials_release(credentials);
     if (port <= 0)
-        return err_set(err, rpc__has_tls(server) ? -EINVAL : -EADDRINUSE, "gRPC cannot listen on %s%s",
-                       text, rpc__has_tls(server) ? ": do certificate and key belong together?" : "");
+        return err_set(err, rpc__has_tls(server) ? -EINVAL : -EADDRINUSE,
+                       "gRPC cannot listen on %s%s", text,
+                       rpc__has_tls(server) ? ": do certificate and key belong together?" : "");
     if (server->address.sin_port == 0)
         server->address.sin_port = htons((uint16_t)port);
     return 0;
