@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/tls_ephemeral.h"
@@ -246,14 +245,13 @@ static int invite_hosts(struct lead *lead, struct err *err)
 
 static void tell(struct lead *lead)
 {
-    bool terminal = isatty(STDERR_FILENO);
     char text[sizeof(lead->told)];
 
     if (!probe_service_tell(lead->service, NS, NAME, text, sizeof(text)) ||
         strcmp(text, lead->told) == 0)
         return;
     memcpy(lead->told, text, sizeof(text));
-    fprintf(stderr, terminal ? "\r\033[K%s" : "lockstep probe: %s\n", text);
+    fprintf(stderr, "lockstep probe: %s\n", text);
 }
 
 static bool is_decided(struct lead *lead)
@@ -375,8 +373,6 @@ static int lead_it(struct lead *lead, struct local_result *ret, struct err *err)
     if (r < 0)
         return r;
     r = wait_for_verdict(lead, err);
-    if (isatty(STDERR_FILENO))
-        fprintf(stderr, "\r\033[K");
     let_it_be_told(lead);
     return r < 0 ? r : judge(&lead->result, ret, err);
 }
@@ -418,5 +414,5 @@ int lead_run(const struct lead_options *options, struct local_result *ret, struc
     r = lead->invite ? lead_it(lead, ret, err) : err_set(err, -EIO, "out of memory");
     lead_free(lead);
     leave_signals(former);
-    return r;
+    return r == -ENOMEM || r == -EBUSY ? -EIO : r; /* of this program, not of a host */
 }
