@@ -145,7 +145,7 @@ static void check_whole(const struct arguments *arguments, struct argp_state *st
     if ((arguments->local.ranks != 0) + (arguments->host_list != NULL) +
             (arguments->host_file != NULL) !=
         1)
-        argp_error(state, "expected one of --ranks N, --hosts LIST and --hostfile FILE");
+        argp_error(state, "expected --ranks N, --hosts LIST or --hostfile FILE, one of them");
     if (!hosts && (arguments->ranks_per_host || arguments->listen || arguments->here))
         argp_error(state,
                    "--ranks-per-host, --listen, --here: expected with --hosts or --hostfile");
