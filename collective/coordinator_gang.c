@@ -280,7 +280,7 @@ static int gang_new(struct coordinator *coordinator, const struct coordinator_ga
     }
     made->coordinator = coordinator;
     fill(made, gang, ranks);
-    if (gang->plan.pairs) {
+    if (gang->plan.pairs && ranks > 0) {
         made->result.pair_gb_s = calloc((size_t)ranks * ranks, sizeof(*made->result.pair_gb_s));
         r = made->result.pair_gb_s ? 0 : err_set(err, -ENOMEM, "out of memory");
     }

@@ -85,7 +85,7 @@ static int try_place(uint32_t place, uint16_t port, uint32_t *ret_own)
 {
     struct sockaddr_in to = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(place)};
-    struct sockaddr_in own;
+    struct sockaddr_in own = {0};
     socklen_t len = sizeof(own), error_len = sizeof(int);
     CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct pollfd wait = {.fd = fd, .events = POLLOUT};

@@ -139,6 +139,17 @@ an_earlier_result_is_compared() {
     join a && join b
     ends 3 $lead && has '^slow: ' out
 }
+# A made-up libnccl, whose ranks find each other on one machine only.
+nccl_runs_on_hosts_too() {
+    export LD_LIBRARY_PATH=$PWD/build/release/fake
+    lead --hosts a --ranks-per-host 2 --here a --backend nccl --sizes 64K,1M -o json --timeout 60s
+    unset LD_LIBRARY_PATH
+    ends 0 $lead && json '.backend == "nccl" and .ranks == 2 and .rows[1].busbw_gb_s > 0 and .rows[1].wrong == 0' && empty 2
+}
+a_host_without_gpus_says_so() {
+    LOCKSTEP_CUDA_LIBRARY=/nowhere/libcuda.so.1 lead --hosts a --here a --backend nccl --timeout 60s || return
+    ends 3 $lead && has 'not measured: rank 0 (host a): ' out && empty 2
+}
 addresses_are_names_too() {
     lead --hosts 10.213.7.1,10.213.7.3 --here 10.213.7.1 --sizes 64K --timeout 60s || return
     join c
@@ -239,7 +250,8 @@ a_coordinator_that_is_killed_leaves_nothing() {
 }
 
 for name in three_hosts_print_the_table json_has_hosts_and_pairs the_map_names_hosts an_earlier_result_is_compared \
-    addresses_are_names_too a_missing_host_is_named a_host_that_is_none_of_them_is_told_so a_wrong_secret_is_refused \
+    nccl_runs_on_hosts_too a_host_without_gpus_says_so addresses_are_names_too a_missing_host_is_named \
+    a_host_that_is_none_of_them_is_told_so a_wrong_secret_is_refused \
     another_coordinator_is_not_trusted the_secret_is_in_no_list_of_processes ctrl_c_ends_all_and_says_why \
     ctrl_c_amid_the_measurement_ends_all a_host_that_is_interrupted_may_come_again a_coordinator_that_is_killed_leaves_nothing; do
     [ $# -eq 0 ] || [[ " $* " = *" $name "* ]] || continue
