@@ -338,7 +338,7 @@ static void all_pairs_have_a_round_of_their_own(void **state)
     (void)state;
     for (size_t w = 0; w < sizeof(worlds) / sizeof(worlds[0]); w++) {
         unsigned ranks = worlds[w], met = 0;
-        struct measure_pairs pairs[MEASURE_PAIRS_RANKS_MAX];
+        struct measure_pairs pairs[MEASURE_PAIRS_RANKS_MAX] = {0};
 
         for (unsigned i = 0; i < ranks; i++) {
             assert_int_equal(measure_pairs_all(i, ranks, &plan, &pairs[i]), 0);
