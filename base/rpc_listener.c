@@ -65,6 +65,15 @@ static bool files_changed(struct rpc_server *server)
     return changed;
 }
 
+/* gRPC takes no listener whose first look at them finds nothing new. */
+static void forget_certificates(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->tls_lock);
+    server->cert_changed_ns = -1;
+    server->tls_checked_ns = 0;
+    pthread_mutex_unlock(&server->tls_lock);
+}
+
 /* gRPC asks before each handshake. What cannot be read, or does not fit together, leaves the old
  * in use. */
 static grpc_ssl_certificate_config_reload_status
@@ -106,6 +115,7 @@ static int make_credentials(struct rpc_server *server, grpc_server_credentials *
     if (server->cert_pem) { /* that will not change; the options take it */
         options = grpc_ssl_server_credentials_create_options_using_config(asked, config);
     } else {
+        forget_certificates(server);
         grpc_ssl_server_certificate_config_destroy(config);
         options = grpc_ssl_server_credentials_create_options_using_config_fetcher(
             asked, fetch_certificates, server);
