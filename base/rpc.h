@@ -76,6 +76,7 @@ struct rpc_method {
 struct rpc_server_options {
     const char *listen; /* "ip:port"; ":port" is all addresses; port 0: any free one */
     const char *cert_file, *key_file; /* NULL or "": plaintext, loopback only */
+    const char *cert_pem, *key_pem; /* instead of the files: what would stand in them; copied */
     const char *ca_file; /* NULL or "": no client certificates */
     const char *const *clients; /* NULL-terminated names; NULL: any of the CA */
     const struct rpc_method *methods; /* ends with an all-zero entry; must outlive the server */
@@ -129,9 +130,11 @@ struct rpc_stream;
 struct rpc_channel_options {
     const char *target; /* "ip:port", "name:port" */
     const char *ca_file; /* NULL or "": plaintext, loopback only */
+    const char *ca_pem; /* instead of the file: what would stand in it */
     const char *cert_file, *key_file; /* NULL or "": no client certificate */
     const char *server_name; /* whose certificate it must be; NULL or "": the address's */
     const char *token_file; /* sent as "authorization: Bearer TOKEN"; NULL or "": none */
+    const char *token; /* instead of the file; printable ASCII */
     size_t message_max; /* bytes of an answer, beyond it RESOURCE_EXHAUSTED; 0: 4 MiB */
     unsigned backoff_max_ms; /* between attempts to connect; 0: 2000 */
     unsigned keepalive_s; /* 0: 30 */

@@ -150,11 +150,15 @@ bool rpc__loopback(const struct sockaddr_in *address)
     return ntohl(address->sin_addr.s_addr) >> 24 == 127;
 }
 
-int rpc__read_pem(const char *path, struct strbuf *text, struct err *err)
+int rpc__get_pem(const char *pem, const char *path, struct strbuf *text, struct err *err)
 {
     int r;
 
     text->max = PEM_MAX;
+    if (pem) {
+        r = strbuf_adds(text, pem);
+        return r < 0 ? err_set(err, r, "a certificate is not taken: %s", strerror(-r)) : 0;
+    }
     r = strbuf_read_file(text, path);
     if (r < 0)
         return err_set(err, r, "cannot read '%s': %s", path, strerror(-r));

@@ -21,15 +21,15 @@ static int make_credentials(const struct rpc_channel *channel, grpc_channel_cred
     grpc_ssl_pem_key_cert_pair pair;
     int r;
 
-    if (!channel->ca_file) {
+    if (!channel->ca_file && !channel->ca_pem) {
         *ret = grpc_insecure_credentials_create();
         return 0;
     }
-    r = rpc__read_pem(channel->ca_file, &ca, err);
+    r = rpc__get_pem(channel->ca_pem, channel->ca_file, &ca, err);
     if (r == 0 && channel->cert_file)
-        r = rpc__read_pem(channel->cert_file, &cert, err);
+        r = rpc__get_pem(NULL, channel->cert_file, &cert, err);
     if (r == 0 && channel->cert_file)
-        r = rpc__read_pem(channel->key_file, &key, err);
+        r = rpc__get_pem(NULL, channel->key_file, &key, err);
     if (r == 0) {
         pair = (grpc_ssl_pem_key_cert_pair){key.data, cert.data};
         *ret = grpc_ssl_credentials_create(ca.data, channel->cert_file ? &pair : NULL, NULL, NULL);
@@ -123,10 +123,12 @@ static int copy_options(struct rpc_channel *channel, const struct rpc_channel_op
     channel->keepalive_s = options->keepalive_s ? options->keepalive_s : RPC__KEEPALIVE_S;
     if (copy_text(options->target, &channel->target) < 0 ||
         copy_text(options->ca_file, &channel->ca_file) < 0 ||
+        copy_text(options->ca_pem, &channel->ca_pem) < 0 ||
         copy_text(options->cert_file, &channel->cert_file) < 0 ||
         copy_text(options->key_file, &channel->key_file) < 0 ||
         copy_text(options->server_name, &channel->server_name) < 0 ||
-        copy_text(options->token_file, &channel->token_file) < 0)
+        copy_text(options->token_file, &channel->token_file) < 0 ||
+        copy_text(options->token, &channel->token) < 0)
         return -ENOMEM;
     return 0;
 }
@@ -135,12 +137,12 @@ static int check_options(const struct rpc_channel_options *options, struct err *
 {
     const char *target = rpc__set(options->target) ? options->target : "";
     struct sockaddr_in address = {0};
-    bool named = is_name(target);
+    bool named = is_name(target), tls = rpc__set(options->ca_file) || rpc__set(options->ca_pem);
     int r = named ? 0 : rpc__address(target, &address, err);
 
     if (r < 0)
         return r;
-    if (named && !rpc__set(options->ca_file))
+    if (named && !tls)
         return err_set(err, -EPERM, "target %s: plaintext is for loopback addresses only; name a CA file", target);
     if (named)
         return rpc__set(options->cert_file) == rpc__set(options->key_file)
@@ -148,7 +150,7 @@ static int check_options(const struct rpc_channel_options *options, struct err *
                    : err_set(err, -EINVAL, "a client certificate and its key come together");
     if (options->target[0] == ':' || address.sin_port == 0)
         return err_set(err, -EINVAL, "target '%.60s': expected ipv4:port", options->target);
-    if (!rpc__set(options->ca_file) && !rpc__loopback(&address))
+    if (!tls && !rpc__loopback(&address))
         return err_set(err, -EPERM, "target %s: plaintext is for loopback only; name a CA file",
                        options->target);
     if (rpc__set(options->cert_file) != rpc__set(options->key_file))
@@ -195,10 +197,12 @@ void rpc_channel_free(struct rpc_channel *channel)
     pthread_mutex_destroy(&channel->lock);
     free(channel->target);
     free(channel->ca_file);
+    free(channel->ca_pem);
     free(channel->cert_file);
     free(channel->key_file);
     free(channel->server_name);
     free(channel->token_file);
+    free(channel->token);
     free(channel);
     rpc__library_unref();
 }
@@ -210,9 +214,11 @@ static int read_token(const struct rpc_channel *channel, struct strbuf *ret, str
 {
     int r;
 
-    if (!channel->token_file)
+    if (!channel->token_file && !channel->token)
         return 0;
     r = strbuf_adds(ret, "Bearer ");
+    if (r == 0 && channel->token)
+        return strbuf_adds(ret, channel->token);
     if (r == 0)
         r = strbuf_read_file(ret, channel->token_file);
     if (r < 0)

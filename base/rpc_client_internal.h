@@ -6,7 +6,8 @@
 #include "base/rpc_internal.h"
 
 struct rpc_channel {
-    char *target, *ca_file, *cert_file, *key_file, *server_name, *token_file; /* NULL: none */
+    char *target, *ca_file, *ca_pem, *cert_file, *key_file, *server_name; /* NULL: none */
+    char *token_file, *token;
     size_t message_max;
     unsigned backoff_max_ms, keepalive_s;
 

@@ -43,7 +43,8 @@ static inline bool rpc__set(const char *text)
 /* "ip:port"; ":port" is all addresses. */
 int rpc__address(const char *text, struct sockaddr_in *ret, struct err *err);
 bool rpc__loopback(const struct sockaddr_in *address);
-int rpc__read_pem(const char *path, struct strbuf *text, struct err *err);
+/* `pem` itself, or what stands in the file when it is NULL. */
+int rpc__get_pem(const char *pem, const char *path, struct strbuf *text, struct err *err);
 /* When a file last changed; 0: it is not there. */
 int64_t rpc__changed_ns(const char *path);
 

@@ -17,17 +17,22 @@
 /* ---- certificates
  * ---------------------------------------------------------------------------------- */
 
+bool rpc__has_tls(const struct rpc_server *server)
+{
+    return server->cert_file || server->cert_pem;
+}
+
 static int read_certificates(struct rpc_server *server, grpc_ssl_server_certificate_config **ret,
                              struct err *err)
 {
     struct strbuf cert = STRBUF_INIT(0), key = STRBUF_INIT(0), ca = STRBUF_INIT(0);
     grpc_ssl_pem_key_cert_pair pair;
-    int r = rpc__read_pem(server->cert_file, &cert, err);
+    int r = rpc__get_pem(server->cert_pem, server->cert_file, &cert, err);
 
     if (r == 0)
-        r = rpc__read_pem(server->key_file, &key, err);
+        r = rpc__get_pem(server->key_pem, server->key_file, &key, err);
     if (r == 0 && server->ca_file)
-        r = rpc__read_pem(server->ca_file, &ca, err);
+        r = rpc__get_pem(NULL, server->ca_file, &ca, err);
     if (r == 0) {
         pair = (grpc_ssl_pem_key_cert_pair){key.data, cert.data};
         /* Without a CA nobody is asked for a certificate, yet gRPC 1.51 aborts if none is named. */
@@ -60,6 +65,15 @@ static bool files_changed(struct rpc_server *server)
     return changed;
 }
 
+/* gRPC takes no listener whose first look at them finds nothing new. */
+static void forget_certificates(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->tls_lock);
+    server->cert_changed_ns = -1;
+    server->tls_checked_ns = 0;
+    pthread_mutex_unlock(&server->tls_lock);
+}
+
 /* gRPC asks before each handshake. What cannot be read, or does not fit together, leaves the old
  * in use. */
 static grpc_ssl_certificate_config_reload_status
@@ -86,20 +100,26 @@ static int make_credentials(struct rpc_server *server, grpc_server_credentials *
 {
     grpc_ssl_server_certificate_config *config = NULL;
     grpc_ssl_server_credentials_options *options;
+    grpc_ssl_client_certificate_request_type asked =
+        server->ca_file ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                        : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE;
     int r;
 
-    if (!server->cert_file) {
+    if (!rpc__has_tls(server)) {
         *ret = grpc_insecure_server_credentials_create();
         return 0;
     }
     r = read_certificates(server, &config, err); /* for its words: gRPC would only log */
     if (r < 0)
         return r;
-    grpc_ssl_server_certificate_config_destroy(config);
-    options = grpc_ssl_server_credentials_create_options_using_config_fetcher(
-        server->ca_file ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                        : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
-        fetch_certificates, server);
+    if (server->cert_pem) { /* that will not change; the options take it */
+        options = grpc_ssl_server_credentials_create_options_using_config(asked, config);
+    } else {
+        forget_certificates(server);
+        grpc_ssl_server_certificate_config_destroy(config);
+        options = grpc_ssl_server_credentials_create_options_using_config_fetcher(
+            asked, fetch_certificates, server);
+    }
     *ret = grpc_ssl_server_credentials_create_with_options(options);
     return *ret ? 0 : err_set(err, -EINVAL, "gRPC takes no credentials");
 }
@@ -141,8 +161,9 @@ static int add_port(struct rpc_server *server, grpc_server *grpc, struct err *er
     port = grpc_server_add_http2_port(grpc, text, credentials);
     grpc_server_credentials_release(credentials);
     if (port <= 0)
-        return err_set(err, server->cert_file ? -EINVAL : -EADDRINUSE, "gRPC cannot listen on %s%s",
-                       text, server->cert_file ? ": do certificate and key belong together?" : "");
+        return err_set(err, rpc__has_tls(server) ? -EINVAL : -EADDRINUSE,
+                       "gRPC cannot listen on %s%s", text,
+                       rpc__has_tls(server) ? ": do certificate and key belong together?" : "");
     if (server->address.sin_port == 0)
         server->address.sin_port = htons((uint16_t)port);
     return 0;

@@ -113,6 +113,8 @@ static int copy_options(struct rpc_server *server, const struct rpc_server_optio
     own->patience_s = own->patience_s ? own->patience_s : 30;
     if (copy_text(options->cert_file, &server->cert_file) < 0 ||
         copy_text(options->key_file, &server->key_file) < 0 ||
+        copy_text(options->cert_pem, &server->cert_pem) < 0 ||
+        copy_text(options->key_pem, &server->key_pem) < 0 ||
         copy_text(options->ca_file, &server->ca_file) < 0)
         return -ENOMEM;
     return copy_clients(server, options->clients);
@@ -126,7 +128,7 @@ static int check_address(struct rpc_server *server, struct sockaddr_in *ret, str
 
     if (r < 0)
         return r;
-    if (!server->cert_file && !rpc__loopback(ret))
+    if (!rpc__has_tls(server) && !rpc__loopback(ret))
         return err_set(err, -EPERM,
                        "listen %s: plaintext is for loopback only; name tls cert and key files",
                        where);
@@ -201,6 +203,8 @@ void rpc_server_stop(struct rpc_server *server)
     free(server->clients);
     free(server->cert_file);
     free(server->key_file);
+    free(server->cert_pem);
+    free(server->key_pem);
     free(server->ca_file);
     free(server->threads);
     pthread_cond_destroy(&server->idle);

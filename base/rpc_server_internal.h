@@ -77,7 +77,7 @@ struct rpc_call {
 struct rpc_server {
     struct rpc_server_options options; /* defaults filled in */
     char **clients;
-    char *cert_file, *key_file, *ca_file;
+    char *cert_file, *key_file, *cert_pem, *key_pem, *ca_file;
     grpc_completion_queue *queue;
     struct sockaddr_in address;
     pthread_t *threads;
@@ -99,6 +99,7 @@ struct rpc_server {
     bool looking; /* a thread does what is done once a second */
 };
 
+bool rpc__has_tls(const struct rpc_server *server);
 int rpc__listener_open(struct rpc_server *server, struct err *err);
 void rpc__listener_retire(struct rpc_server *server); /* no new connections, no new calls */
 void rpc__listener_shut(struct rpc_server *server, struct rpc__listener *listener);

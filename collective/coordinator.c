@@ -163,6 +163,14 @@ static void gone(struct coordinator *coordinator, const struct probe_gang_id *id
         coord__forget(gang, "the gang is not measured any more");
 }
 
+static void stop(struct coordinator *coordinator, const struct coordinator_event *event)
+{
+    struct cgang *gang = coord__find(coordinator, event->id);
+
+    if (gang && gang->phase < PHASE_HELD && !MUTANT(STOP_IGNORED))
+        coord__end(gang, VERDICT_INFRASTRUCTURE, event->why);
+}
+
 static void pod_state(struct coordinator *coordinator, const struct coordinator_event *event)
 {
     struct member *member = hashmap_get(&coordinator->pods, event->pod_uid);
@@ -202,6 +210,9 @@ int coordinator_step(struct coordinator *coordinator, const struct coordinator_e
         break;
     case COORD_GONE:
         gone(coordinator, event->id);
+        break;
+    case COORD_STOP:
+        stop(coordinator, event);
         break;
     case COORD_JOIN:
         coord__join(coordinator, event);

@@ -46,8 +46,8 @@
  * GangPlacement.status.probe, all that is persisted COORD_HOLD_ENDED          a gate ran out: for
  * the gang's state
  *
- * By hand, `lockstep probe` makes COORD_EXPECT from its list of hosts, with names of its own for
- * pods and their UIDs.
+ * By hand, `lockstep probe --hosts` makes COORD_EXPECT from its list: a host's name is its pod, the
+ * pod's UID and its node. Ctrl-C is a COORD_STOP.
  *
  * What clients do. Join with `opening`, to be told at once which ranks they have of how many; open
  * those, join again with their addresses; or join with the round that they follow. After a lost
@@ -92,7 +92,9 @@ struct coordinator_pod {
     uint32_t first_rank, devices;
 };
 
-/* A gang that is to be measured, and whose. */
+#define COORDINATOR_PAIRS_RANKS_MAX 64 /* of a gang whose plan asks for pairs: PROBE_PAIRS_MAX is 64 * 64 */
+
+/* A gang that is to be measured, and whose. A pod that is called as its node is a host, and is called so in texts. */
 struct coordinator_gang {
     struct probe_gang_id id;
     const struct coordinator_pod *pods; /* in order of ranks, which are 0 to n - 1 */
@@ -117,6 +119,7 @@ enum coordinator_event_kind {
     COORD_EXPECT, /* gang: new, or instead of what was expected by that name; the same again changes
                      nothing */
     COORD_GONE,   /* id: it is not to be measured any more; generation 0: whatever it is */
+    COORD_STOP,   /* id, why: it ends undecided, as `infrastructure`; its members are told so */
     COORD_JOIN,   /* stream, pod_uid, join */
     COORD_LEFT,   /* stream: it was closed */
     COORD_REPORT, /* stream (the call), pod_uid, report */
@@ -127,6 +130,7 @@ struct coordinator_event {
     enum coordinator_event_kind kind;
     uint64_t stream;     /* of a call, never 0, never used again */
     const char *pod_uid; /* whose token came with it */
+    const char *why;
     union {
         const struct coordinator_gang *gang;
         const struct probe_gang_id *id;
@@ -176,10 +180,17 @@ struct coordinator_result {
     int64_t expected_ns, joined_ns, started_ns,
         ended_ns;         /* joined: all were there; 0: not so far */
     uint64_t bytes_moved; /* all ranks together, in the last round */
-    char backend[PROBE_WORD_MAX + 1], version[PROBE_INFO_MAX + 1], transport[PROBE_WORD_MAX + 1];
+    char backend[PROBE_WORD_MAX + 1], version[PROBE_INFO_MAX + 1], device[PROBE_INFO_MAX + 1];
+    char transport[PROBE_WORD_MAX + 1];
     double latency_s;
+    bool slopes_agree;
     struct probe_row rows[PROBE_SIZES_MAX];
     unsigned n_rows;
+    /*
+     * [ranks * ranks], each way, the slower of what both ends saw; 0: not measured. NULL unless the
+     * plan asks for pairs. It goes with the action.
+     */
+    float *pair_gb_s;
 };
 
 struct coordinator_action {

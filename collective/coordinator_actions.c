@@ -23,8 +23,10 @@ static void action_release(struct coordinator_action *action)
 {
     if (action->kind == COORD_SEND)
         coord__order_unref(action->send.order);
-    else if (action->kind == COORD_VERDICT || action->kind == COORD_HOLD_ENDED)
+    else if (action->kind == COORD_VERDICT || action->kind == COORD_HOLD_ENDED) {
+        free(action->result->pair_gb_s);
         free(action->result);
+    }
 }
 
 void coordinator_actions_clear(struct coordinator_actions *actions)
@@ -148,13 +150,19 @@ void coord__refuse(struct coordinator *coordinator, uint64_t call, enum coordina
 void coord__result(struct coordinator *coordinator, enum coordinator_action_kind kind,
                    const struct cgang *gang)
 {
+    size_t pairs = gang->result.pair_gb_s ? (size_t)gang->ranks * gang->ranks : 0;
     struct coordinator_result *result = malloc(sizeof(*result));
+    float *copy = pairs ? malloc(pairs * sizeof(*copy)) : NULL;
     struct coordinator_action *action = result ? act(coordinator, kind) : NULL;
 
     if (!action) {
         free(result);
+        free(copy);
         return;
     }
     *result = gang->result;
+    if (copy)
+        memcpy(copy, gang->result.pair_gb_s, pairs * sizeof(*copy));
+    result->pair_gb_s = copy;
     action->result = result;
 }

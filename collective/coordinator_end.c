@@ -87,13 +87,14 @@ void coord__end(struct cgang *gang, enum verdict verdict, const char *message)
 void coord__end_blamed(struct cgang *gang, enum verdict verdict, const struct member *member,
                        uint32_t rank, const char *text)
 {
-    char message[PROBE_NAME_MAX * 2 + PROBE_REASON_MAX + 64];
+    char message[COORD_WHO_MAX + PROBE_REASON_MAX + 64], who[COORD_WHO_MAX];
 
     gang->result.rank = (int32_t)rank;
     probe_text_set(gang->result.pod, sizeof(gang->result.pod), member->pod);
     probe_text_set(gang->result.node, sizeof(gang->result.node), member->node);
-    snprintf(message, sizeof(message), "rank %u (pod %s on %s): %s", rank, member->pod,
-             member->node, text[0] ? text : "it does not say why");
+    coord__who(member, who);
+    snprintf(message, sizeof(message), "rank %u (%s): %s", rank, who,
+             text[0] ? text : "it does not say why");
     coord__end(gang, verdict, message);
 }
 

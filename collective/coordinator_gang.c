@@ -110,6 +110,7 @@ static void gang_free(struct cgang *gang)
     for (uint32_t i = 0; i < gang->nmembers; i++)
         member_release(coordinator, &gang->members[i]);
     free(gang->members);
+    free(gang->result.pair_gb_s);
     free(gang);
 }
 
@@ -167,6 +168,9 @@ static int check_gang(const struct coordinator *coordinator, const struct coordi
     }
     if (ranks == 0)
         return err_set(err, -EINVAL, "gang %s: found no pods, expected some", gang->id.name);
+    if (gang->plan.pairs && ranks > COORDINATOR_PAIRS_RANKS_MAX)
+        return err_set(err, -EINVAL, "gang %s: pairs of %u ranks, expected at most %d",
+                       gang->id.name, ranks, COORDINATOR_PAIRS_RANKS_MAX);
     r = probe_plan_check(&gang->plan, err);
     if (r == 0)
         r = probe_gang_id_check(&gang->id, err);
@@ -276,6 +280,10 @@ static int gang_new(struct coordinator *coordinator, const struct coordinator_ga
     }
     made->coordinator = coordinator;
     fill(made, gang, ranks);
+    if (gang->plan.pairs && ranks > 0) {
+        made->result.pair_gb_s = calloc((size_t)ranks * ranks, sizeof(*made->result.pair_gb_s));
+        r = made->result.pair_gb_s ? 0 : err_set(err, -ENOMEM, "out of memory");
+    }
     for (size_t i = 0; r == 0 && i < gang->npods; i++) {
         made->nmembers++;
         r = member_init(made, &made->members[i], &gang->pods[i], err);

@@ -150,6 +150,9 @@ void coord__on_due(struct cgang *gang);
 struct coordinator_order *coord__verdict_order(const struct cgang *gang);
 
 /* coordinator_text.c */
+/* "pod train-2 on node-7"; of a pod that is called as its node: "host node-7". */
+#define COORD_WHO_MAX (2 * PROBE_NAME_MAX + 16)
+void coord__who(const struct member *member, char ret[COORD_WHO_MAX]);
 typedef bool coord__chosen_fn(const struct member *member);
 /* "rank 3 (pod-a on node-1: pulling image), ranks 4-7 (...), and 12 more"; returns how many ranks.
  */

@@ -418,12 +418,12 @@ static void tell_verdict(struct member *member)
 /* Its stream is not sent away with the others'. */
 static int lose_round(struct member *member)
 {
-    char reason[VERDICT_TEXT * 2];
+    char reason[COORD_WHO_MAX + 64], who[COORD_WHO_MAX];
     uint64_t stream = member->stream;
 
     coord__detach(member);
-    snprintf(reason, sizeof(reason), "rank %u (pod %s on %s) began anew", member->first_rank,
-             member->pod, member->node);
+    coord__who(member, who);
+    snprintf(reason, sizeof(reason), "rank %u (%s) began anew", member->first_rank, who);
     coord__restart(member->gang, reason);
     return coord__attach(member, stream);
 }

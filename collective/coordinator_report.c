@@ -22,6 +22,9 @@ void coord__forget_report(struct member *member)
     gang->result.measured_gb_s = gang->result.latency_s = 0;
     gang->result.bytes_moved = 0;
     gang->result.n_rows = 0;
+    gang->result.slopes_agree = false;
+    if (gang->result.pair_gb_s)
+        memset(gang->result.pair_gb_s, 0, (size_t)gang->ranks * gang->ranks * sizeof(float));
 }
 
 /* Rows are agreed on by all ranks: the lowest rank's are everybody's. */
@@ -37,8 +40,28 @@ static void keep_rows(struct cgang *gang, const struct member *member,
     result->n_rows = report->n_rows;
     result->latency_s = report->latency_s;
     memcpy(result->backend, report->backend, sizeof(result->backend));
+    result->slopes_agree = report->slopes_agree;
     memcpy(result->version, report->version, sizeof(result->version));
+    memcpy(result->device, report->device, sizeof(result->device));
     memcpy(result->transport, report->transport, sizeof(result->transport));
+}
+
+static void keep_pair(struct cgang *gang, uint32_t rank, uint32_t peer, float gb_s)
+{
+    float *rates = gang->result.pair_gb_s, *cell = &rates[rank * gang->ranks + peer];
+
+    if (rank != peer && gb_s > 0 && (*cell <= 0 || gb_s < *cell))
+        *cell = rates[peer * gang->ranks + rank] = gb_s;
+}
+
+static void keep_pairs(struct cgang *gang, const struct member *member,
+                       const struct probe_report *report)
+{
+    if (!gang->result.pair_gb_s || report->n_pairs != member->devices * gang->ranks)
+        return;
+    for (uint32_t i = 0; i < member->devices; i++)
+        for (uint32_t k = 0; k < gang->ranks; k++)
+            keep_pair(gang, member->first_rank + i, k, report->pair_gb_s[i * gang->ranks + k]);
 }
 
 static uint64_t wrong_words(const struct probe_report *report)
@@ -71,6 +94,7 @@ static void count(struct cgang *gang, struct member *member, const struct probe_
         (result->measured_gb_s <= 0 || report->busbw_gb_s < result->measured_gb_s))
         result->measured_gb_s = report->busbw_gb_s;
     keep_rows(gang, member, report);
+    keep_pairs(gang, member, report);
 }
 
 /* The others' time runs out as well, or they have something to say: soon. */
@@ -84,10 +108,10 @@ static void hurry(struct cgang *gang)
 
 static void lost(struct cgang *gang, const struct member *member, const struct probe_report *report)
 {
-    char reason[VERDICT_TEXT * 2];
+    char reason[COORD_WHO_MAX + PROBE_REASON_MAX + 64], who[COORD_WHO_MAX];
 
-    snprintf(reason, sizeof(reason), "rank %u (pod %s on %s): %s", report->rank, member->pod,
-             member->node, report->text);
+    coord__who(member, who);
+    snprintf(reason, sizeof(reason), "rank %u (%s): %s", report->rank, who, report->text);
     if (gang->phase == PHASE_RUNNING)
         coord__restart(gang, reason);
     else

@@ -22,6 +22,19 @@ bool coord__is_late(const struct member *member)
     return member->reported && member->outcome == PROBE_OUTCOME_TIMEOUT;
 }
 
+static bool is_host(const struct member *member)
+{
+    return strcmp(member->pod, member->node) == 0;
+}
+
+void coord__who(const struct member *member, char ret[COORD_WHO_MAX])
+{
+    if (is_host(member))
+        snprintf(ret, COORD_WHO_MAX, "host %s", member->node);
+    else
+        snprintf(ret, COORD_WHO_MAX, "pod %s on %s", member->pod, member->node);
+}
+
 static void name_ranks(const struct member *member, char *ret, size_t size)
 {
     if (member->devices == 1)
@@ -35,14 +48,14 @@ static void name_ranks(const struct member *member, char *ret, size_t size)
 static size_t piece(const struct member *member, char *ret, size_t size, size_t room)
 {
     const char *why = member->why ? member->why : member->opening ? "opening its devices" : "";
-    char ranks[40];
+    char ranks[40], who[COORD_WHO_MAX];
     int n;
 
     name_ranks(member, ranks, sizeof(ranks));
-    n = snprintf(ret, size, "%s (pod %s on %s%s%s)", ranks, member->pod, member->node,
-                 why[0] ? ": " : "", why);
+    coord__who(member, who);
+    n = snprintf(ret, size, "%s (%s%s%s)", ranks, who, why[0] ? ": " : "", why);
     if ((size_t)n > room)
-        n = snprintf(ret, size, "%s (pod %s)", ranks, member->pod);
+        n = snprintf(ret, size, "%s (%s %s)", ranks, is_host(member) ? "host" : "pod", member->pod);
     if ((size_t)n > room)
         n = snprintf(ret, size, "%s", ranks);
     return (size_t)n;

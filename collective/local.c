@@ -13,8 +13,6 @@
 
 #define TIMEOUT_NS 60000000000u
 #define SLOPE_NS 3000000000u /* for three sizes */
-#define PAIR_BYTES ((uint64_t)16 << 20)
-#define PAIR_ITERATIONS 5
 #define NS_PER_MS 1000000u
 /* Ranks give up this much earlier: they know better who is missing. */
 #define EARLIER_NS 300000000u
@@ -107,33 +105,20 @@ static void time_is_up(struct local *local)
 
 /* ---- stages ------------------------------------------------------------------------ */
 
-/* One pair a round, so that no other takes part of what it could reach. */
 static int make_pairs(struct local *local)
 {
-    unsigned ranks = local->options->ranks, rounds = ranks * (ranks - 1) / 2, round = 0;
+    unsigned ranks = local->options->ranks;
     uint64_t most = measure_plan_bytes_max(&local->options->plan);
-    uint64_t bytes = local->options->pair_bytes ? local->options->pair_bytes : PAIR_BYTES;
+    uint64_t bytes = local->options->pair_bytes;
+    int r = 0;
 
-    bytes = op_round_bytes(bytes < most ? bytes : most, 1);
-    for (unsigned i = 0; i < ranks; i++) {
-        struct measure_pairs *pairs = &local->pairs[i];
-
-        *pairs = (struct measure_pairs){.n_rounds = rounds,
-                                        .bytes = bytes,
-                                        .iterations = PAIR_ITERATIONS,
-                                        .peers = malloc((rounds + 1) * sizeof(uint32_t))};
-        if (!pairs->peers)
-            return err_set(local->err, -ENOMEM, "out of memory");
-        for (unsigned k = 0; k < rounds; k++)
-            pairs->peers[k] = MEASURE_NO_PEER;
+    for (unsigned i = 0; r == 0 && i < ranks; i++) {
+        r = measure_pairs_all(i, ranks, &local->options->plan, &local->pairs[i]);
+        if (bytes)
+            local->pairs[i].bytes = op_round_bytes(bytes < most ? bytes : most, 1);
     }
-    for (unsigned i = 0; i < ranks; i++)
-        for (unsigned k = i + 1; k < ranks; k++, round++) {
-            local->pairs[i].peers[round] = k;
-            local->pairs[k].peers[round] = i;
-        }
     local->result.pair_gb_s = calloc(LOCAL_PAIRS_RANKS_MAX * LOCAL_PAIRS_RANKS_MAX, sizeof(double));
-    return local->result.pair_gb_s ? 0 : err_set(local->err, -ENOMEM, "out of memory");
+    return r == 0 && local->result.pair_gb_s ? 0 : err_set(local->err, -ENOMEM, "out of memory");
 }
 
 static int order(struct local *local, unsigned rank)

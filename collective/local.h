@@ -16,7 +16,7 @@
 #include "collective/measure.h"
 
 #define LOCAL_RANKS_MAX 256
-#define LOCAL_PAIRS_RANKS_MAX 64
+#define LOCAL_PAIRS_RANKS_MAX MEASURE_PAIRS_RANKS_MAX
 
 typedef void local_progress_fn(void *context, const char *phase, uint64_t bytes,
                                unsigned iterations);

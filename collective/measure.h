@@ -105,6 +105,15 @@ struct measure_pairs {
 };
 
 /*
+ * Each two of `ranks` by themselves: one pair a round, so that no other takes part of what it could
+ * reach, of 16 MiB or the plan's largest op if that is less. At most MEASURE_PAIRS_RANKS_MAX ranks;
+ * the caller frees ret->peers. -ENOMEM.
+ */
+#define MEASURE_PAIRS_RANKS_MAX 64
+int measure_pairs_all(unsigned rank, unsigned ranks, const struct measure_plan *plan,
+                      struct measure_pairs *ret);
+
+/*
  * ret_seconds[n_rounds]: median of this rank's times; 0: no peer. Bytes in each direction / that is
  * the bandwidth.
  */

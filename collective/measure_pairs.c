@@ -1,8 +1,31 @@
 /* Pairs of ranks, a round at a time. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "collective/measure.h"
 #include "collective/measure_stats.h"
+
+#define PAIR_BYTES ((uint64_t)16 << 20)
+#define PAIR_ITERATIONS 5
+
+int measure_pairs_all(unsigned rank, unsigned ranks, const struct measure_plan *plan,
+                      struct measure_pairs *ret)
+{
+    unsigned rounds = ranks * (ranks - 1) / 2, round = 0;
+    uint64_t most = measure_plan_bytes_max(plan);
+    uint32_t *peers = malloc((rounds + 1) * sizeof(*peers));
+
+    if (!peers)
+        return -ENOMEM;
+    for (unsigned i = 0; i < ranks; i++)
+        for (unsigned k = i + 1; k < ranks; k++, round++)
+            peers[round] = rank == i ? k : rank == k ? i : MEASURE_NO_PEER;
+    *ret = (struct measure_pairs){.peers = peers,
+                                  .n_rounds = rounds,
+                                  .bytes = op_round_bytes(PAIR_BYTES < most ? PAIR_BYTES : most, 1),
+                                  .iterations = PAIR_ITERATIONS};
+    return 0;
+}
 
 static int one_round(const struct backend *backend, struct backend_rank *rank,
                      const struct measure_pairs *pairs, unsigned round, uint64_t deadline_ns,

@@ -71,6 +71,7 @@ void pod__open_children(struct pod *pod)
                                        .ranks = pod->ranks,
                                        .device = (int)i,
                                        .host = options->host,
+                                       .streams = options->streams,
                                        .library = options->library,
                                        .bytes_max = pod__bytes_max(pod)};
 
@@ -148,14 +149,57 @@ static void take_result(struct pod *pod, unsigned child, const struct measure_re
     }
 }
 
-static void all_have_results(struct pod *pod)
+static void report_results(struct pod *pod)
 {
     bool wrong = pod->report.outcome == PROBE_OUTCOME_WRONG_DATA;
 
-    pod__say(pod, "measured %.3g GB/s bus bandwidth in %.1f s", pod->report.busbw_gb_s, pod->report.run_s);
     pod__report(pod, wrong ? PROBE_OUTCOME_WRONG_DATA : PROBE_OUTCOME_OK,
                 wrong ? pod->report.rank : pod->first_rank, wrong ? "sums are wrong" : "");
     pod__end_children(pod);
+}
+
+static void pair_children(struct pod *pod)
+{
+    struct err err = ERR_INIT;
+
+    pod->stage = POD_PAIRING;
+    pod->n_done = 0;
+    pod->report.n_pairs = pod->n_children * pod->ranks;
+    for (unsigned i = 0; i < pod->n_children && pod->stage == POD_PAIRING; i++) {
+        struct measure_pairs pairs = {0};
+        int r = measure_pairs_all(pod->first_rank + i, pod->ranks, &pod->plan, &pairs);
+
+        if (r == 0)
+            r = child_pairs(pod->children[i], &pairs, pod->until_ns, &err);
+        else
+            err_set(&err, r, "out of memory");
+        free(pairs.peers);
+        if (r < 0)
+            give_up(pod, PROBE_OUTCOME_ERROR, i, err.text);
+    }
+}
+
+static void all_have_results(struct pod *pod)
+{
+    pod__say(pod, "measured %.3g GB/s bus bandwidth in %.1f s", pod->report.busbw_gb_s, pod->report.run_s);
+    if (pod->pairs && pod->n_children * pod->ranks <= PROBE_PAIRS_MAX)
+        pair_children(pod);
+    else
+        report_results(pod);
+}
+
+/* With whom a round was stands in the same plan of pairs as it was ordered by. */
+static void take_pairs(struct pod *pod, unsigned child, const struct child_event *event)
+{
+    float *rates = pod->report.pair_gb_s + (size_t)child * pod->ranks;
+    struct measure_pairs pairs;
+
+    if (measure_pairs_all(pod->first_rank + child, pod->ranks, &pod->plan, &pairs) < 0)
+        return;
+    for (unsigned i = 0; i < event->n_seconds && i < pairs.n_rounds; i++)
+        if (pairs.peers[i] != MEASURE_NO_PEER && event->seconds[i] > 0)
+            rates[pairs.peers[i]] = (float)((double)pairs.bytes / event->seconds[i] * 1e-9);
+    free(pairs.peers);
 }
 
 static enum probe_outcome outcome_of(enum child_phase phase, int error)
@@ -197,6 +241,13 @@ static void on_event(struct pod *pod, unsigned child, const struct child_event *
         take_result(pod, child, &event->result);
         if (++pod->n_done == pod->n_children && pod->stage == POD_RUNNING)
             all_have_results(pod);
+        break;
+    case CHILD_PAIRS:
+        if (pod->stage != POD_PAIRING)
+            break;
+        take_pairs(pod, child, event);
+        if (++pod->n_done == pod->n_children)
+            report_results(pod);
         break;
     case CHILD_FAILED:
         give_up(pod, outcome_of(event->phase, event->error), child, event->text);

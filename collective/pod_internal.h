@@ -12,6 +12,7 @@ enum pod_stage {
     POD_JOINED,
     POD_CONNECTING,
     POD_RUNNING,
+    POD_PAIRING, /* each two ranks by themselves */
     POD_REPORTED, /* or about to be */
 };
 
@@ -23,6 +24,7 @@ struct pod {
     struct rpc_channel *channel;
     struct rpc_stream *stream; /* NULL: to be opened at retry_ns */
     uint64_t retry_ns, backoff_ns;
+    uint64_t lost_ns; /* since when nothing came of the coordinator, 0: it is there */
     uint64_t process, attempt;
     char told[PROBE_REASON_MAX + 128]; /* the last line on stderr: not said twice */
 
@@ -30,6 +32,7 @@ struct pod {
     uint64_t start_id; /* of the Start that is followed, 0: none */
     uint32_t round;
     struct measure_plan plan;
+    bool pairs; /* afterwards each two ranks by themselves */
     uint64_t until_ns; /* of that Start */
     uint64_t began_ns, opened_ns, connected_ns; /* of this attempt's phases */
 

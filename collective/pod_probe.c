@@ -39,6 +39,8 @@ void pod__say(struct pod *pod, const char *format, ...)
 
 uint64_t pod__bytes_max(const struct pod *pod)
 {
+    if (pod->options->bytes_max)
+        return pod->options->bytes_max;
     return strcmp(pod->options->backend, "nccl") == 0 ? POD_NCCL_BYTES_MAX : POD_TCP_BYTES_MAX;
 }
 
@@ -131,6 +133,7 @@ static int take_plan(struct pod *pod, const struct probe_plan *from)
                                   .budget_ns = from->budget_ns,
                                   .check = from->check};
     memcpy(plan->sizes, from->sizes, sizeof(plan->sizes));
+    pod->pairs = from->pairs && pod->ranks <= MEASURE_PAIRS_RANKS_MAX;
     if (plan->bytes_max == 0 || plan->bytes_max > pod__bytes_max(pod)) /* all ranks have the same backend */
         plan->bytes_max = pod__bytes_max(pod);
     if (!op_from_name(from->op, &plan->op))
@@ -174,6 +177,7 @@ static void on_verdict(struct pod *pod, const struct probe_order *order)
 static void on_order(struct pod *pod, const struct probe_order *order, uint32_t first_rank)
 {
     pod->backoff_ns = BACKOFF_FIRST_NS;
+    pod->lost_ns = 0;
     switch (order->kind) {
     case PROBE_WAITING:
         if (pod->stage != POD_ASKING) {
@@ -213,6 +217,12 @@ static void on_stream_end(struct pod *pod, enum rpc_status status, const struct 
         pod->over = true;
         return;
     default: /* the coordinator is not there, is another one, or does not know the gang yet */
+        if (pod->lost_ns == 0)
+            pod->lost_ns = pod__now_ns();
+        if (pod->options->patience_ns && pod__now_ns() - pod->lost_ns >= pod->options->patience_ns) {
+            end(pod, -ETIMEDOUT, status == RPC_OK ? "the coordinator is gone" : why->text);
+            return;
+        }
         if (status != RPC_OK)
             pod__say(pod, "%s: trying again", why->text);
         try_again_later(pod);

@@ -32,7 +32,10 @@ struct pod_options {
     const char *library; /* nccl: path of libnccl.so.2; NULL: searched */
     const char *const *argv; /* the program of a rank (child.h) */
     unsigned devices; /* ranks of this pod, 1 to PROBE_DEVICES_MAX */
+    unsigned streams; /* tcp: connections per neighbour; 0: as the backend has it */
+    uint64_t bytes_max; /* of an op: memory is taken for it; 0: POD_TCP_BYTES_MAX, POD_NCCL_BYTES_MAX */
     uint64_t limit_ns; /* of all of it */
+    uint64_t patience_ns; /* so long without the coordinator it goes on; 0: until the limit */
 };
 
 /* Told on stderr as it goes. Returns 0 with the verdict; -ETIMEDOUT, -EACCES (refused), -ECANCELED: there is none. */

@@ -1,4 +1,7 @@
-/* lockstep-probe: one pod's part in the measurement of its gang (pod_probe.h), and, as its own child, one rank of it. */
+/*
+ * lockstep-probe: one pod's part in the measurement of its gang (pod_probe.h), a host's in one by hand (pod_join.h), and, as
+ * its own child, one rank of either.
+ */
 #include <argp.h>
 #include <dirent.h>
 #include <errno.h>
@@ -13,7 +16,10 @@
 #include <unistd.h>
 
 #include "base/parse.h"
+#include "base/strbuf.h"
+#include "collective/pod_join.h"
 #include "collective/pod_probe.h"
+#include "collective/probe_invite.h"
 #include "collective/rank.h"
 
 #define SECRETS "/var/run/secrets/lockstep/"
@@ -24,12 +30,14 @@ const char *argp_program_version = "lockstep-probe 0.1.0";
 struct arguments {
     struct pod_options pod;
     const char *install;
+    const char *join; /* a file with the invitation; NULL: in the environment, if anywhere */
+    const char *name, *address;
     char self[PATH_MAX], nccl[PATH_MAX];
     const char *child[3]; /* the program of a rank */
 };
 
 enum { OPTION_CA = 1000, OPTION_TOKEN, OPTION_NAME, OPTION_DEVICES, OPTION_BACKEND, OPTION_LIBRARY, OPTION_LIMIT,
-       OPTION_INSTALL };
+       OPTION_INSTALL, OPTION_JOIN, OPTION_HOST, OPTION_ADDRESS };
 
 static const struct argp_option options[] = {
     {"coordinator", 'c', "HOST:PORT", 0, "who brings the ranks together (default $LOCKSTEP_COORDINATOR)", 0},
@@ -40,7 +48,13 @@ static const struct argp_option options[] = {
     {"backend", OPTION_BACKEND, "NAME", 0, "tcp or nccl (default: nccl where there are devices)", 0},
     {"library", OPTION_LIBRARY, "FILE", 0, "which libnccl.so.2 (default: the one that is found)", 0},
     {"limit", OPTION_LIMIT, "TIME", 0, "end by then, whatever happens (default 20m)", 0},
-    {"install", OPTION_INSTALL, "FOLDER", 0, "copy these programs to FOLDER, and end", 0},
+    {0, 0, 0, 0, "By hand, as `lockstep probe --hosts` prints it:", 1},
+    {"join", OPTION_JOIN, "FILE", 0, "where the invitation stands; -: standard input (default $" PROBE_INVITE_VARIABLE ")",
+     1},
+    {"name", OPTION_HOST, "NAME", 0, "which of the hosts this is (default: what it calls itself, or its address)", 1},
+    {"address", OPTION_ADDRESS, "IP", 0, "at which the others reach it (default: the one that reaches the coordinator)", 1},
+    {0, 0, 0, 0, "Of the programs:", 2},
+    {"install", OPTION_INSTALL, "FOLDER", 0, "copy these programs to FOLDER, and end", 2},
     {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
@@ -81,6 +95,15 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
             argp_error(state, "--limit '%s': expected a time such as 20m, from 1s on", argument);
         pod->limit_ns = (uint64_t)time;
         return 0;
+    case OPTION_JOIN:
+        arguments->join = argument;
+        return 0;
+    case OPTION_HOST:
+        arguments->name = argument;
+        return 0;
+    case OPTION_ADDRESS:
+        arguments->address = argument;
+        return 0;
     case OPTION_INSTALL:
         arguments->install = argument;
         return 0;
@@ -91,10 +114,15 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 static const struct argp parser = {
     options, parse_option, NULL,
-    "Measures this pod's gang together with the probes of its other pods, before training starts.\v"
+    "Measures this pod's gang together with the probes of its other pods, before training starts; or this host with "
+    "others, by hand.\v"
     "It runs as an init container; configs/examples/job-probe.yaml shows the lines to paste. Who it is stands in "
     "POD_NAMESPACE, POD_NAME, POD_UID, POD_IP and NODE_NAME.\n\n"
-    "Exit: 0 whatever was found, as the pod is to start all the same; 2 wrong use.\n",
+    "By hand it needs no more than the line that `lockstep probe --hosts a,b,c` prints:\n"
+    "  " PROBE_INVITE_VARIABLE "=lockstep1-... lockstep-probe\n"
+    "  ssh b lockstep-probe --join - <invitation\n\n"
+    "Exit: 0 whatever was found, as the pod is to start all the same; 2 wrong use. By hand: 0 measured, 1 not measured, "
+    "2 wrong use, 3 wrong data, or it cannot be measured here.\n",
     NULL, NULL, NULL};
 
 /* ---- who and what ---------------------------------------------------------------------------------------- */
@@ -187,6 +215,78 @@ static int install(const struct arguments *arguments)
     return r < 0 ? 1 : 0;
 }
 
+/* ---- by hand --------------------------------------------------------------------------------------------- */
+
+static void wipe(struct strbuf *text)
+{
+    if (text->data)
+        explicit_bzero(text->data, text->len);
+    strbuf_release(text);
+}
+
+/* It stays neither in the environment, which ranks inherit, nor where /proc shows it. */
+static int take_from_environment(struct strbuf *ret)
+{
+    char *value = getenv(PROBE_INVITE_VARIABLE);
+    int r = value ? strbuf_adds(ret, value) : -ENOENT;
+
+    if (value)
+        explicit_bzero(value, strlen(value));
+    unsetenv(PROBE_INVITE_VARIABLE);
+    return r;
+}
+
+static int exit_code_of(enum verdict verdict)
+{
+    switch (verdict) {
+    case VERDICT_WRONG_DATA:
+    case VERDICT_SKIPPED:
+        return 3;
+    case VERDICT_ERROR:
+    case VERDICT_INFRASTRUCTURE:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static int join(const struct arguments *arguments, const struct strbuf *invitation)
+{
+    const struct pod_join_options how = {.word = invitation->data ? invitation->data : "",
+                                         .len = invitation->len,
+                                         .name = arguments->name,
+                                         .address = arguments->address,
+                                         .library = arguments->pod.library,
+                                         .program = arguments->self,
+                                         .nccl_program = arguments->nccl};
+    enum verdict verdict = VERDICT_UNKNOWN;
+    struct err err = ERR_INIT;
+    int r = pod_join_run(&how, &verdict, &err);
+
+    if (r == 0)
+        return exit_code_of(verdict);
+    fprintf(stderr, "lockstep-probe: not measured: %s\n", err.text);
+    return r == -EINVAL ? 2 : 1;
+}
+
+/* False: nobody asked for it. */
+static bool join_by_hand(const struct arguments *arguments, int *ret_code)
+{
+    struct strbuf invitation = STRBUF_INIT(PROBE_INVITE_MAX);
+    int r = arguments->join ? strbuf_read_file(&invitation, arguments->join) : take_from_environment(&invitation);
+    bool asked = arguments->join || r != -ENOENT;
+
+    if (asked && r < 0) {
+        fprintf(stderr, "lockstep-probe: the invitation cannot be read: %s\n",
+                r == -E2BIG ? "it is too long for one" : strerror(-r));
+        *ret_code = 2;
+    } else if (asked) {
+        *ret_code = join(arguments, &invitation);
+    }
+    wipe(&invitation);
+    return asked;
+}
+
 /* ---- measuring ------------------------------------------------------------------------------------------- */
 
 static int measure(struct arguments *arguments)
@@ -215,6 +315,7 @@ static int measure(struct arguments *arguments)
 int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
+    int code = 0;
 
     if (argc == 3 && strcmp(argv[1], "--child") == 0)
         return rank_main_of(argv[2]);
@@ -232,5 +333,7 @@ int main(int argc, char **argv)
     argp_err_exit_status = 2;
     argp_parse(&parser, argc, argv, 0, NULL, &arguments);
     find_programs(&arguments);
-    return arguments.install ? install(&arguments) : measure(&arguments);
+    if (arguments.install)
+        return install(&arguments);
+    return join_by_hand(&arguments, &code) ? code : measure(&arguments);
 }

@@ -265,7 +265,8 @@ int probe_service_start(const struct probe_service_options *options, struct prob
 {
     struct probe_service *service = service_new(options);
     struct rpc_server_options rpc = {.listen = options->listen, .cert_file = options->cert_file,
-                                     .key_file = options->key_file, .methods = methods, .context = service,
+                                     .key_file = options->key_file, .cert_pem = options->cert_pem,
+                                     .key_pem = options->key_pem, .methods = methods, .context = service,
                                      .calls_max = CALLS_MAX, .message_max = PROBE_REQUEST_MAX,
                                      .queue_bytes_max = 2 * PROBE_ORDER_MAX};
     int r;
@@ -303,6 +304,11 @@ void probe_service_stop(struct probe_service *service)
         pthread_cond_wait(&service->changed, &service->lock);
     pthread_mutex_unlock(&service->lock);
     service_free(service);
+}
+
+unsigned probe_service_calls(struct probe_service *service)
+{
+    return rpc_server_calls(service->server);
 }
 
 unsigned probe_service_port(const struct probe_service *service)

@@ -29,7 +29,7 @@ typedef void probe_identified_fn(void *question, const struct probe_identity *wh
 
 struct probe_service_options {
     const char *listen; /* as of rpc_server_options; so are the files */
-    const char *cert_file, *key_file;
+    const char *cert_file, *key_file, *cert_pem, *key_pem;
     const char *secret; /* that tokens must be, when there is no identify: who speaks is then who it says it is */
     void (*identify)(void *context, const char *token, size_t len, probe_identified_fn *done, void *question);
     void (*verdict)(void *context, const struct coordinator_result *result);
@@ -46,6 +46,11 @@ unsigned probe_service_port(const struct probe_service *service);
 /* As COORD_EXPECT and COORD_GONE; deadline_ns: CLOCK_MONOTONIC. */
 int probe_service_expect(struct probe_service *service, const struct coordinator_gang *gang, struct err *err);
 void probe_service_forget(struct probe_service *service, const char *ns, const char *name);
+/* As COORD_STOP: the verdict is told before this returns, but to the streams, which still have to send it. */
+void probe_service_end(struct probe_service *service, const char *ns, const char *name, const char *why);
+/* coordinator_tell() of it. */
+bool probe_service_tell(struct probe_service *service, const char *ns, const char *name, char *ret, size_t size);
+unsigned probe_service_calls(struct probe_service *service); /* joins and reports in flight */
 
 /* Prometheus text: lockstep_probe_*. service NULL: all zero. */
 void probe_service_metrics(struct probe_service *service, struct strbuf *out);

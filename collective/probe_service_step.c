@@ -182,16 +182,36 @@ int probe_service_expect(struct probe_service *service, const struct coordinator
     return r;
 }
 
-void probe_service_forget(struct probe_service *service, const char *ns, const char *name)
+static void step_of(struct probe_service *service, const char *ns, const char *name, struct coordinator_event event)
 {
     struct probe_gang_id id = {0};
-    const struct coordinator_event event = {.kind = COORD_GONE, .id = &id};
 
     snprintf(id.ns, sizeof(id.ns), "%s", ns);
     snprintf(id.name, sizeof(id.name), "%s", name);
+    event.id = &id;
     pthread_mutex_lock(&service->lock);
     service__step(service, &event, NULL);
     pthread_mutex_unlock(&service->lock);
+}
+
+void probe_service_forget(struct probe_service *service, const char *ns, const char *name)
+{
+    step_of(service, ns, name, (struct coordinator_event){.kind = COORD_GONE});
+}
+
+void probe_service_end(struct probe_service *service, const char *ns, const char *name, const char *why)
+{
+    step_of(service, ns, name, (struct coordinator_event){.kind = COORD_STOP, .why = why});
+}
+
+bool probe_service_tell(struct probe_service *service, const char *ns, const char *name, char *ret, size_t size)
+{
+    bool known;
+
+    pthread_mutex_lock(&service->lock);
+    known = coordinator_tell(service->coordinator, ns, name, ret, size);
+    pthread_mutex_unlock(&service->lock);
+    return known;
 }
 
 /* ---- metrics ------------------------------------------------------------------------------------------------ */

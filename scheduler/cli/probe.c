@@ -1,4 +1,5 @@
-/* lockstep probe: ranks on this machine reduce together, and it is measured how fast. */
+/* lockstep probe: ranks on this machine, or on several, reduce together, and it is measured how
+ * fast. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "base/strbuf.h"
 #include "collective/rank.h"
 #include "scheduler/cli/cli.h"
+#include "scheduler/cli/probe_lead.h"
 #include "scheduler/cli/probe_show.h"
 
 #define EARLIER_MAX (1u << 20)
@@ -32,12 +34,20 @@ enum {
     OPTION_TOLERANCE,
     OPTION_TIMEOUT,
     OPTION_LIBRARY,
+    OPTION_HOSTS,
+    OPTION_HOSTFILE,
+    OPTION_RANKS_PER_HOST,
+    OPTION_LISTEN,
+    OPTION_HERE,
     OPTION_CHILD
 };
 
 struct arguments {
     struct local_options local;
     const char *against, *sizes;
+    const char *host_list, *host_file, *listen, *here; /* NULL: not said */
+    unsigned ranks_per_host;                           /* 0: not said */
+    struct probe_hosts *hosts;                         /* NULL: this machine */
     double tolerance;
     bool json;
 };
@@ -57,9 +67,18 @@ static const struct argp_option options[] = {
     {"against", OPTION_AGAINST, "FILE", 0, "compare with an earlier result (-o json)", 0},
     {"tolerance", OPTION_TOLERANCE, "PERCENT", 0,
      "with --against: so much slower is let pass (default 10)", 0},
-    {"timeout", OPTION_TIMEOUT, "TIME", 0, "all ends by then (default 60s)", 0},
+    {"timeout", OPTION_TIMEOUT, "TIME", 0, "all ends by then (default 60s; with hosts 10m)", 0},
     {"library", OPTION_LIBRARY, "FILE", 0, "nccl: which libnccl.so.2", 0},
     {"output", 'o', "FORMAT", 0, "text (default) or json", 0},
+    {0, 0, 0, 0, "Several machines, which need no MPI, ssh or Python, only lockstep-probe:", 1},
+    {"hosts", OPTION_HOSTS, "LIST", 0,
+     "a,b,c: prints the line to run on each of them, and waits; a:4 has 4 ranks", 1},
+    {"hostfile", OPTION_HOSTFILE, "FILE", 0,
+     "the same from a file: a host a line, slots=N, # comments", 1},
+    {"ranks-per-host", OPTION_RANKS_PER_HOST, "N", 0, "where the list says nothing (default 1)", 1},
+    {"listen", OPTION_LISTEN, "IP:PORT", 0,
+     "where hosts connect to (default: any free port of all addresses)", 1},
+    {"here", OPTION_HERE, "NAME", 0, "this machine is that host: its process is started too", 1},
     {"child", OPTION_CHILD, "PARENT", OPTION_HIDDEN, "be a rank", 0},
     {0}};
 
@@ -121,8 +140,17 @@ static void take_sizes(const char *text, struct arguments *arguments, struct arg
 
 static void check_whole(const struct arguments *arguments, struct argp_state *state)
 {
-    if (arguments->local.ranks == 0)
-        argp_error(state, "expected --ranks N");
+    bool hosts = arguments->host_list || arguments->host_file;
+
+    if ((arguments->local.ranks != 0) + (arguments->host_list != NULL) +
+            (arguments->host_file != NULL) !=
+        1)
+        argp_error(state, "expected --ranks N, --hosts LIST or --hostfile FILE, one of them");
+    if (!hosts && (arguments->ranks_per_host || arguments->listen || arguments->here))
+        argp_error(state,
+                   "--ranks-per-host, --listen, --here: expected with --hosts or --hostfile");
+    if (hosts && arguments->local.library)
+        argp_error(state, "--library: say it on the host: lockstep-probe --library FILE");
     if (arguments->local.pairs && arguments->local.ranks > LOCAL_PAIRS_RANKS_MAX)
         argp_error(state, "--pairs: expected at most %d ranks", LOCAL_PAIRS_RANKS_MAX);
     if (arguments->tolerance >= 0 && !arguments->against)
@@ -166,6 +194,22 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case OPTION_LIBRARY:
         arguments->local.library = argument;
         return 0;
+    case OPTION_HOSTS:
+        arguments->host_list = argument;
+        return 0;
+    case OPTION_HOSTFILE:
+        arguments->host_file = argument;
+        return 0;
+    case OPTION_RANKS_PER_HOST:
+        take_number("--ranks-per-host", argument, PROBE_DEVICES_MAX, &arguments->ranks_per_host,
+                    state);
+        return 0;
+    case OPTION_LISTEN:
+        arguments->listen = argument;
+        return 0;
+    case OPTION_HERE:
+        arguments->here = argument;
+        return 0;
     case OPTION_CHILD:
         exit(rank_main_of(argument));
     case 'o':
@@ -185,15 +229,17 @@ static const struct argp parser = {
     options,
     parse_option,
     NULL,
-    "Measures how fast ranks move data together, each in a process on this machine, and checks "
-    "every word that they get. The table is that of nccl-tests; time is the median over "
+    "Measures how fast ranks move data together, each in a process on this machine or on several, "
+    "and checks every word that they get. The table is that of nccl-tests; time is the median over "
     "operations of the slowest rank.\v"
     "Examples:\n"
     "  lockstep probe --ranks 4\n"
     "  lockstep probe --ranks 8 --backend nccl --op all_gather --sizes 1M:1G --pairs\n"
     "  lockstep probe --ranks 4 -o json >before.json\n"
-    "  lockstep probe --ranks 4 --against before.json --tolerance 5\n\n"
-    "Exit: 0 done, 1 a rank failed, 2 bad input, 3 slower than before, wrong data, or no such "
+    "  lockstep probe --ranks 4 --against before.json --tolerance 5\n"
+    "  lockstep probe --hosts node-1,node-2,node-3 --ranks-per-host 8 --backend nccl --pairs\n\n"
+    "Exit: 0 done, 1 a rank failed or a host did not come, 2 bad input, 3 slower than before, "
+    "wrong data, or no such "
     "device here.\n",
     NULL,
     NULL,
@@ -294,7 +340,7 @@ static int print_skipped(const struct arguments *arguments, const struct err *er
 static int print_answer(const struct arguments *arguments, const struct local_result *result,
                         const struct probe_earlier *earlier)
 {
-    struct probe_answer answer = {&arguments->local, result, earlier,
+    struct probe_answer answer = {&arguments->local, arguments->hosts, result, earlier,
                                   arguments->tolerance >= 0 ? arguments->tolerance : TOLERANCE};
     const char *verdict = probe_verdict(&answer);
 
@@ -305,18 +351,14 @@ static int print_answer(const struct arguments *arguments, const struct local_re
     return strcmp(verdict, "slow") == 0 || strcmp(verdict, "wrong-data") == 0 ? EXIT_NO : EXIT_OK;
 }
 
-static int answer(const struct arguments *arguments, struct local_result *result, struct err *err)
+static int run_here(const struct arguments *arguments, struct local_result *result, struct err *err)
 {
     struct progress progress = {.start_ns = now_ns(), .terminal = isatty(STDERR_FILENO)};
     struct local_options local = arguments->local;
-    struct probe_earlier earlier = {0};
     char path[PATH_MAX_BYTES];
     const char *argv[4] = {NULL};
-    int r = read_earlier(arguments, &earlier, err);
+    int r = find_program(arguments->local.backend, path, argv, err);
 
-    if (r < 0)
-        return source_failed("probe", err);
-    r = find_program(arguments->local.backend, path, argv, err);
     local.argv = argv;
     local.progress = tell_progress;
     local.context = &progress;
@@ -324,6 +366,58 @@ static int answer(const struct arguments *arguments, struct local_result *result
         r = local_run(&local, result, err);
     if (progress.shown && progress.terminal)
         fprintf(stderr, "\r\033[K");
+    return r;
+}
+
+static int run_on_hosts(const struct arguments *arguments, struct local_result *result,
+                        struct err *err)
+{
+    const struct lead_options how = {.local = &arguments->local,
+                                     .hosts = arguments->hosts,
+                                     .listen = arguments->listen,
+                                     .here = arguments->here};
+
+    return lead_run(&how, result, err);
+}
+
+static int read_hosts(struct arguments *arguments, struct err *err)
+{
+    CLEANUP(strbuf_release) struct strbuf text = STRBUF_INIT(PROBE_HOSTFILE_MAX);
+    unsigned slots = arguments->ranks_per_host ? arguments->ranks_per_host : 1;
+    const char *list = arguments->host_list, *file = arguments->host_file;
+    int r = 0;
+
+    arguments->hosts = calloc(1, sizeof(*arguments->hosts));
+    if (!arguments->hosts)
+        return err_set(err, -ENOMEM, "out of memory");
+    if (list) {
+        r = probe_hosts_parse_list(list, strlen(list), slots, arguments->hosts, err);
+        if (r < 0)
+            err_prefix(err, r, "--hosts");
+    } else {
+        r = strbuf_read_file(&text, file);
+        if (r < 0)
+            err_set(err, r, "cannot read %s: %s", file,
+                    r == -E2BIG ? "it is too large for a list of hosts" : strerror(-r));
+        else
+            r = probe_hosts_parse_file(file, text.data ? text.data : "", text.len, slots,
+                                       arguments->hosts, err);
+    }
+    arguments->local.ranks = arguments->hosts->ranks;
+    return r;
+}
+
+static int answer(struct arguments *arguments, struct local_result *result, struct err *err)
+{
+    struct probe_earlier earlier = {0};
+    bool hosts = arguments->host_list || arguments->host_file;
+    int r = hosts ? read_hosts(arguments, err) : 0;
+
+    if (r == 0)
+        r = read_earlier(arguments, &earlier, err);
+    if (r < 0)
+        return source_failed("probe", err);
+    r = hosts ? run_on_hosts(arguments, result, err) : run_here(arguments, result, err);
     if (is_skip(r))
         return print_skipped(arguments, err);
     if (r < 0) {
@@ -346,5 +440,6 @@ int cmd_probe(int argc, char **argv)
         return source_failed("probe", &err);
     r = answer(&arguments, result, &err);
     local_result_release(result);
+    free(arguments.hosts);
     return r;
 }

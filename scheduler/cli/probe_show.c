@@ -62,6 +62,17 @@ static json_t *pairs_json(const struct probe_answer *answer)
     return matrix;
 }
 
+static json_t *hosts_json(const struct probe_hosts *hosts)
+{
+    json_t *list = json_array();
+
+    for (unsigned i = 0; i < hosts->n; i++)
+        json_array_append_new(list, json_pack("{s:s, s:i, s:i}", "name", hosts->items[i].name,
+                                              "first_rank", (int)hosts->items[i].first_rank,
+                                              "ranks", (int)hosts->items[i].slots));
+    return list;
+}
+
 json_t *probe_json(const struct probe_answer *answer)
 {
     const struct measure_result *measured = &answer->result->measured;
@@ -70,6 +81,8 @@ json_t *probe_json(const struct probe_answer *answer)
                              "ranks", (int)answer->options->ranks, "rows", rows_json(measured),
                              "busbw_gb_s", measured->busbw_gb_s, "verdict", probe_verdict(answer));
 
+    if (answer->hosts)
+        json_object_set_new(root, "hosts", hosts_json(answer->hosts));
     if (!answer->options->plan.sweep)
         json_object_set_new(root, "latency_s", json_real(measured->latency_s));
     if (answer->result->pair_gb_s)
@@ -146,6 +159,36 @@ static void print_headline(const struct probe_answer *answer)
 /* ---- map of pairs ------------------------------------------------------------------ */
 
 #define CELL 8
+#define LABEL 32
+
+static const char *host_of(const struct probe_hosts *hosts, unsigned rank)
+{
+    unsigned i = 0;
+
+    while (i + 1 < hosts->n && hosts->items[i + 1].first_rank <= rank)
+        i++;
+    return hosts->items[i].name;
+}
+
+/* "3", or "3 node-2" with hosts. */
+static int label_of(const struct probe_answer *answer, unsigned rank, char ret[LABEL])
+{
+    return answer->hosts ? snprintf(ret, LABEL, "%u %.20s", rank, host_of(answer->hosts, rank))
+                         : snprintf(ret, LABEL, "%u", rank);
+}
+
+static int widest_label(const struct probe_answer *answer)
+{
+    char label[LABEL];
+    int width = 5;
+
+    for (unsigned i = 0; i < answer->options->ranks; i++) {
+        int n = label_of(answer, i, label);
+
+        width = n > width ? n : width;
+    }
+    return width;
+}
 
 static const char *colour_of(double share)
 {
@@ -173,13 +216,16 @@ static void print_pairs(const struct probe_answer *answer)
     unsigned ranks = answer->options->ranks, from = 0, to = 0;
     const double *rates = answer->result->pair_gb_s;
     double middle = middle_of_pairs(answer), least = 0;
+    int width = widest_label(answer);
+    char label[LABEL], other[LABEL];
 
-    printf("\n# GB/s each way, both at once, one pair at a time\n%5s", "");
+    printf("\n# GB/s each way, both at once, one pair at a time\n%*s", width, "");
     for (unsigned k = 0; k < ranks; k++)
         printf("%*u", CELL, k);
     printf("\n");
     for (unsigned i = 0; i < ranks; i++) {
-        printf("%5u", i);
+        label_of(answer, i, label);
+        printf(answer->hosts ? "%-*s" : "%*s", width, label);
         for (unsigned k = 0; k < ranks; k++) {
             double rate = rates[i * ranks + k];
 
@@ -197,9 +243,26 @@ static void print_pairs(const struct probe_answer *answer)
         }
         printf("\n");
     }
-    if (middle > 0 && ranks > 2)
-        printf("# slowest pair         : %u and %u, %.2f of the median\n", from, to,
+    if (middle > 0 && ranks > 2) {
+        label_of(answer, from, label);
+        label_of(answer, to, other);
+        printf("# slowest pair         : %s and %s, %.2f of the median\n", label, other,
                least / middle);
+    }
+}
+
+/* As nccl-tests names its ranks before the table. */
+static void print_hosts(const struct probe_hosts *hosts)
+{
+    for (unsigned i = 0; i < hosts->n; i++) {
+        const struct probe_host *host = &hosts->items[i];
+
+        if (host->slots == 1)
+            printf("#   Rank %3u           on %s\n", host->first_rank, host->name);
+        else
+            printf("#   Ranks %3u to %3u   on %s\n", host->first_rank,
+                   host->first_rank + host->slots - 1, host->name);
+    }
 }
 
 void probe_text(const struct probe_answer *answer)
@@ -210,6 +273,8 @@ void probe_text(const struct probe_answer *answer)
     printf("# %s over %s (%s%s%s) of %u ranks\n", op_name(answer->options->plan.op),
            answer->options->backend, info->version, info->device[0] ? ", " : "", info->device,
            answer->options->ranks);
+    if (answer->hosts)
+        print_hosts(answer->hosts);
     print_table(answer);
     print_headline(answer);
     if (answer->result->pair_gb_s && answer->options->ranks > 1)

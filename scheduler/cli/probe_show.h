@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "collective/local.h"
+#include "collective/probe_hosts.h"
 
 /*
  * "1M:256M": doubled from one to the other, "1M:256M:4": times four, "64K,1M": these, ascending. K,
@@ -32,6 +33,7 @@ int probe_earlier_parse(const char *name, const char *text, size_t len,
 
 struct probe_answer {
     const struct local_options *options;
+    const struct probe_hosts *hosts; /* NULL: all ranks are on this machine */
     const struct local_result *result;
     const struct probe_earlier *earlier;
     double tolerance; /* a part of 1 */

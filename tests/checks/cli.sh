@@ -48,6 +48,12 @@ with_gang() {
 }
 on=(-f "$examples/cluster.yaml" -l "$levels")
 
+printf 'a slots=2\nb\na\n' >"$dir/hostfile"
+check probe_names_the_line_of_a_hostfile says 2 'hostfile:3: host a comes twice' probe --hostfile "$dir/hostfile"
+check probe_wants_hosts_or_ranks says 2 '--ranks N, --hosts LIST or --hostfile FILE, one of them' probe --hosts a --ranks 2
+check probe_wants_time_for_people says 2 'expected 10 s or more with hosts' probe --hosts a --timeout 5s
+check probe_starts_only_a_host_of_the_list says 2 "here 'd': expected one of the hosts" probe --hosts a --here d
+
 check plan_fits answers 0 '.feasible and (.placement | length) == 4 and .domains["example.com/rack"] == 1' \
     plan "${on[@]}" -g $examples/job.yaml
 check plan_keeps_subgroups answers 0 '.domains["example.com/block"] == 2 and .domains["example.com/rack"] == 2 and

@@ -18,7 +18,8 @@
     X(TOKEN_IGNORED, "any pod may speak for another")                                              \
     X(FORGOTTEN_STREAMS, "who waits for a gang that is gone is not told")                          \
     X(REPLACED_UNTOLD, "a stream that another has taken the place of stays open")                  \
-    X(WAITING_FLOOD, "each change is told at once")
+    X(WAITING_FLOOD, "each change is told at once")                                                \
+    X(STOP_IGNORED, "a gang that is stopped goes on")
 
 enum probe_sim_mutant {
     MUTANT_NONE,

@@ -128,6 +128,14 @@ static void drop(struct sim *sim, int number)
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 
+static void stop_a_gang(struct sim *sim)
+{
+    int number = (int)sim_random(sim, GANGS);
+
+    if (sim->gangs[number].planned && sim->gangs[number].told && sim_random(sim, 3) == 0)
+        server_stop(sim, number);
+}
+
 static void break_a_stream(struct sim *sim)
 {
     uint64_t stream = sim->clients[sim_random(sim, CLIENTS)].stream;
@@ -172,7 +180,7 @@ static void tell_a_state(struct sim *sim)
 
 static void some_fault(struct sim *sim)
 {
-    switch (sim_random(sim, 12)) {
+    switch (sim_random(sim, 13)) {
     case 0:
     case 1:
         break_a_stream(sim);
@@ -194,6 +202,9 @@ static void some_fault(struct sim *sim)
         tell_a_state(sim);
         break;
     case 10:
+        stop_a_gang(sim);
+        break;
+    case 11:
         plan(sim, (int)sim_random(sim, GANGS));
         break;
     default:

@@ -183,6 +183,7 @@ void server_take(struct sim *sim, const struct sim_message *message);
 void server_tick(struct sim *sim);
 void server_expect(struct sim *sim, int gang);
 void server_gone(struct sim *sim, int gang);
+void server_stop(struct sim *sim, int gang); /* by hand */
 void server_pod_state(struct sim *sim, const struct sim_client *client, const char *text);
 void server_check(struct sim *sim);
 

@@ -380,6 +380,23 @@ void server_gone(struct sim *sim, int gang)
     step(sim, &(struct coordinator_event){.kind = COORD_GONE, .id = &id}, NULL);
 }
 
+void server_stop(struct sim *sim, int number)
+{
+    const struct sim_gang *gang = &sim->gangs[number];
+    bool was_stored = gang->stored;
+    unsigned life = sim->life;
+    struct probe_gang_id id;
+
+    gang_id(sim, number, &id);
+    step(sim, &(struct coordinator_event){.kind = COORD_STOP, .id = &id, .why = "stopped by hand"},
+         NULL);
+    if (life == sim->life && !gang->stored)
+        sim_fail(sim, "gang %d goes on, though it was stopped", number);
+    if (life == sim->life && !was_stored && gang->verdict != VERDICT_INFRASTRUCTURE)
+        sim_fail(sim, "gang %d was stopped, and its verdict is %s", number,
+                 verdict_name(gang->verdict));
+}
+
 void server_pod_state(struct sim *sim, const struct sim_client *client, const char *text)
 {
     char uid[PROBE_UID_MAX + 1];

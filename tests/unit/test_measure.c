@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "collective/measure.h"
@@ -328,6 +329,41 @@ static void pairs_take_turns(void **state)
     ranks_close(&ranks);
 }
 
+/* In each round the two of one pair name each other, and each pair has its round. */
+static void all_pairs_have_a_round_of_their_own(void **state)
+{
+    const struct measure_plan plan = {.op = OP_ALL_REDUCE, .sizes = {1 << 20}, .n_sizes = 1, .sweep = true};
+    static const unsigned worlds[] = {1, 2, 3, 5, MEASURE_PAIRS_RANKS_MAX};
+
+    (void)state;
+    for (size_t w = 0; w < sizeof(worlds) / sizeof(worlds[0]); w++) {
+        unsigned ranks = worlds[w], met = 0;
+        struct measure_pairs pairs[MEASURE_PAIRS_RANKS_MAX] = {0};
+
+        for (unsigned i = 0; i < ranks; i++) {
+            assert_int_equal(measure_pairs_all(i, ranks, &plan, &pairs[i]), 0);
+            assert_int_equal(pairs[i].n_rounds, ranks * (ranks - 1) / 2);
+            assert_int_equal(pairs[i].bytes, 1 << 20);
+        }
+        for (unsigned round = 0; round < pairs[0].n_rounds; round++) {
+            unsigned busy = 0;
+
+            for (unsigned i = 0; i < ranks; i++) {
+                uint32_t peer = pairs[i].peers[round];
+
+                busy += peer != MEASURE_NO_PEER;
+                if (peer != MEASURE_NO_PEER)
+                    assert_int_equal(pairs[peer].peers[round], i);
+                met += peer != MEASURE_NO_PEER && peer == i + 1; /* neighbours: each once */
+            }
+            assert_int_equal(busy, 2);
+        }
+        assert_int_equal(met, ranks - 1);
+        for (unsigned i = 0; i < ranks; i++)
+            free(pairs[i].peers);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +378,7 @@ int main(void)
         cmocka_unit_test(plans_out_of_bounds_are_refused),
         cmocka_unit_test(all_ranks_come_to_the_same),
         cmocka_unit_test(pairs_take_turns),
+        cmocka_unit_test(all_pairs_have_a_round_of_their_own),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -143,7 +143,7 @@ static void verdicts_are_by_tolerance_and_data(void **state)
     for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
         struct probe_earlier earlier = {.path = verdicts[i].earlier > 0 ? "before.json" : NULL,
                                         .busbw_gb_s = verdicts[i].earlier};
-        struct probe_answer answer = {&four, &result, &earlier, verdicts[i].tolerance};
+        struct probe_answer answer = {&four, NULL, &result, &earlier, verdicts[i].tolerance};
 
         result.measured = (struct measure_result){.n_rows = 2, .busbw_gb_s = verdicts[i].now};
         result.measured.rows[1].wrong = verdicts[i].wrong;
@@ -156,7 +156,7 @@ static void json_is_what_is_promised(void **state)
 {
     static struct local_result result;
     struct probe_earlier none = {0}, back = {0};
-    struct probe_answer answer = {&four, &result, &none, 0.1};
+    struct probe_answer answer = {&four, NULL, &result, &none, 0.1};
     char *text;
     json_t *root;
 

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/rpc_server_internal.h"
 #include "tests/unit/certificates.h"
 #include "tests/unit/rpc_fixture.h"
 
@@ -221,6 +222,24 @@ static bool echoes_in_the_end(const char *text)
 }
 
 /* The whole identity moves to another CA, on both sides, while a stream stays open. */
+/* As when accept() failed: gRPC wants the certificates of a new listener, though they are what they were. */
+static void a_listener_that_is_replaced_speaks_tls_too(void **state)
+{
+    struct rpc_server_options options = mutual_tls();
+    enum rpc_status status = RPC_UNAVAILABLE;
+
+    (void)state;
+    start_server(&options);
+    assert_int_equal(status_of(client()), RPC_OK);
+    rpc__listener_retire(service.server);
+    for (unsigned i = 0; i < 50 && status != RPC_OK; i++) {
+        nap_ms(100);
+        status = status_of(client());
+    }
+    assert_int_equal(status, RPC_OK);
+    stop_all();
+}
+
 static void changed_certificates_are_taken_without_a_restart(void **state)
 {
     struct rpc_server_options options = mutual_tls();
@@ -377,6 +396,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(half_a_handshake_is_ended, make_directory,
                                         remove_directory),
         cmocka_unit_test_setup_teardown(old_versions_of_tls_are_refused, make_directory,
+                                        remove_directory),
+        cmocka_unit_test_setup_teardown(a_listener_that_is_replaced_speaks_tls_too, make_directory,
                                         remove_directory),
     };
 

@@ -1,0 +1,19 @@
+/* probe_lead_internal.h - what probe_lead.c has of this machine (probe_lead_here.c): its addresses, and a process on it. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "collective/probe_invite.h"
+
+/*
+ * At which addresses hosts may reach a listener of "ip:port"; NULL: of all addresses. The likeliest first: that by which this
+ * machine goes into the world. How many, at least 1.
+ */
+unsigned lead__places(const char *listen, uint32_t ret[PROBE_INVITE_PLACES_MAX]);
+
+/* lockstep-probe beside this program, as the host `name`. */
+int lead__start_here(const char *name, const char *word, pid_t *ret_pid, struct err *err);
+/* It ends by itself, being told; killed when it does not in some seconds. 0: there is none. */
+void lead__end_here(pid_t pid);
