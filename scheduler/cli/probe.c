@@ -157,72 +157,68 @@ static void check_whole(const struct arguments *arguments, struct argp_state *st
         argp_error(state, "--tolerance: expected with --against");
 }
 
+/* Where the text of an option goes that is looked at later; NULL: it is looked at now. */
+static const char **text_of(struct arguments *arguments, int key)
+{
+    switch (key) {
+    case OPTION_AGAINST:
+        return &arguments->against;
+    case OPTION_LIBRARY:
+        return &arguments->local.library;
+    case OPTION_HOSTS:
+        return &arguments->host_list;
+    case OPTION_HOSTFILE:
+        return &arguments->host_file;
+    case OPTION_LISTEN:
+        return &arguments->listen;
+    case OPTION_HERE:
+        return &arguments->here;
+    default:
+        return NULL;
+    }
+}
+
+static void take_backend(const char *text, struct arguments *arguments, struct argp_state *state)
+{
+    if (strcmp(text, "tcp") != 0 && strcmp(text, "nccl") != 0)
+        argp_error(state, "--backend '%s': expected tcp or nccl", text);
+    arguments->local.backend = text;
+}
+
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
+    const char **text = text_of(arguments, key);
 
-    switch (key) {
-    case OPTION_RANKS:
+    if (text)
+        *text = argument;
+    else if (key == OPTION_RANKS)
         take_number("--ranks", argument, LOCAL_RANKS_MAX, &arguments->local.ranks, state);
-        return 0;
-    case OPTION_BACKEND:
-        if (strcmp(argument, "tcp") != 0 && strcmp(argument, "nccl") != 0)
-            argp_error(state, "--backend '%s': expected tcp or nccl", argument);
-        arguments->local.backend = argument;
-        return 0;
-    case OPTION_OP:
-        take_op(argument, arguments, state);
-        return 0;
-    case OPTION_SIZES:
-        take_sizes(argument, arguments, state);
-        return 0;
-    case OPTION_PAIRS:
-        arguments->local.pairs = true;
-        return 0;
-    case OPTION_STREAMS:
+    else if (key == OPTION_RANKS_PER_HOST)
+        take_number("--ranks-per-host", argument, PROBE_DEVICES_MAX, &arguments->ranks_per_host, state);
+    else if (key == OPTION_STREAMS)
         take_number("--streams", argument, BACKEND_STREAMS_MAX, &arguments->local.streams, state);
-        return 0;
-    case OPTION_AGAINST:
-        arguments->against = argument;
-        return 0;
-    case OPTION_TOLERANCE:
+    else if (key == OPTION_BACKEND)
+        take_backend(argument, arguments, state);
+    else if (key == OPTION_OP)
+        take_op(argument, arguments, state);
+    else if (key == OPTION_SIZES)
+        take_sizes(argument, arguments, state);
+    else if (key == OPTION_PAIRS)
+        arguments->local.pairs = true;
+    else if (key == OPTION_TOLERANCE)
         take_tolerance(argument, arguments, state);
-        return 0;
-    case OPTION_TIMEOUT:
+    else if (key == OPTION_TIMEOUT)
         take_timeout(argument, arguments, state);
-        return 0;
-    case OPTION_LIBRARY:
-        arguments->local.library = argument;
-        return 0;
-    case OPTION_HOSTS:
-        arguments->host_list = argument;
-        return 0;
-    case OPTION_HOSTFILE:
-        arguments->host_file = argument;
-        return 0;
-    case OPTION_RANKS_PER_HOST:
-        take_number("--ranks-per-host", argument, PROBE_DEVICES_MAX, &arguments->ranks_per_host,
-                    state);
-        return 0;
-    case OPTION_LISTEN:
-        arguments->listen = argument;
-        return 0;
-    case OPTION_HERE:
-        arguments->here = argument;
-        return 0;
-    case OPTION_CHILD:
+    else if (key == OPTION_CHILD)
         exit(rank_main_of(argument));
-    case 'o':
-        arguments->json = strcmp(argument, "json") == 0;
-        if (!arguments->json && strcmp(argument, "text") != 0)
-            argp_error(state, "-o '%s': expected text or json", argument);
-        return 0;
-    case ARGP_KEY_END:
+    else if (key == 'o')
+        arguments->json = cli_wants_json(argument, state);
+    else if (key == ARGP_KEY_END)
         check_whole(arguments, state);
-        return 0;
-    default:
+    else
         return ARGP_ERR_UNKNOWN;
-    }
+    return 0;
 }
 
 static const struct argp parser = {
