@@ -46,6 +46,8 @@ unsigned probe_service_port(const struct probe_service *service);
 /* As COORD_EXPECT and COORD_GONE; deadline_ns: CLOCK_MONOTONIC. */
 int probe_service_expect(struct probe_service *service, const struct coordinator_gang *gang, struct err *err);
 void probe_service_forget(struct probe_service *service, const char *ns, const char *name);
+/* As COORD_POD_STATE: why that pod's probe is not there yet; "": not known. Its peers are told. */
+void probe_service_pod_state(struct probe_service *service, const char *uid, const char *text);
 
 /* Prometheus text: lockstep_probe_*. service NULL: all zero. */
 void probe_service_metrics(struct probe_service *service, struct strbuf *out);

@@ -84,7 +84,7 @@ void daemon_loop(struct daemon *daemon);
 /* actions.c */
 void daemon_act(struct daemon *daemon, const struct actions *actions);
 /* probes.c; the loop's thread but for the metrics */
-void daemon_probe(struct daemon *daemon, const struct action *action); /* ACT_PROBE, ACT_PROBE_END */
+void daemon_probe(struct daemon *daemon, const struct action *action); /* ACT_PROBE, _END, _POD */
 void daemon_probes_lead(struct daemon *daemon, bool leads);
 void daemon_probes_metrics(struct daemon *daemon, struct strbuf *out);
 /* watches.c */

@@ -169,6 +169,8 @@ void daemon_probe(struct daemon *daemon, const struct action *action)
 {
     if (action->kind == ACT_PROBE)
         expect(daemon, action);
+    else if (daemon->probes && action->kind == ACT_PROBE_POD)
+        probe_service_pod_state(daemon->probes, action->uid, action->text ? action->text : "");
     else if (daemon->probes)
         probe_service_forget(daemon->probes, action->ns, action->name);
 }
