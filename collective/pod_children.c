@@ -152,6 +152,8 @@ static void all_have_results(struct pod *pod)
 {
     bool wrong = pod->report.outcome == PROBE_OUTCOME_WRONG_DATA;
 
+    pod->bytes_sent += pod->report.bytes_moved;
+    pod->measuring_s += pod->report.run_s;
     pod__say(pod, "measured %.3g GB/s bus bandwidth in %.1f s", pod->report.busbw_gb_s, pod->report.run_s);
     pod__report(pod, wrong ? PROBE_OUTCOME_WRONG_DATA : PROBE_OUTCOME_OK,
                 wrong ? pod->report.rank : pod->first_rank, wrong ? "sums are wrong" : "");
