@@ -1,6 +1,6 @@
 /*
- * At what a pod waits that is on its node, from its containers' statuses, for those who wait for it. Only names and
- * kubelet's reasons: its messages hold images and whatever a registry says.
+ * At what a pod waits that is on its node, from its containers' statuses, for those who wait for
+ * it. Only names and kubelet's reasons: its messages hold images and whatever a registry says.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 struct look {
     const json_t *stuck; /* the first that waits for a reason that does not pass by itself */
-    const json_t *runs; /* the init container that the next ones wait for */
+    const json_t *runs;  /* the init container that the next ones wait for */
     const json_t *waits; /* the first of the others that wait */
 };
 
@@ -47,13 +47,15 @@ static void look_at(const json_t *containers, bool init, struct look *look)
     const json_t *container;
     size_t i;
 
-    json_array_foreach((json_t *)(uintptr_t)containers, i, container) {
+    json_array_foreach((json_t *)(uintptr_t)containers, i, container)
+    {
         if (json_is_object(state_of(container, "waiting"))) {
             if (!look->stuck && !passes(reason_of(container)))
                 look->stuck = container;
             if (!look->waits)
                 look->waits = container;
-        } else if (init && json_is_object(state_of(container, "running")) && !read__flag(container, "started")) {
+        } else if (init && json_is_object(state_of(container, "running")) &&
+                   !read__flag(container, "started")) {
             look->runs = container;
         }
     }

@@ -45,7 +45,8 @@ void token_cache_free(struct token_cache *cache)
     free(cache);
 }
 
-bool token_cache_get(struct token_cache *cache, const char digest[SHA256_HEX], int64_t now_ns, struct kube_identity *ret)
+bool token_cache_get(struct token_cache *cache, const char digest[SHA256_HEX], int64_t now_ns,
+                     struct kube_identity *ret)
 {
     const struct entry *entry;
     bool found;

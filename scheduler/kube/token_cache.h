@@ -1,8 +1,10 @@
 /*
- * token_cache.h - whose token it was a moment ago: a pod's probe makes some calls in a row, and each shows its token.
+ * token_cache.h - whose token it was a moment ago: a pod's probe makes some calls in a row, and
+ * each shows its token.
  *
- * Holds answers that named somebody, and of tokens only their SHA-256. A token that is revoked meanwhile is good for
- * TOKEN_CACHE_NS longer. When it is full the oldest answer goes. Any thread; now_ns is of a clock that does not go back.
+ * Holds answers that named somebody, and of tokens only their SHA-256. A token that is revoked
+ * meanwhile is good for TOKEN_CACHE_NS longer. When it is full the oldest answer goes. Any thread;
+ * now_ns is of a clock that does not go back.
  */
 #pragma once
 
@@ -18,10 +20,12 @@
 
 struct token_cache;
 struct token_cache *token_cache_new(size_t max); /* NULL: no memory */
-void token_cache_free(struct token_cache *cache); /* takes NULL, as all of these do: then nothing is found */
+void token_cache_free(
+    struct token_cache *cache); /* takes NULL, as all of these do: then nothing is found */
 
 /* digest: sha256_hex() of the token. */
-bool token_cache_get(struct token_cache *cache, const char digest[SHA256_HEX], int64_t now_ns, struct kube_identity *ret);
+bool token_cache_get(struct token_cache *cache, const char digest[SHA256_HEX], int64_t now_ns,
+                     struct kube_identity *ret);
 /* asked_ns: when the question was sent, as the answer is not newer than that. */
 void token_cache_put(struct token_cache *cache, const char digest[SHA256_HEX], int64_t asked_ns,
                      const struct kube_identity *who);

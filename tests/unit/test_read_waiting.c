@@ -9,10 +9,13 @@
 
 #include "scheduler/kube/read.h"
 
-#define WAITS(name, reason) "{'name':'" name "','state':{'waiting':{'reason':'" reason "','message':'of an image'}}}"
-#define RUNS(name, started) "{'name':'" name "','started':" started ",'state':{'running':{'startedAt':'x'}}}"
+#define WAITS(name, reason)                                                                        \
+    "{'name':'" name "','state':{'waiting':{'reason':'" reason "','message':'of an image'}}}"
+#define RUNS(name, started)                                                                        \
+    "{'name':'" name "','started':" started ",'state':{'running':{'startedAt':'x'}}}"
 #define ENDED(name) "{'name':'" name "','state':{'terminated':{'exitCode':0}}}"
-#define PENDING(init, others) "'phase':'Pending','initContainerStatuses':[" init "],'containerStatuses':[" others "]"
+#define PENDING(init, others)                                                                      \
+    "'phase':'Pending','initContainerStatuses':[" init "],'containerStatuses':[" others "]"
 #define LONG_NAME "a123456789b123456789c123456789d123456789e123456789f123456789g1234"
 
 static const struct {
@@ -22,10 +25,14 @@ static const struct {
     {"'phase':'Pending'", "its kubelet has not begun with it", false},
     {"'phase':'Running','containerStatuses':[" WAITS("c", "CrashLoopBackOff") "]", "", false},
     {PENDING("", RUNS("c", "true")), "", false},
-    {PENDING(WAITS("i", "PodInitializing"), WAITS("c", "PodInitializing")), "container i: PodInitializing", false},
-    {PENDING(ENDED("i") "," RUNS("probe", "false"), WAITS("c", "PodInitializing")), "container probe runs", false},
-    {PENDING(RUNS("sidecar", "true") "," WAITS("probe", "PodInitializing"), ""), "container probe: PodInitializing", false},
-    {PENDING(ENDED("i") "," WAITS("data", "ImagePullBackOff") "," WAITS("probe", "PodInitializing"), ""),
+    {PENDING(WAITS("i", "PodInitializing"), WAITS("c", "PodInitializing")),
+     "container i: PodInitializing", false},
+    {PENDING(ENDED("i") "," RUNS("probe", "false"), WAITS("c", "PodInitializing")),
+     "container probe runs", false},
+    {PENDING(RUNS("sidecar", "true") "," WAITS("probe", "PodInitializing"), ""),
+     "container probe: PodInitializing", false},
+    {PENDING(ENDED("i") "," WAITS("data", "ImagePullBackOff") "," WAITS("probe", "PodInitializing"),
+             ""),
      "container data: ImagePullBackOff", true},
     {PENDING("", WAITS("a", "ContainerCreating") "," WAITS("b", "CreateContainerConfigError")),
      "container b: CreateContainerConfigError", true},
@@ -35,7 +42,8 @@ static const struct {
     {PENDING("", WAITS("c", LONG_NAME)), "container c: waiting", false},
     {PENDING("", WAITS("C c", "ErrImagePull")), "container ?: ErrImagePull", true},
     {PENDING("", WAITS(LONG_NAME, "ErrImagePull")), "container ?: ErrImagePull", true},
-    {"'phase':'Pending','initContainerStatuses':7,'containerStatuses':[null,[],{'state':3}]", "", false},
+    {"'phase':'Pending','initContainerStatuses':7,'containerStatuses':[null,[],{'state':3}]", "",
+     false},
 };
 
 static struct obj_pod *read_quoted(const char *node, const char *status)
@@ -45,7 +53,8 @@ static struct obj_pod *read_quoted(const char *node, const char *status)
     char text[2048];
     json_t *object;
 
-    snprintf(text, sizeof(text), "{'metadata':{'name':'p'},'spec':{'nodeName':'%s','containers':[{}]},'status':{%s}}",
+    snprintf(text, sizeof(text),
+             "{'metadata':{'name':'p'},'spec':{'nodeName':'%s','containers':[{}]},'status':{%s}}",
              node, status);
     for (char *at = text; *at; at++)
         if (*at == '\'')

@@ -95,7 +95,8 @@ static void without_one_all_are_asked_about(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_answer_is_good_for_a_short_time, open_cache, close_cache),
+        cmocka_unit_test_setup_teardown(an_answer_is_good_for_a_short_time, open_cache,
+                                        close_cache),
         cmocka_unit_test_setup_teardown(another_token_is_not_taken_for_it, open_cache, close_cache),
         cmocka_unit_test_setup_teardown(the_oldest_goes_when_it_is_full, open_cache, close_cache),
         cmocka_unit_test(without_one_all_are_asked_about),
