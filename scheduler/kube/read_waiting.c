@@ -41,27 +41,46 @@ static bool passes(const char *reason)
            strcmp(reason, "waiting") == 0;
 }
 
-/* A sidecar that is up (started) holds nobody up. */
-static void look_at(const json_t *containers, bool init, struct look *look)
+static bool runs(const json_t *container)
+{
+    return json_is_object(state_of(container, "running"));
+}
+
+/* An init container that stays, and that the next ones do not wait for any more. Of a plain one that runs kubelet says
+ * `started`, too. */
+static bool is_sidecar_that_is_up(const json_t *spec, const json_t *status)
+{
+    const char *name = read__entry(status, "name"), *policy = NULL;
+    const json_t *container;
+    size_t i;
+
+    json_array_foreach(json_object_get(spec, "initContainers"), i, container)
+    {
+        const char *of = read__entry(container, "name");
+
+        if (of && name && strcmp(of, name) == 0)
+            policy = read__entry(container, "restartPolicy");
+    }
+    return policy && strcmp(policy, "Always") == 0 && read__flag(status, "started");
+}
+
+static void look_at(const json_t *containers, struct look *look)
 {
     const json_t *container;
     size_t i;
 
     json_array_foreach((json_t *)(uintptr_t)containers, i, container)
     {
-        if (json_is_object(state_of(container, "waiting"))) {
-            if (!look->stuck && !passes(reason_of(container)))
-                look->stuck = container;
-            if (!look->waits)
-                look->waits = container;
-        } else if (init && json_is_object(state_of(container, "running")) &&
-                   !read__flag(container, "started")) {
-            look->runs = container;
-        }
+        if (!json_is_object(state_of(container, "waiting")))
+            continue;
+        if (!look->stuck && !passes(reason_of(container)))
+            look->stuck = container;
+        if (!look->waits)
+            look->waits = container;
     }
 }
 
-int read__waiting(const json_t *status, char **ret_waiting, bool *ret_stuck)
+int read__waiting(const json_t *spec, const json_t *status, char **ret_waiting, bool *ret_stuck)
 {
     const json_t *init = json_object_get(status, "initContainerStatuses");
     const json_t *others = json_object_get(status, "containerStatuses");
@@ -69,9 +88,15 @@ int read__waiting(const json_t *status, char **ret_waiting, bool *ret_stuck)
     struct look look = {0};
     const json_t *container;
     const char *name;
+    size_t i;
 
-    look_at(init, true, &look);
-    look_at(others, false, &look);
+    look_at(init, &look);
+    look_at(others, &look);
+    json_array_foreach((json_t *)(uintptr_t)init, i, container)
+    {
+        if (runs(container) && !is_sidecar_that_is_up(spec, container))
+            look.runs = container;
+    }
     container = look.stuck ? look.stuck : look.runs ? look.runs : look.waits;
     name = read__entry(container, "name");
     if (name && (strlen(name) > NAME_MAX_BYTES || !is_dns_subdomain(name, strlen(name))))

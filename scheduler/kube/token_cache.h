@@ -20,8 +20,8 @@
 
 struct token_cache;
 struct token_cache *token_cache_new(size_t max); /* NULL: no memory */
-void token_cache_free(
-    struct token_cache *cache); /* takes NULL, as all of these do: then nothing is found */
+/* Takes NULL, as the others do: then nothing is found. */
+void token_cache_free(struct token_cache *cache);
 
 /* digest: sha256_hex() of the token. */
 bool token_cache_get(struct token_cache *cache, const char digest[SHA256_HEX], int64_t now_ns,

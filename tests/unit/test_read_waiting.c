@@ -29,6 +29,10 @@ static const struct {
      "container i: PodInitializing", false},
     {PENDING(ENDED("i") "," RUNS("probe", "false"), WAITS("c", "PodInitializing")),
      "container probe runs", false},
+    {PENDING(RUNS("sidecar", "true") "," RUNS("probe", "true"), WAITS("c", "PodInitializing")),
+     "container probe runs", false},
+    {PENDING(RUNS("sidecar", "false") "," WAITS("probe", "PodInitializing"), ""),
+     "container sidecar runs", false},
     {PENDING(RUNS("sidecar", "true") "," WAITS("probe", "PodInitializing"), ""),
      "container probe: PodInitializing", false},
     {PENDING(ENDED("i") "," WAITS("data", "ImagePullBackOff") "," WAITS("probe", "PodInitializing"),
@@ -54,7 +58,8 @@ static struct obj_pod *read_quoted(const char *node, const char *status)
     json_t *object;
 
     snprintf(text, sizeof(text),
-             "{'metadata':{'name':'p'},'spec':{'nodeName':'%s','containers':[{}]},'status':{%s}}",
+             "{'metadata':{'name':'p'},'spec':{'nodeName':'%s','containers':[{}],'initContainers':"
+             "[{'name':'i'},{'name':'sidecar','restartPolicy':'Always'},{'name':'probe'}]},'status':{%s}}",
              node, status);
     for (char *at = text; *at; at++)
         if (*at == '\'')
