@@ -265,6 +265,7 @@ static json_t *time_or_null(int64_t wall_s)
 static json_t *stuck_or_null(const struct gang *gang)
 {
     const struct slot *first = NULL;
+    char text[PROBE_TEXT]; /* names are cut rather than what it is */
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < gang->nslots; i++)
@@ -274,8 +275,9 @@ static json_t *stuck_or_null(const struct gang *gang)
         }
     if (!first)
         return json_null();
-    return json_sprintf("%u of %u pods cannot begin: pod %s on %s: %s", n, gang->nslots, first->pod->object->name,
-                        first->node ? first->node->name : "", first->pod->object->waiting);
+    snprintf(text, sizeof(text), "%u of %u pods cannot begin: %s (pod %s on %s)", n, gang->nslots,
+             first->pod->object->waiting, first->pod->object->name, first->node ? first->node->name : "");
+    return json_string(text);
 }
 
 json_t *core__probe_json(const struct gang *gang)

@@ -1,12 +1,13 @@
 /*
  * A plain full-duplex socket copy between two pods (tests/bench/collective/copy.h), for
- * tests/cluster/probe.sh: what the probe's all-reduce between the same pods is held against.
+ * tests/cluster/probe.sh: what the probe's all-reduce between the same pods is held against. And,
+ * in turns with the copies, an all-reduce of the probe's tcp backend by these very processes, as
+ * what a machine has to do besides changes from second to second.
  *
  *   socket-copy PORT PEER MIB ROUNDS
  *
  * Both listen on PORT and connect to PEER's; PEER is an IPv4 address or @FILE with one, which may
- * be there later. Prints the median of the best way from memory to memory, and of the one within
- * the cache, of the slower of both.
+ * be there later. Prints medians, of the slower of both.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +28,7 @@
 
 static int failed(const char *what)
 {
-    fprintf(stderr, "socket-copy: %s: %s\n", what, strerror(errno));
+    fprintf(stderr, "socket-copy: %s (%s)\n", what, strerror(errno));
     return 1;
 }
 
@@ -103,67 +104,118 @@ static int open_way(const char *peer, uint16_t port, struct copy_way *way)
     return way->in < 0 || prepare(way->out) < 0 || prepare(way->in) < 0 ? failed("accept") : 0;
 }
 
-/* ---- timing
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the backend ----------------------------------------------------------------------------- */
 
-/* Each tells the other its time, and both have the longer one; and they begin what comes next
- * together. */
-static int longer(const struct copy_way *way, double *seconds)
+struct bench {
+    struct copy_way way;
+    struct backend_rank *ring;
+    struct err err;
+};
+
+/* Each gives the other as many bytes. */
+static int swap(const struct copy_way *way, const void *mine, void *theirs, size_t size)
 {
-    static const struct copy_kind whole = {"", sizeof(double), 0};
-    double other = 0;
+    const struct copy_kind whole = {"", size, 0};
     struct copy_way note = *way;
 
-    note.from = (const uint8_t *)seconds;
-    note.into = (uint8_t *)&other;
-    note.bytes = note.total = sizeof(double);
-    if (copy_once(&note, &whole) < 0)
+    note.from = mine;
+    note.into = theirs;
+    note.bytes = note.total = size;
+    return copy_once(&note, &whole);
+}
+
+/* The lower address is rank 0. */
+static int open_ring(struct bench *bench)
+{
+    struct sockaddr_in own = {0}, peer = {0};
+    socklen_t own_len = sizeof(own), peer_len = sizeof(peer);
+    struct backend_options options = {.ranks = 2, .bytes_max = bench->way.bytes};
+    struct backend_address addresses[2] = {0};
+    struct backend_info info;
+    char host[INET_ADDRSTRLEN] = "";
+
+    if (getsockname(bench->way.out, (struct sockaddr *)&own, &own_len) < 0 ||
+        getpeername(bench->way.out, (struct sockaddr *)&peer, &peer_len) < 0)
+        return failed("addresses");
+    inet_ntop(AF_INET, &own.sin_addr, host, sizeof(host));
+    options.host = host;
+    options.rank = ntohl(own.sin_addr.s_addr) > ntohl(peer.sin_addr.s_addr);
+    if (backend_tcp.open(&options, &bench->ring, &info, &bench->err) < 0 ||
+        backend_tcp.address(bench->ring, &addresses[options.rank], &bench->err) < 0)
+        return failed(bench->err.text);
+    if (swap(&bench->way, &addresses[options.rank], &addresses[!options.rank],
+             sizeof(addresses[0])) < 0)
+        return failed("swap");
+    if (backend_tcp.connect(bench->ring, addresses, bench->way.deadline_ns, &bench->err) < 0)
+        return failed(bench->err.text);
+    return 0;
+}
+
+/* ---- timing ---------------------------------------------------------------------------------- */
+
+/* Both have the longer time, and begin what comes next together. */
+static int longer(const struct copy_way *way, double *seconds)
+{
+    double other = 0;
+
+    if (swap(way, seconds, &other, sizeof(other)) < 0)
         return -1;
     *seconds = *seconds > other ? *seconds : other;
     return 0;
 }
 
-static int time_kind(const struct copy_way *way, const struct copy_kind *kind, double *ret)
+#define ALL_REDUCE COPIES /* after the kinds of copies */
+
+static int time_one(struct bench *bench, size_t which, double *ret)
 {
     double seconds = 0;
     uint64_t start;
+    int r;
 
-    if (longer(way, &seconds) < 0)
+    if (longer(&bench->way, &seconds) < 0)
         return -1;
     start = tcp_now_ns();
-    if (copy_once(way, kind) < 0)
+    if (which == ALL_REDUCE)
+        r = backend_tcp.run(bench->ring, OP_ALL_REDUCE, bench->way.bytes, 1, &seconds,
+                            bench->way.deadline_ns, &bench->err);
+    else
+        r = copy_once(&bench->way, &copy_kinds[which]);
+    if (r < 0)
         return -1;
-    seconds = (double)(tcp_now_ns() - start) * 1e-9;
-    if (longer(way, &seconds) < 0)
+    if (which != ALL_REDUCE)
+        seconds = (double)(tcp_now_ns() - start) * 1e-9;
+    if (longer(&bench->way, &seconds) < 0)
         return -1;
     *ret = seconds;
     return 0;
 }
 
-static int do_rounds(const struct copy_way *way, unsigned rounds)
+static int do_rounds(struct bench *bench, unsigned rounds)
 {
-    static double seconds[COPIES][ROUNDS_MAX];
-    double memory = 0, cache = 0;
+    static double seconds[COPIES + 1][ROUNDS_MAX];
+    double memory = 0, cache = 0, gb = (double)bench->way.total * 1e-9; /* of 2 ranks: as many */
 
     for (unsigned round = 0; round <= rounds; round++) /* the first warms up */
-        for (size_t i = 0; i < COPIES; i++)
-            if (time_kind(way, &copy_kinds[i], &seconds[i][round ? round - 1 : 0]) < 0)
-                return failed("copy");
+        for (size_t i = 0; i <= COPIES; i++)
+            if (time_one(bench, i, &seconds[i][round ? round - 1 : 0]) < 0)
+                return failed(bench->err.text[0] ? bench->err.text : "copy");
     for (size_t i = 0; i < COPIES; i++) {
-        double gb_s = (double)way->total * 1e-9 / stats_median(seconds[i], rounds);
+        double gb_s = gb / stats_median(seconds[i], rounds);
         double *best = copy_kinds[i].buffer ? &cache : &memory;
 
         printf("%s: %.3f GB/s each way\n", copy_kinds[i].name, gb_s);
         *best = gb_s > *best ? gb_s : *best;
     }
-    printf("socket_copy.memory: %.4f GB/s\nsocket_copy.cache: %.4f GB/s\n", memory, cache);
+    printf("socket_copy.memory: %.4f GB/s\nsocket_copy.cache: %.4f GB/s\n"
+           "socket_copy.all_reduce: %.4f GB/s\n",
+           memory, cache, gb / stats_median(seconds[ALL_REDUCE], rounds));
     return 0;
 }
 
 int main(int argc, char **argv)
 {
-    struct copy_way way = {.deadline_ns = tcp_now_ns() + PATIENCE_NS};
+    static struct bench bench;
+    struct copy_way *way = &bench.way;
     uint64_t port, mib, rounds;
     uint32_t *from, *into;
     struct err err = ERR_INIT;
@@ -174,14 +226,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: socket-copy PORT PEER|@FILE MIB ROUNDS\n");
         return 2;
     }
-    way.bytes = way.total = (size_t)mib << 20;
-    if (tcp_buffer(way.bytes, &from, &err) < 0 || tcp_buffer(way.bytes, &into, &err) < 0) {
+    way->deadline_ns = tcp_now_ns() + PATIENCE_NS;
+    way->bytes = way->total = (size_t)mib << 20;
+    if (tcp_buffer(way->bytes, &from, &err) < 0 || tcp_buffer(way->bytes, &into, &err) < 0) {
         fprintf(stderr, "socket-copy: %s\n", err.text);
         return 1;
     }
-    memset(from, 1, way.bytes);
-    memset(into, 2, way.bytes);
-    way.from = (const uint8_t *)from;
-    way.into = (uint8_t *)into;
-    return open_way(argv[2], (uint16_t)port, &way) != 0 || do_rounds(&way, (unsigned)rounds) != 0;
+    memset(from, 1, way->bytes);
+    memset(into, 2, way->bytes);
+    way->from = (const uint8_t *)from;
+    way->into = (uint8_t *)into;
+    if (open_way(argv[2], (uint16_t)port, way) != 0 || open_ring(&bench) != 0 ||
+        do_rounds(&bench, (unsigned)rounds) != 0)
+        return 1;
+    backend_tcp.close(bench.ring, false);
+    return 0;
 }

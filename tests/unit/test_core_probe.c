@@ -228,7 +228,7 @@ static void what_a_pod_waits_at_is_told_once_while_its_gang_is_measured(void **s
     show_waiting(world, "g-1", "container data: ErrImagePull", true);
     assert_string_equal(told(world, "g-0"), "container c: PodInitializing");
     assert_string_equal(told(world, "g-1"), "container data: ErrImagePull");
-    assert_in(record(world), "\"message\":\"1 of 2 pods cannot begin: pod g-1 on n1: container data: ErrImagePull\"");
+    assert_in(record(world), "\"message\":\"1 of 2 pods cannot begin: container data: ErrImagePull (pod g-1 on n1)\"");
     answer_writes(world, ACT_PLACEMENT, WRITE_OK);
     actions_clear(&world->actions);
     show_waiting(world, "g-1", "container data: ErrImagePull", true);
@@ -296,7 +296,7 @@ static void after_a_restart_it_is_told_again_what_pods_wait_at(void **state)
 
     assert_string_equal(told(world, "g-1"), "container data: ErrImagePull");
     assert_null(told(world, "g-0"));
-    assert_in(record(world), "pod g-1 on n0: container data: ErrImagePull");
+    assert_in(record(world), "container data: ErrImagePull (pod g-1 on n0)");
 }
 
 static void a_restart_takes_the_answer_over(void **state)
