@@ -36,7 +36,7 @@
  *                             deadline counted from when the gang was bound, so that a restart does
  *                             not begin it anew; `decided` from GangPlacement.status
  *   ACT_PROBE_END             COORD_GONE
- *   container statuses        COORD_POD_STATE while a pod waits: "pulling image X"
+ *   ACT_PROBE_POD             COORD_POD_STATE while a pod waits: "container data: ErrImagePull"
  *   Join, Report              threads of gRPC decode (probe_wire.h) and verify the token, then
  * queue COORD_JOIN, COORD_REPORT with a number for the call a stream's end            COORD_LEFT
  *   coordinator_deadline()    COORD_TICK

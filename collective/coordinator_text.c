@@ -47,7 +47,7 @@ static void name_ranks(const struct member *member, char *ret, size_t size)
 /* At its full length, or without the pod where that is too long for the list. */
 static size_t piece(const struct member *member, char *ret, size_t size, size_t room)
 {
-    const char *why = member->why ? member->why : member->opening ? "opening its devices" : "";
+    const char *why = member->opening ? "opening its devices" : member->why ? member->why : "";
     char ranks[40], who[COORD_WHO_MAX];
     int n;
 

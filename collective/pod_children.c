@@ -181,6 +181,8 @@ static void pair_children(struct pod *pod)
 
 static void all_have_results(struct pod *pod)
 {
+    pod->bytes_sent += pod->report.bytes_moved;
+    pod->measuring_s += pod->report.run_s;
     pod__say(pod, "measured %.3g GB/s bus bandwidth in %.1f s", pod->report.busbw_gb_s, pod->report.run_s);
     if (pod->pairs && pod->n_children * pod->ranks <= PROBE_PAIRS_MAX)
         pair_children(pod);

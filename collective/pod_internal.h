@@ -45,6 +45,8 @@ struct pod {
 
     struct probe_report report;
     bool report_due;
+    uint64_t bytes_sent; /* by all rounds that came to an end */
+    double measuring_s; /* likewise */
     bool over; /* the verdict has come, or nothing will */
     uint64_t hold_until_ns; /* the verdict says to stay; 0: it does not */
     enum verdict verdict;

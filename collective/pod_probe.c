@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #define JOIN "/lockstep.probe.v1.Probe/Join"
@@ -13,6 +14,7 @@
 #define BACKOFF_FIRST_NS UINT64_C(200000000)
 #define BACKOFF_MAX_NS UINT64_C(3000000000)
 #define REPORT_NS UINT64_C(5000000000)
+#define NOT_MEASURED "not measured: "
 #define EARLIER_NS UINT64_C(500000000) /* ranks give up before the coordinator does: they know more */
 
 uint64_t pod__now_ns(void)
@@ -352,19 +354,40 @@ static void step(struct pod *pod)
     }
 }
 
+static double cpu_s(int who)
+{
+    struct rusage usage = {0};
+
+    getrusage(who, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+}
+
+/* Of this process and its ranks, which have ended by now. */
+static void say_cost(struct pod *pod, uint64_t began_ns)
+{
+    pod__say(pod, "took %.2f s, %.2f s of it measuring; sent %.3f GB; used %.2f s of CPU time",
+             (double)(pod__now_ns() - began_ns) * 1e-9, pod->measuring_s, (double)pod->bytes_sent * 1e-9,
+             cpu_s(RUSAGE_SELF) + cpu_s(RUSAGE_CHILDREN));
+}
+
 int pod_probe_run(const struct pod_options *options, enum verdict *ret_verdict, struct err *err)
 {
     struct pod *pod = calloc(1, sizeof(*pod));
     int r = pod ? rpc_channel_new(&options->coordinator, &pod->channel, err) : -ENOMEM;
+    uint64_t began_ns = pod__now_ns();
     struct timespec wall;
 
     if (r < 0) {
         free(pod);
-        return r == -ENOMEM ? err_set(err, r, "out of memory") : r;
+        if (r == -ENOMEM)
+            err_set(err, r, "out of memory");
+        fprintf(stderr, "lockstep-probe: " NOT_MEASURED "%s\n", err->text);
+        return r;
     }
     clock_gettime(CLOCK_REALTIME, &wall);
     pod->options = options;
-    pod->end_ns = pod__now_ns() + options->limit_ns;
+    pod->end_ns = began_ns + options->limit_ns;
     pod->process = (uint64_t)wall.tv_sec * UINT64_C(1000000000) + (uint64_t)wall.tv_nsec;
     pod->backoff_ns = BACKOFF_FIRST_NS;
     pod->verdict = VERDICT_UNKNOWN;
@@ -374,10 +397,13 @@ int pod_probe_run(const struct pod_options *options, enum verdict *ret_verdict, 
     rpc_stream_free(pod->stream);
     rpc_channel_free(pod->channel);
     r = pod->outcome;
-    if (r < 0)
+    if (r < 0) {
+        pod__say(pod, NOT_MEASURED "%s", pod->err.text);
         err_set(err, r, "%s", pod->err.text);
-    else
+    } else {
         *ret_verdict = pod->verdict;
+    }
+    say_cost(pod, began_ns);
     free(pod);
     return r;
 }

@@ -38,5 +38,5 @@ struct pod_options {
     uint64_t patience_ns; /* so long without the coordinator it goes on; 0: until the limit */
 };
 
-/* Told on stderr as it goes. Returns 0 with the verdict; -ETIMEDOUT, -EACCES (refused), -ECANCELED: there is none. */
+/* Told on stderr as it goes; the last line says what it cost. err is not NULL. Returns 0 with the verdict; -ETIMEDOUT, -EACCES (refused), -ECANCELED: there is none. */
 int pod_probe_run(const struct pod_options *options, enum verdict *ret_verdict, struct err *err);

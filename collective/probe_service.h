@@ -51,6 +51,8 @@ void probe_service_end(struct probe_service *service, const char *ns, const char
 /* coordinator_tell() of it. */
 bool probe_service_tell(struct probe_service *service, const char *ns, const char *name, char *ret, size_t size);
 unsigned probe_service_calls(struct probe_service *service); /* joins and reports in flight */
+/* As COORD_POD_STATE: why that pod's probe is not there yet; "": not known. Its peers are told. */
+void probe_service_pod_state(struct probe_service *service, const char *uid, const char *text);
 
 /* Prometheus text: lockstep_probe_*. service NULL: all zero. */
 void probe_service_metrics(struct probe_service *service, struct strbuf *out);

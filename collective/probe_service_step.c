@@ -214,6 +214,15 @@ bool probe_service_tell(struct probe_service *service, const char *ns, const cha
     return known;
 }
 
+void probe_service_pod_state(struct probe_service *service, const char *uid, const char *text)
+{
+    const struct coordinator_event event = {.kind = COORD_POD_STATE, .pod_uid = uid, .text = text};
+
+    pthread_mutex_lock(&service->lock);
+    service__step(service, &event, NULL);
+    pthread_mutex_unlock(&service->lock);
+}
+
 /* ---- metrics ------------------------------------------------------------------------------------------------ */
 
 #define GAUGE(id, metric_name, metric_help)                                                        \

@@ -114,6 +114,7 @@ void daemon_act(struct daemon *daemon, const struct actions *actions)
             break;
         case ACT_PROBE:
         case ACT_PROBE_END:
+        case ACT_PROBE_POD:
             daemon_probe(daemon, action);
             break;
         case ACT_RELIST:

@@ -44,6 +44,7 @@ struct watch_source { /* context of one watch's callbacks */
 };
 
 struct probe_service;
+struct token_cache;
 
 struct daemon {
     struct config config;
@@ -56,6 +57,7 @@ struct daemon {
     struct http_server *verbs_server, *health_server;
     struct probe_service *probes; /* NULL: not leading, or not listening; the loop's, others under probes_lock */
     pthread_mutex_t probes_lock;
+    struct token_cache *tokens; /* that probes showed; written while there is no service */
     struct verbs verbs;
     struct watch_source sources[WATCHES + 1]; /* the last one is the Lease */
     struct kube_watch *watches[WATCHES + 1];
@@ -84,7 +86,7 @@ void daemon_loop(struct daemon *daemon);
 /* actions.c */
 void daemon_act(struct daemon *daemon, const struct actions *actions);
 /* probes.c; the loop's thread but for the metrics */
-void daemon_probe(struct daemon *daemon, const struct action *action); /* ACT_PROBE, ACT_PROBE_END */
+void daemon_probe(struct daemon *daemon, const struct action *action); /* ACT_PROBE, _END, _POD */
 void daemon_probes_lead(struct daemon *daemon, bool leads);
 void daemon_probes_metrics(struct daemon *daemon, struct strbuf *out);
 /* watches.c */

@@ -11,32 +11,51 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "collective/pod_probe.h"
 #include "collective/probe_service.h"
 #include "scheduler/daemon/daemon.h"
 #include "scheduler/kube/kube_token.h"
+#include "scheduler/kube/token_cache.h"
 
 #define AUDIENCE "lockstep-probe"
 #define HOLD_NS INT64_C(600000000000)
 
 /* ---- whose token is it -------------------------------------------------------------------------------------- */
 
+#define SHOWN "lockstep_probe_tokens_total"
+#define SHOWN_HELP "Tokens that probes showed, by who said whose they are."
+static struct metric reviewed = {.name = SHOWN, .help = SHOWN_HELP, .label = "by=\"api-server\""};
+static struct metric remembered = {.name = SHOWN, .help = SHOWN_HELP, .label = "by=\"cache\""};
+
 struct asked {
+    struct daemon *daemon;
     probe_identified_fn *done;
     void *question;
+    int64_t at_ns;
+    char digest[SHA256_HEX]; /* of the token */
 };
+
+static void tell_identity(const struct asked *asked, const struct kube_identity *who)
+{
+    struct probe_identity identity = {0};
+
+    snprintf(identity.ns, sizeof(identity.ns), "%s", who->ns);
+    snprintf(identity.pod, sizeof(identity.pod), "%.*s", (int)sizeof(identity.pod) - 1, who->pod);
+    snprintf(identity.uid, sizeof(identity.uid), "%.*s", (int)sizeof(identity.uid) - 1, who->uid);
+    asked->done(asked->question, &identity, false, "");
+}
 
 static void on_review(void *context, enum write_result result, const struct kube_identity *who, const char *why)
 {
     struct asked *asked = context;
-    struct probe_identity identity = {0};
 
     if (who) {
-        snprintf(identity.ns, sizeof(identity.ns), "%s", who->ns);
-        snprintf(identity.pod, sizeof(identity.pod), "%.*s", (int)sizeof(identity.pod) - 1, who->pod);
-        snprintf(identity.uid, sizeof(identity.uid), "%.*s", (int)sizeof(identity.uid) - 1, who->uid);
+        token_cache_put(asked->daemon->tokens, asked->digest, asked->at_ns, who);
+        tell_identity(asked, who);
+    } else {
+        asked->done(asked->question, NULL, result != WRITE_OK, why);
     }
-    asked->done(asked->question, who ? &identity : NULL, result != WRITE_OK, why);
     free(asked);
 }
 
@@ -45,10 +64,19 @@ static void identify(void *context, const char *token, size_t len, probe_identif
     struct daemon *daemon = context;
     struct kube_writer by = {daemon->client, atomic_load(&daemon->term)};
     struct asked *asked = malloc(sizeof(*asked));
+    struct kube_identity who;
     int r = -ENOMEM;
 
     if (asked) {
-        *asked = (struct asked){done, question};
+        *asked = (struct asked){daemon, done, question, clock_read(CLOCK_MONOTONIC), ""};
+        sha256_hex(token, len, asked->digest);
+        if (token_cache_get(daemon->tokens, asked->digest, asked->at_ns, &who)) {
+            metric_add(&remembered, 1);
+            tell_identity(asked, &who);
+            free(asked);
+            return;
+        }
+        metric_add(&reviewed, 1);
         r = kube_review_token(&by, token, len, AUDIENCE, on_review, asked);
     }
     if (r == 0)
@@ -169,6 +197,8 @@ void daemon_probe(struct daemon *daemon, const struct action *action)
 {
     if (action->kind == ACT_PROBE)
         expect(daemon, action);
+    else if (daemon->probes && action->kind == ACT_PROBE_POD)
+        probe_service_pod_state(daemon->probes, action->uid, action->text ? action->text : "");
     else if (daemon->probes)
         probe_service_forget(daemon->probes, action->ns, action->name);
 }
@@ -199,17 +229,28 @@ static struct probe_service *open_service(struct daemon *daemon)
 void daemon_probes_lead(struct daemon *daemon, bool leads)
 {
     struct probe_service *before = daemon->probes;
-    struct probe_service *now = leads && daemon->config.listen_probes[0] ? open_service(daemon) : NULL;
+    struct probe_service *now = NULL;
 
+    if (leads && daemon->config.listen_probes[0]) {
+        daemon->tokens = token_cache_new(TOKEN_CACHE_MAX); /* without one each token is asked about */
+        now = open_service(daemon);
+    }
     pthread_mutex_lock(&daemon->probes_lock);
     daemon->probes = now;
     pthread_mutex_unlock(&daemon->probes_lock);
     probe_service_stop(before);
+    if (!leads) {
+        token_cache_free(daemon->tokens); /* nobody asks any more */
+        daemon->tokens = NULL;
+    }
 }
 
 void daemon_probes_metrics(struct daemon *daemon, struct strbuf *out)
 {
+    static struct metric *const tokens[] = {&reviewed, &remembered};
+
     pthread_mutex_lock(&daemon->probes_lock);
     probe_service_metrics(daemon->probes, out);
+    metrics_write(out, tokens, sizeof(tokens) / sizeof(tokens[0]));
     pthread_mutex_unlock(&daemon->probes_lock);
 }

@@ -45,6 +45,8 @@ int read__requests(const struct reading *reading, const json_t *object, struct a
 /* How many CPUs the container with devices that has most is to have alone; 0: none. Of a spec that was read. */
 int32_t read__own_cpus(const struct reading *reading, const json_t *spec);
 int read__shape(const struct reading *reading, const json_t *object, struct pod_shape *ret);
+/* obj_pod.waiting and .stuck, of a pod that is bound and Pending. */
+int read__waiting(const json_t *spec, const json_t *status, char **ret_waiting, bool *ret_stuck);
 /* From an object's metadata. On failure too the caller owns what ret holds. */
 int read__wish(const struct reading *reading, const json_t *meta, struct gang_wish *ret);
 void read__wish_free(struct gang_wish *wish);

@@ -233,6 +233,8 @@ int read__pod_body(const struct reading *reading, const json_t *object, struct o
         r = read__text(reading, spec, "spec.nodeName", &pod->node);
     if (r == 0)
         r = read_status(reading, json_object_get(object, "status"), pod);
+    if (r == 0 && pod->node[0] && pod->phase == POD_PENDING)
+        r = read__waiting(spec, json_object_get(object, "status"), &pod->waiting, &pod->stuck);
     if (r == 0)
         r = read_owner(json_object_get(meta, "ownerReferences"), &pod->owner);
     if (r == 0)

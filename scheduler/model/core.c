@@ -105,10 +105,16 @@ void core_set_epoch(struct core *core, int64_t epoch_s)
 
 /* ---- pods and nodes ----------------------------------------------------------------------------- */
 
+static bool same_wait(const struct obj_pod *a, const struct obj_pod *b)
+{
+    return strcmp(a->waiting ? a->waiting : "", b->waiting ? b->waiting : "") == 0;
+}
+
 static void on_pod(struct core *core, struct obj_pod *object)
 {
     struct pod *pod = cluster_pod(&core->cluster, object->uid);
     bool cleared = false, was_bound = pod && pod->object->node[0];
+    bool waits_anew = pod && !same_wait(pod->object, object), was_stuck = pod && pod->object->stuck;
 
     if (object->rejected && object->node[0] && (pod ? !pod->object->rejected : core->listed))
         core__rejected(core, object->node);
@@ -133,6 +139,8 @@ static void on_pod(struct core *core, struct obj_pod *object)
     core__assign(core, pod);
     if (object->node[0] && (!was_bound || object->phase == POD_SUCCEEDED))
         core__saw_bound(core, pod);
+    if (waits_anew)
+        core__probe_waits(core, pod, was_stuck);
     if (pod->node && !was_bound) /* somebody may have put it where others have a place */
         core->crowded |= node_overheld(pod->node);
 }

@@ -31,7 +31,7 @@ const char *action_kind_name(enum action_kind kind)
     static const char *const names[ACTION_KINDS] = {"reply",     "bind",             "nominate",
                                                     "placement", "event",            "delete placement",
                                                     "evict",     "read",             "probe",
-                                                    "probe end", "relist"};
+                                                    "probe end", "probe pod",        "relist"};
 
     return names[kind];
 }

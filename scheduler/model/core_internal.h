@@ -163,6 +163,8 @@ int core__check_room(const struct core *core, struct err *err); /* what is kept 
 enum probe_policy core__probe_policy(const struct core *core, const struct gang *gang);
 void core__probe(struct core *core, struct gang *gang); /* of a gang that may be bound: asks, or gives up waiting */
 void core__end_probe(struct core *core, struct gang *gang); /* what was measured, or is being, is of no more use */
+/* What the pod waits at has changed; was_stuck: before. */
+void core__probe_waits(struct core *core, const struct pod *pod, bool was_stuck);
 void core__on_probed(struct core *core, const struct event *event);
 json_t *core__probe_json(const struct gang *gang); /* status.probe */
 void core__adopt_probe(struct gang *gang, const struct obj_placement *placement);

@@ -61,6 +61,16 @@ static int64_t time_left_ns(const struct core *core, const struct gang_probe *pr
     return left_ns > LEAST_NS ? left_ns : LEAST_NS;
 }
 
+static void tell_wait(struct core *core, const struct pod *pod)
+{
+    struct action *action = core__act(core, ACT_PROBE_POD);
+
+    if (!action)
+        return; /* without memory: peers are not told why it is not there */
+    core__act_on_pod(action, pod->object, "");
+    action->text = pod->object->waiting ? strdup(pod->object->waiting) : NULL;
+}
+
 static void ask(struct core *core, struct gang *gang)
 {
     struct gang_probe *probe = &gang->probe;
@@ -85,6 +95,22 @@ static void ask(struct core *core, struct gang *gang)
     action->ticket = (uint64_t)gang->generation;
     action->body = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(body);
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (gang->slots[i].pod->object->waiting)
+            tell_wait(core, gang->slots[i].pod);
+    gang->record.dirty = true;
+    core__touch(core, gang);
+}
+
+void core__probe_waits(struct core *core, const struct pod *pod, bool was_stuck)
+{
+    struct gang *gang = pod->gang;
+
+    if (!gang || pod->slot < 0 || gang->probe.phase != PROBE_ASKED)
+        return;
+    tell_wait(core, pod);
+    if (!was_stuck && !pod->object->stuck)
+        return; /* what passes by itself is not written down */
     gang->record.dirty = true;
     core__touch(core, gang);
 }
@@ -235,6 +261,25 @@ static json_t *time_or_null(int64_t wall_s)
     return json_string(text);
 }
 
+/* Who holds the others up, while nothing is decided. Of several the first one is named. */
+static json_t *stuck_or_null(const struct gang *gang)
+{
+    const struct slot *first = NULL;
+    char text[PROBE_TEXT]; /* names are cut rather than what it is */
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < gang->nslots; i++)
+        if (gang->slots[i].pod && gang->slots[i].pod->object->stuck) {
+            first = first ? first : &gang->slots[i];
+            n++;
+        }
+    if (!first)
+        return json_null();
+    snprintf(text, sizeof(text), "%u of %u pods cannot begin: %s (pod %s on %s)", n, gang->nslots,
+             first->pod->object->waiting, first->pod->object->name, first->node ? first->node->name : "");
+    return json_string(text);
+}
+
 json_t *core__probe_json(const struct gang *gang)
 {
     const struct gang_probe *probe = &gang->probe;
@@ -243,7 +288,7 @@ json_t *core__probe_json(const struct gang *gang)
         return json_null();
     return json_pack("{s:I, s:o, s:o, s:o, s:o}", "generation", (json_int_t)probe->generation, "verdict",
                      probe->phase == PROBE_DONE ? json_string(probe->verdict) : json_null(), "message",
-                     probe->phase == PROBE_DONE ? json_string(probe->message) : json_null(), "startedAt",
+                     probe->phase == PROBE_DONE ? json_string(probe->message) : stuck_or_null(gang), "startedAt",
                      time_or_null(probe->began_s), "endedAt", time_or_null(probe->ended_s));
 }
 

@@ -61,6 +61,7 @@ enum action_kind {
     ACT_READ_POD, /* which node has pod uid? EV_WRITE_DONE, its text: the node, "" = none */
     ACT_PROBE, /* measure the gang of GangPlacement ns/name, plan `ticket`: body says whom; EV_PROBED */
     ACT_PROBE_END, /* no more */
+    ACT_PROBE_POD, /* pod uid of such a gang waits at `text` ("": no more, or not known), for those who wait for it */
     ACT_RELIST, /* read every cache anew, then EV_SYNCED with `ticket` (the term) */
     ACTION_KINDS
 };

@@ -174,6 +174,7 @@ void obj_pod_free(struct obj_pod *pod)
     intern_free(pod->node);
     intern_free(pod->nominated);
     intern_free(pod->refusal);
+    intern_free(pod->waiting);
     intern_free(pod->group_native);
     intern_free(pod->group_sigs);
     intern_free(pod->unsupported);

@@ -111,6 +111,8 @@ struct obj_pod {
     char *node; /* spec.nodeName, "": not bound */
     char *nominated; /* status.nominatedNodeName */
     char *refusal; /* message of condition PodScheduled=False, "" otherwise */
+    char *waiting; /* Pending on its node: at what, as its kubelet tells; ASCII, short. NULL: at nothing, not known */
+    bool stuck; /* ... and that does not pass by itself: an image that is not there, a container that fails */
     enum pod_phase phase;
     bool rejected; /* Failed because the kubelet would not take it (OutOfcpu, TopologyAffinityError, ...) */
     bool terminating; /* deletionTimestamp is set */

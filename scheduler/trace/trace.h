@@ -18,8 +18,8 @@
  * its last line may be torn: the reader takes that before a header line and at the end of the file.
  *
  * What an operator hands out with a trace: names of nodes, namespaces, pods, Jobs and gangs; labels,
- * taints and capacity of nodes; requests, selectors and tolerations of pods; messages of the scheduler
- * and of the API server. Objects are recorded as JSON with only what scheduler/kube/read.h reads of
+ * taints and capacity of nodes; requests, selectors and tolerations of pods, names of their containers
+ * and for which reason they wait; messages of the scheduler and of the API server. Objects are recorded as JSON with only what scheduler/kube/read.h reads of
  * them (trace_mask.c is the list): no environment, command, image, volume or annotation of a workload,
  * but for lockstep's own and the index of a Job's pod.
  *

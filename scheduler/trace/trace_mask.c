@@ -31,7 +31,9 @@
     "'workloadRef':{'name':1},'tolerations':[{'key':1,'operator':1,'value':1,'effect':1}],"        \
     "'affinity':" AFFINITY ",'resources':" AMOUNTS                                                 \
     ",'containers':" CONTAINERS ",'initContainers':" CONTAINERS "}"
-#define STATUSES "[{'name':1,'allocatedResources':1,'resources':{'requests':1}}]"
+#define STATUSES                                                                                   \
+    "[{'name':1,'allocatedResources':1,'resources':{'requests':1},'started':1,"                    \
+    "'state':{'waiting':{'reason':1},'running':{}}}]"
 #define POD_STATUS                                                                                 \
     "'status':{'phase':1,'reason':1,'nominatedNodeName':1,"                                        \
     "'conditions':[{'type':1,'status':1,'reason':1,'message':1}],'allocatedResources':1,"          \

@@ -1,9 +1,7 @@
 /*
  * The tcp backend beside plain socket copies between the same processes, in turns within one run:
  * rank r sends to r + 1 and receives from r - 1 as many bytes as the bus carries in an all-reduce,
- * both at once, over one connection per direction. Copies go from memory to memory, with buffers as
- * large as the all-reduce's and of the same kind of pages, by sends of several sizes; and, as iperf
- * does it, over and over from one buffer into another, both in the cache.
+ * both at once, over one connection per direction (collective/copy.h).
  *
  *   bench_collective RANKS STREAMS MIB ROUNDS [NETNS...]
  *
@@ -11,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,20 +20,11 @@
 
 #include "collective/measure_stats.h"
 #include "collective/tcp_internal.h"
+#include "tests/bench/collective/copy.h"
 
 #define RANKS_MAX 16
 #define ROUNDS_MAX 200
 #define OPS 3 /* per round and contender */
-
-static const struct {
-    const char *name;
-    size_t chunk; /* of a send */
-    size_t buffer; /* 0: as large as the all-reduce's */
-} copies[] = {{"memory to memory, 64 KiB sends", 64u << 10, 0},
-              {"memory to memory, 256 KiB sends", 256u << 10, 0},
-              {"memory to memory, 1 MiB sends", 1u << 20, 0},
-              {"within the cache, 128 KiB sends", 128u << 10, 128u << 10}};
-#define COPIES (sizeof(copies) / sizeof(copies[0]))
 
 struct shared {
     struct backend_address addresses[RANKS_MAX];
@@ -63,39 +51,20 @@ static int failed(const struct bench *bench, const char *what)
 }
 
 /* The ring's own connections: the same path, and idle between ops. */
-static int copy_once(const struct bench *bench, size_t chunk, size_t buffer)
+static struct copy_way way_of(const struct bench *bench)
 {
-    uint8_t *from = (uint8_t *)bench->from, *into = (uint8_t *)bench->into;
     const struct tcp_rank *tcp = (const struct tcp_rank *)bench->opened;
     unsigned next = (bench->rank + 1) % bench->ranks,
              before = (bench->rank + bench->ranks - 1) % bench->ranks;
-    int out = tcp_fd(tcp, next, TCP_OUT, 0), in = tcp_fd(tcp, before, TCP_IN, 0);
-    size_t total = (size_t)((double)bench->bytes * op_bus_factor(OP_ALL_REDUCE, bench->ranks)),
-           sent = 0, got = 0;
 
-    while (sent < total || got < total) {
-        size_t at_out = sent % buffer, at_in = got % buffer;
-        size_t out_len = chunk < buffer - at_out ? chunk : buffer - at_out;
-        size_t in_len = chunk < buffer - at_in ? chunk : buffer - at_in;
-        ssize_t n = 0, m = 0;
-
-        out_len = out_len < total - sent ? out_len : total - sent;
-        in_len = in_len < total - got ? in_len : total - got;
-        if (out_len && (n = send(out, from + at_out, out_len, MSG_NOSIGNAL)) > 0)
-            sent += (size_t)n;
-        if (in_len && (m = recv(in, into + at_in, in_len, 0)) > 0)
-            got += (size_t)m;
-        if ((n < 0 || m < 0) && errno != EAGAIN)
-            return -errno;
-        if (n <= 0 && m <= 0) {
-            struct pollfd fds[] = {{.fd = sent < total ? out : -1, .events = POLLOUT},
-                                   {.fd = got < total ? in : -1, .events = POLLIN}};
-
-            if (tcp_wait(fds, 2, bench->deadline_ns) < 0)
-                return -ETIMEDOUT;
-        }
-    }
-    return 0;
+    return (struct copy_way){
+        .out = tcp_fd(tcp, next, TCP_OUT, 0),
+        .in = tcp_fd(tcp, before, TCP_IN, 0),
+        .from = (const uint8_t *)bench->from,
+        .into = (uint8_t *)bench->into,
+        .bytes = (size_t)bench->bytes,
+        .total = (size_t)((double)bench->bytes * op_bus_factor(OP_ALL_REDUCE, bench->ranks)),
+        .deadline_ns = bench->deadline_ns};
 }
 
 static int longest(struct bench *bench, double *seconds, unsigned n)
@@ -105,13 +74,13 @@ static int longest(struct bench *bench, double *seconds, unsigned n)
 
 static int time_copies(struct bench *bench, size_t which, double *ret)
 {
-    size_t buffer = copies[which].buffer ? copies[which].buffer : (size_t)bench->bytes;
+    const struct copy_way way = way_of(bench);
     double seconds[OPS];
 
     for (unsigned i = 0; i < OPS; i++) {
         uint64_t start = tcp_now_ns();
 
-        if (copy_once(bench, copies[which].chunk, buffer) < 0)
+        if (copy_once(&way, &copy_kinds[which]) < 0)
             return -1;
         seconds[i] = (double)(tcp_now_ns() - start) * 1e-9;
     }
@@ -249,9 +218,9 @@ static void report(const struct bench *bench)
         double copy = stats_median(shared->copy[i], bench->rounds);
 
         fprintf(stderr, "copy %-32s %8.2f ms  %6.2f GB/s each way  %6.3f CPU s per GB\n",
-                copies[i].name, copy * 1e3, bus / copy * 1e-9,
+                copy_kinds[i].name, copy * 1e3, bus / copy * 1e-9,
                 shared->copy_cpu_s[i] / (bus * 1e-9 * OPS * (bench->rounds + 1)));
-        if (copies[i].buffer)
+        if (copy_kinds[i].buffer)
             cached = copy;
         else
             best = copy < best ? copy : best;

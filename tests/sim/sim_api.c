@@ -181,6 +181,7 @@ static void take_action(struct sim *sim, int replica, struct action *action)
     case ACT_POD_EVENT:
     case ACT_PROBE: /* answered by sim_stray.c, or never */
     case ACT_PROBE_END:
+    case ACT_PROBE_POD:
         break;
     default:
         send_write(sim, replica, action);

@@ -142,6 +142,10 @@ struct obj_pod *sim_pod_object(const struct sim *sim, const struct sim_pod *pod)
     object->node = pod->node >= 0 ? name_of("n", pod->node) : text("");
     object->nominated = pod->nominated >= 0 ? name_of("n", pod->nominated) : text("");
     object->refusal = text("");
+    if (pod->node >= 0 && pod->phase == POD_PENDING) {
+        object->stuck = pod->index % 4 == 1;
+        object->waiting = text(object->stuck ? "container c: ErrImagePull" : "container c: ContainerCreating");
+    }
     object->phase = (enum pod_phase)pod->phase;
     object->rejected = pod->rejected;
     object->priority = pod->priority;

@@ -20,8 +20,9 @@ static inline void text_of_pod(struct strbuf *out, const struct obj_pod *pod)
 {
     strbuf_addf(out, "pod %s|%s|%s|%s|%s|%s|%s\n", pod->ns, pod->name, pod->uid, pod->scheduler,
                 pod->node ? pod->node : "", pod->nominated, pod->refusal);
-    strbuf_addf(out, "%d|%d|%d|%d|%d|%lld|%d\n", pod->phase, pod->rejected, pod->terminating,
-                pod->gated, pod->priority, (long long)pod->created_s, pod->index);
+    strbuf_addf(out, "%d|%d|%d|%d|%d|%lld|%d|%s|%d\n", pod->phase, pod->rejected, pod->terminating,
+                pod->gated, pod->priority, (long long)pod->created_s, pod->index,
+                pod->waiting ? pod->waiting : "", pod->stuck);
     strbuf_addf(out, "owner %d|%s|%s|%s|%s\n", pod->owner.kind, pod->owner.api_version,
                 pod->owner.kind_name, pod->owner.name, pod->owner.uid);
     text_of_wish(out, &pod->wish);

@@ -199,17 +199,62 @@ static void a_gang_that_goes_is_measured_no_more(void **state)
     assert_int_equal(count_actions(world, ACT_PROBE_END), 1);
 }
 
-/* Also of a plan that was asked about before a restart: it does not begin anew. */
-static void the_deadline_runs_from_the_first_question(void **state)
+/* The text of the last ACT_PROBE_POD of that pod; NULL: there is none. */
+static const char *told(const struct world *world, const char *pod)
+{
+    for (size_t i = world->actions.n; i-- > 0;)
+        if (world->actions.items[i].kind == ACT_PROBE_POD && strcmp(world->actions.items[i].uid, pod) == 0)
+            return world->actions.items[i].text ? world->actions.items[i].text : "";
+    return NULL;
+}
+
+static void show_waiting(struct world *world, const char *name, const char *waiting, bool stuck)
+{
+    struct obj_pod *pod = make_pod(name, 8, "g", 2);
+
+    set_text(&pod->node, the_gang(world, "g")->slots[name[2] - '0'].node->name);
+    pod->waiting = waiting ? strdup(waiting) : NULL;
+    pod->stuck = stuck;
+    put_pod(world, pod);
+}
+
+static void what_a_pod_waits_at_is_told_once_while_its_gang_is_measured(void **state)
+{
+    struct world *world = *state;
+
+    bind_gang(world);
+    actions_clear(&world->actions);
+    show_waiting(world, "g-0", "container c: PodInitializing", false);
+    show_waiting(world, "g-1", "container data: ErrImagePull", true);
+    assert_string_equal(told(world, "g-0"), "container c: PodInitializing");
+    assert_string_equal(told(world, "g-1"), "container data: ErrImagePull");
+    assert_in(record(world), "\"message\":\"1 of 2 pods cannot begin: container data: ErrImagePull (pod g-1 on n1)\"");
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    actions_clear(&world->actions);
+    show_waiting(world, "g-1", "container data: ErrImagePull", true);
+    assert_null(told(world, "g-1")); /* nothing new */
+    show_waiting(world, "g-1", NULL, false);
+    assert_string_equal(told(world, "g-1"), "");
+    assert_in(record(world), "\"message\":null");
+    answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    answer(world, 1, "ok", 1);
+    actions_clear(&world->actions);
+    show_waiting(world, "g-1", "container data: ErrImagePull", true);
+    assert_null(told(world, "g-1")); /* nobody waits for it any more */
+    assert_in(record(world), "\"message\":\"as it was measured\"");
+}
+
+/* At 1,040 on the wall; gang g of two was asked about at 1,005, of 60 s, and g-1 waits for an image. */
+static struct world *restarted_world(void)
 {
     struct world *world = new_world(4, 4, 2);
     struct obj_placement *placement = calloc(1, sizeof(*placement));
+    struct obj_pod *pod = make_pod("g-1", 8, "g", 2);
 
-    (void)state;
     world->config.probe = PROBE_WARN;
     world->config.probe_deadline_ns = 60 * SECOND;
     core_set_epoch(world->core, 1000);
-    world->now_ns = 40 * SECOND; /* 1,040 on the wall */
+    world->now_ns = 40 * SECOND;
     *placement = (struct obj_placement){.ns = strdup("ns"), .name = strdup("g"), .uid = strdup("u"),
                                         .gang_kind = strdup("Gang"), .gang_name = strdup("g"),
                                         .state = strdup("Probing"), .reason_code = strdup(""),
@@ -219,15 +264,39 @@ static void the_deadline_runs_from_the_first_question(void **state)
                                         .measured = strdup("")};
     placement->shares = calloc(1, sizeof(struct placement_share));
     placement->shares[0] = (struct placement_share){strdup("n0"), 0, 2, strdup("")};
+    set_text(&pod->node, "n0");
+    pod->waiting = strdup("container data: ErrImagePull");
+    pod->stuck = true;
     show(world, "g-0", "n0", POD_PENDING);
-    show(world, "g-1", "n0", POD_PENDING);
+    put_pod(world, pod);
     world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = placement});
     sync_world(world);
     answer_writes(world, ACT_PLACEMENT, WRITE_OK);
+    return world;
+}
+
+static int open_restarted(void **state)
+{
+    *state = restarted_world();
+    return 0;
+}
+
+/* Also of a plan that was asked about before a restart: it does not begin anew. */
+static void the_deadline_runs_from_the_first_question(void **state)
+{
+    struct world *world = *state;
+
     assert_int_equal(count_actions(world, ACT_PROBE), 1);
     assert_in(find_action(world, ACT_PROBE, "")->body, "\"deadline_ns\":25000000000,"); /* of 60 s */
-    world_close(world);
-    free(world);
+}
+
+static void after_a_restart_it_is_told_again_what_pods_wait_at(void **state)
+{
+    struct world *world = *state;
+
+    assert_string_equal(told(world, "g-1"), "container data: ErrImagePull");
+    assert_null(told(world, "g-0"));
+    assert_in(record(world), "container data: ErrImagePull (pod g-1 on n0)");
 }
 
 static void a_restart_takes_the_answer_over(void **state)
@@ -267,7 +336,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(pods_that_run_unmeasured_are_not_waited_for, open_world, close_world),
         cmocka_unit_test_setup_teardown(an_answer_that_never_comes_ends, open_world, close_world),
         cmocka_unit_test_setup_teardown(a_gang_that_goes_is_measured_no_more, open_world, close_world),
-        cmocka_unit_test(the_deadline_runs_from_the_first_question),
+        cmocka_unit_test_setup_teardown(what_a_pod_waits_at_is_told_once_while_its_gang_is_measured, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(the_deadline_runs_from_the_first_question, open_restarted, close_world),
+        cmocka_unit_test_setup_teardown(after_a_restart_it_is_told_again_what_pods_wait_at, open_restarted, close_world),
         cmocka_unit_test(a_restart_takes_the_answer_over),
     };
 

@@ -137,8 +137,10 @@ static void expect_gang(struct stage *stage, uint64_t generation, bool gate, int
         fail_msg("%s", err.text);
 }
 
-static void start_pod(struct stage *stage, int i, const char *token)
+/* told: a file for what it says on stderr; NULL: the test's own. */
+static void start_telling_pod(struct stage *stage, int i, const char *token, const char *told)
 {
+    posix_spawn_file_actions_t files;
     char name[32], uid[32];
     char *argv[] = {stage->program, (char *)"--coordinator", stage->address, (char *)"--ca", (char *)"", (char *)"--token",
                     (char *)(uintptr_t)token, (char *)"--limit", (char *)"40s", NULL};
@@ -153,7 +155,35 @@ static void start_pod(struct stage *stage, int i, const char *token)
         snprintf(nodes[i], sizeof(nodes[i]), "NODE_NAME=node-%c", 'a' + i);
         env[4] = nodes[i];
     }
-    assert_int_equal(posix_spawn(&stage->pids[i], stage->program, NULL, NULL, argv, env), 0);
+    posix_spawn_file_actions_init(&files);
+    if (told)
+        posix_spawn_file_actions_addopen(&files, STDERR_FILENO, told, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    assert_int_equal(posix_spawn(&stage->pids[i], stage->program, &files, NULL, argv, env), 0);
+    posix_spawn_file_actions_destroy(&files);
+}
+
+static void start_pod(struct stage *stage, int i, const char *token)
+{
+    start_telling_pod(stage, i, token, NULL);
+}
+
+/* Until the file has that in it, and all of it is in ret. */
+static void wait_for_line(const char *path, const char *part, int seconds, char *ret, size_t size)
+{
+    int64_t end = now_ns() + seconds * SECOND;
+
+    do {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd >= 0 ? read(fd, ret, size - 1) : 0;
+
+        ret[n > 0 ? n : 0] = '\0';
+        if (fd >= 0)
+            close(fd);
+        if (strstr(ret, part))
+            return;
+        usleep(20000);
+    } while (now_ns() < end);
+    fail_msg("'%s' was not told, but '%s'", part, ret);
 }
 
 /* The exit code of the pod's probe; fails when it does not end in time. */
@@ -235,6 +265,28 @@ static void who_never_comes_is_named(void **state)
         fail_msg("'%s' does not name train-1", stage->result.message);
     assert_int_equal(end_of_pod(stage, 0, 10), 0);
     assert_int_equal(end_of_pod(stage, 2, 10), 0);
+}
+
+static void who_waits_is_told_at_what_another_pod_waits(void **state)
+{
+    struct stage *stage = *state;
+    char told[96], text[4096];
+
+    snprintf(told, sizeof(told), "%s/told", stage->folder);
+    expect_gang(stage, 1, false, 30 * SECOND, 0);
+    start_telling_pod(stage, 0, stage->secret, told);
+    start_pod(stage, 2, stage->secret);
+    wait_for_line(told, "waiting: 2 of 3 ranks are there; missing: rank 1 (pod train-1 on node-b)", 20, text, sizeof(text));
+    probe_service_pod_state(stage->service, "uid-1", "container data: ErrImagePull");
+    wait_for_line(told, "missing: rank 1 (pod train-1 on node-b: container data: ErrImagePull)", 10, text, sizeof(text));
+    probe_service_pod_state(stage->service, "uid-of-nobody", "container data: ErrImagePull");
+    start_pod(stage, 1, stage->secret);
+    wait_for_verdict(stage, 1, 40);
+    assert_int_equal(stage->result.verdict, VERDICT_UNKNOWN);
+    for (int i = 0; i < PODS; i++)
+        assert_int_equal(end_of_pod(stage, i, 10), 0);
+    wait_for_line(told, " of CPU time", 1, text, sizeof(text));
+    unlink(told);
 }
 
 static void a_probe_that_is_killed_holds_nobody(void **state)
@@ -335,6 +387,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_gang_is_measured, open_stage, close_stage),
         cmocka_unit_test_setup_teardown(a_gate_holds_a_slow_gang_and_lets_it_go, open_stage, close_stage),
         cmocka_unit_test_setup_teardown(who_never_comes_is_named, open_stage, close_stage),
+        cmocka_unit_test_setup_teardown(who_waits_is_told_at_what_another_pod_waits, open_stage, close_stage),
         cmocka_unit_test_setup_teardown(a_probe_that_is_killed_holds_nobody, open_stage, close_stage),
         cmocka_unit_test_setup_teardown(a_restarted_coordinator_goes_on, open_stage, close_stage),
         cmocka_unit_test_setup_teardown(strangers_are_refused, open_stage, close_stage),

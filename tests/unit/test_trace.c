@@ -81,9 +81,22 @@ static const char *const samples[EVENT_KINDS] = {
                  "'renewTime':'2026-01-02T03:04:15.750000Z'}}",
 };
 
-static json_t *sample(enum event_kind kind)
+/* Pending, with containers of each state. */
+static const char *const waiting_pods[] = {
+    "{'metadata':{" META("p") "},'spec':{'nodeName':'n1','containers':[{}],'initContainers':[{'name':'s','restartPolicy':'Always'}]},"
+    "'status':{'phase':'Pending','initContainerStatuses':[{'name':'s','started':true,'image':'SECRET',"
+    "'state':{'running':{'startedAt':'SECRET'}}},{'name':'i','state':{'waiting':{'reason':'PodInitializing'}}}]}}",
+    "{'metadata':{" META("p") "},'spec':{'nodeName':'n1','containers':[{}]},'status':{'phase':'Pending','initContainerStatuses':["
+    "{'name':'i','state':{'terminated':{'exitCode':0,'message':'SECRET'}}}],'containerStatuses':[{'name':'c',"
+    "'image':'SECRET','state':{'waiting':{'reason':'ErrImagePull','message':'SECRET'}}}]}}",
+    "{'metadata':{" META("p") "},'spec':{'nodeName':'n1','containers':[{}]},'status':{'phase':'Pending','initContainerStatuses':["
+    "{'name':'i','state':{'running':{'startedAt':'SECRET'}}}]}}",
+    "{'metadata':{" META("p") "},'spec':{'nodeName':'n1','containers':[{}]},'status':{'phase':'Pending'}}",
+};
+
+static json_t *parse_sample(const char *quoted, enum event_kind kind)
 {
-    char *text = strdup(samples[kind]);
+    char *text = strdup(quoted);
     json_error_t error;
     json_t *object;
 
@@ -95,6 +108,11 @@ static json_t *sample(enum event_kind kind)
         fail_msg("%s: %s", event_kind_name(kind), error.text);
     free(text);
     return object;
+}
+
+static json_t *sample(enum event_kind kind)
+{
+    return parse_sample(samples[kind], kind);
 }
 
 static void read_sample(json_t *object, struct event *event)
@@ -182,6 +200,34 @@ static void every_event_comes_back_without_secrets(void **state)
         assert_int_equal(line.kind, TRACE_STEP);
         assert_int_equal(line.now_ns, -5);
         same_fields(&line.event, &event);
+        same_object(&line.event, &event);
+        trace_line_release(&line);
+        event_release(&event);
+        strbuf_release(&text);
+        json_decref(object);
+        free(kept);
+    }
+    trace_mask_free(mask);
+}
+
+static void what_a_pod_waits_at_comes_back_without_its_image(void **state)
+{
+    struct trace_mask *mask = trace_mask_new();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(waiting_pods) / sizeof(waiting_pods[0]); i++) {
+        struct event event = {.kind = EV_POD};
+        struct strbuf text = STRBUF_INIT(1 << 20);
+        json_t *object = parse_sample(waiting_pods[i], EV_POD);
+        char *kept = trace_mask_text(mask, EV_POD, object);
+        struct trace_line line;
+
+        read_sample(object, &event);
+        assert_non_null(event.object.pod->waiting);
+        trace_add_step(&text, &event, kept, 1);
+        if (strstr(text.data, "SECRET"))
+            fail_msg("%s", text.data);
+        must_read(&text, &line);
         same_object(&line.event, &event);
         trace_line_release(&line);
         event_release(&event);
@@ -425,6 +471,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_event_comes_back_without_secrets),
+        cmocka_unit_test(what_a_pod_waits_at_comes_back_without_its_image),
         cmocka_unit_test(every_action_comes_back),
         cmocka_unit_test(a_long_body_is_its_hash),
         cmocka_unit_test(text_that_is_not_utf8_is_written_readably),
