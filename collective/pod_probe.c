@@ -249,6 +249,11 @@ static void read_stream(struct pod *pod)
 
 /* ---- the report ------------------------------------------------------------------------------------------ */
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void send_report(struct pod *pod)
 {
     struct strbuf bytes = STRBUF_INIT(PROBE_REQUEST_MAX);
@@ -261,7 +266,9 @@ static void send_report(struct pod *pod)
         strbuf_release(&bytes);
         return;
     }
-    status = rpc_unary(pod->channel, REPORT, bytes.data, bytes.len, pod__now_ns() + REPORT_NS, &answer, &err);
+    /* Nothing else is done meanwhile, and the limit is one for this, too. */
+    status = rpc_unary(pod->channel, REPORT, bytes.data, bytes.len, earlier(pod__now_ns() + REPORT_NS, pod->end_ns),
+                       &answer, &err);
     strbuf_release(&bytes);
     if (status == RPC_OK) {
         pod->report_due = false; /* whether it counted shows on the stream */
@@ -276,11 +283,6 @@ static void send_report(struct pod *pod)
 }
 
 /* ---- the loop -------------------------------------------------------------------------------------------- */
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 static uint64_t wake_ns(const struct pod *pod)
 {
