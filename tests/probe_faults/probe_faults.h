@@ -106,6 +106,7 @@ struct step {
     int64_t at_ns; /* since the run began */
     enum step_kind kind;
     unsigned pod, device;
+    enum fault fault; /* whose step it is; FAULT_KINDS: of none */
     bool done;
 };
 
@@ -117,8 +118,8 @@ struct plan {
     bool gate;
     double expected_gb_s;
     uint64_t bytes_max;
-    int64_t deadline_ns, run_ns;
-    enum fault faults[FAULTS_MAX];
+    int64_t deadline_ns, run_ns, budget_ns;
+    enum fault faults[FAULTS_MAX], drawing;
     unsigned n_faults;
     struct step steps[STEPS_MAX];
     unsigned n_steps;
@@ -130,7 +131,7 @@ struct plan {
 void plan_draw(struct plan *plan, uint64_t seed);
 uint32_t plan_random(struct plan *plan, uint32_t below);
 
-/* ---- the pods' processes --------------------------------------------------------------------------------- */
+/* ---- the pods' processes ---------------------------------------------------------------- */
 
 struct proc {
     pid_t pid;
@@ -161,13 +162,13 @@ void pods_start(struct pods *pods, unsigned pod, int64_t now_ns);
 struct proc *pods_last(struct pods *pods, unsigned pod); /* that has not ended; NULL */
 /* The n-th rank of a process, or -1; a descriptor that stands for it (pidfd_open). */
 int pods_rank(const struct proc *proc, unsigned n);
-void pods_signal_rank(const struct proc *proc, unsigned n, int signal);
+bool pods_signal_rank(const struct proc *proc, unsigned n, int signal);
 unsigned pods_cut_rank(const struct proc *proc, unsigned n); /* how many connections */
 /* Reaps; counts what is no pod's process: ranks that lost theirs. */
 unsigned pods_reap(struct pods *pods, int64_t now_ns);
 unsigned pods_alive(const struct pods *pods, bool stopped_too);
 
-/* ---- the coordinator ------------------------------------------------------------------------------------- */
+/* ---- the coordinator -------------------------------------------------------------------- */
 
 struct gang;
 
@@ -188,7 +189,7 @@ void gang_told(struct gang *gang, struct gang_told *ret);
 /* A report of the first round, as if the pod had said it, three times. */
 void gang_report(struct gang *gang, unsigned pod);
 
-/* ---- the proxy ------------------------------------------------------------------------------------------- */
+/* ---- the proxy -------------------------------------------------------------------------- */
 
 struct proxy;
 
@@ -198,13 +199,14 @@ unsigned proxy_port(const struct proxy *proxy, unsigned pod);
 void proxy_cut(struct proxy *proxy, unsigned pod);
 void proxy_freeze(struct proxy *proxy, unsigned pod, bool frozen);
 
-/* ---- one run --------------------------------------------------------------------------------------------- */
+/* ---- one run ---------------------------------------------------------------------------- */
 
 struct outcome { /* goes over a pipe */
     bool failed, stuck;
     char why[400];
     char story[400]; /* what was drawn */
     unsigned faults[FAULT_KINDS];
+    unsigned met[FAULT_KINDS]; /* that came when there was somebody to suffer them */
     bool faultless;
     enum verdict verdict;
     int64_t beyond_ns; /* of the verdict, behind the deadline; 0: before it */

@@ -32,7 +32,7 @@ static struct step *add(struct plan *plan, int64_t at_ns, enum step_kind kind, u
 
     if (plan->n_steps > STEPS_MAX)
         abort();
-    *step = (struct step){.at_ns = at_ns, .kind = kind, .pod = pod};
+    *step = (struct step){.at_ns = at_ns, .kind = kind, .pod = pod, .fault = plan->drawing};
     step->device = plan_random(plan, plan->devices[pod]);
     return step;
 }
@@ -45,7 +45,7 @@ static int64_t span(struct plan *plan, int64_t least_ms, int64_t most_ms)
 /* Mostly while ranks come together or measure; else at any time. */
 static int64_t moment(struct plan *plan)
 {
-    return plan_random(plan, 4) ? span(plan, 20, 1500) : span(plan, 20, 9000);
+    return plan_random(plan, 4) ? span(plan, 20, 1200) : span(plan, 20, 9000);
 }
 
 static struct step *start_of(struct plan *plan, unsigned pod)
@@ -196,7 +196,8 @@ void plan_draw(struct plan *plan, uint64_t seed)
 {
     unsigned ranks = 0;
 
-    *plan = (struct plan){.seed = seed, .random = seed * UINT64_C(0xd1342543de82ef95)};
+    *plan = (struct plan){
+        .seed = seed, .random = seed * UINT64_C(0xd1342543de82ef95), .drawing = FAULT_KINDS};
     plan->pods = 2 + plan_random(plan, PODS_MAX - 1);
     plan->gpus = plan_random(plan, 3) == 0;
     for (unsigned i = 0; i < plan->pods; i++)
@@ -205,6 +206,7 @@ void plan_draw(struct plan *plan, uint64_t seed)
     plan->expected_gb_s = expectation(plan);
     plan->bytes_max = (uint64_t)1 << (18 + plan_random(plan, plan->gpus ? 3 : 7));
     plan->run_ns = span(plan, 1500, 2500);
+    plan->budget_ns = span(plan, 200, 1400) / SLOWNESS;
     plan->deadline_ns = DEADLINE_NS;
     plan->gpu_rank = plan_random(plan, ranks);
     snprintf(plan->world, sizeof(plan->world), "memory_mib 100000\n"); /* pods share its GPUs */
@@ -212,10 +214,9 @@ void plan_draw(struct plan *plan, uint64_t seed)
     for (unsigned i = 0; i < plan->pods; i++)
         add(plan, span(plan, 0, 200), STEP_START, i);
     for (unsigned n = plan_random(plan, FAULTS_MAX + 1); plan->n_faults < n;) {
-        enum fault fault = draw_kind(plan);
-
-        draw_fault(plan, fault);
-        plan->faults[plan->n_faults++] = fault;
+        plan->drawing = draw_kind(plan);
+        draw_fault(plan, plan->drawing);
+        plan->faults[plan->n_faults++] = plan->drawing;
     }
     if (has_to_be_measured(plan)) {
         plan->deadline_ns *= 3;

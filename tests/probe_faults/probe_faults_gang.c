@@ -117,7 +117,7 @@ void gang_expect(struct gang *gang, int64_t deadline_ns)
                                         .plan = {.op = "all_reduce",
                                                  .bytes_max = plan->bytes_max,
                                                  .check = true,
-                                                 .budget_ns = 400 * MS,
+                                                 .budget_ns = (uint64_t)plan->budget_ns,
                                                  .expected_gb_s = plan->expected_gb_s}};
     struct err err = ERR_INIT;
     uint32_t ranks = 0;
@@ -144,8 +144,7 @@ void gang_expect(struct gang *gang, int64_t deadline_ns)
     }
 }
 
-/* ---- reports
- * --------------------------------------------------------------------------------------------- */
+/* ---- reports ---------------------------------------------------------------------------- */
 
 static struct rpc_channel *channel_to(struct gang *gang)
 {

@@ -52,8 +52,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     return 0;
 }
 
-/* ---- a run's process
- * ------------------------------------------------------------------------------------- */
+/* ---- a run's process -------------------------------------------------------------------- */
 
 static int run_one(char *const *argv)
 {
@@ -84,7 +83,7 @@ struct driver {
     char folder[64], certificates[96];
     struct worker workers[AT_ONCE_MAX];
     uint64_t next, ended, failed, stuck, faultless;
-    uint64_t faults[FAULT_KINDS], verdicts[VERDICTS], procs, orphans;
+    uint64_t faults[FAULT_KINDS], met[FAULT_KINDS], verdicts[VERDICTS], procs, orphans;
     int64_t beyond_ns, ended_ns;
 };
 
@@ -136,8 +135,10 @@ static void remove_folder(const char *path)
 
 static void add_up(struct driver *driver, const struct outcome *outcome)
 {
-    for (unsigned i = 0; i < FAULT_KINDS; i++)
+    for (unsigned i = 0; i < FAULT_KINDS; i++) {
         driver->faults[i] += outcome->faults[i];
+        driver->met[i] += outcome->met[i];
+    }
     driver->verdicts[outcome->verdict % VERDICTS]++;
     driver->faultless += outcome->faultless;
     driver->procs += outcome->procs;
@@ -184,8 +185,7 @@ static void end_worker(struct driver *driver, struct worker *worker, bool late)
     (void)fflush(stdout);
 }
 
-/* ---- all of them
- * ----------------------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------------ */
 
 static void make_certificates(struct driver *driver)
 {
@@ -229,9 +229,10 @@ static void work(struct driver *driver)
 
 static void print_table(const struct driver *driver)
 {
-    printf("%-50s %8s\n", "fault", "times");
+    printf("%-50s %8s %8s\n", "fault", "times", "met");
     for (unsigned i = 0; i < FAULT_KINDS; i++)
-        printf("%-50s %8" PRIu64 "\n", fault_name(i), driver->faults[i]);
+        printf("%-50s %8" PRIu64 " %8" PRIu64 "\n", fault_name(i), driver->faults[i],
+               driver->met[i]);
     printf("%-50s %8" PRIu64 "\n\n%-50s %8s\n", "none", driver->faultless, "verdict", "times");
     for (unsigned i = 0; i < VERDICTS; i++)
         if (driver->verdicts[i] > 0)

@@ -112,9 +112,7 @@ struct proc *pods_last(struct pods *pods, unsigned pod)
     return NULL;
 }
 
-/* ---- ranks
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- ranks ------------------------------------------------------------------------------ */
 
 static pid_t parent_of(pid_t pid)
 {
@@ -164,14 +162,14 @@ int pods_rank(const struct proc *proc, unsigned n)
     return fd;
 }
 
-void pods_signal_rank(const struct proc *proc, unsigned n, int signal)
+bool pods_signal_rank(const struct proc *proc, unsigned n, int signal)
 {
     int fd = pods_rank(proc, n);
+    bool met = fd >= 0 && syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) == 0;
 
-    if (fd < 0)
-        return;
-    (void)syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0);
-    close(fd);
+    if (fd >= 0)
+        close(fd);
+    return met;
 }
 
 static bool cut(int rank, int number)
@@ -207,8 +205,7 @@ unsigned pods_cut_rank(const struct proc *proc, unsigned n)
     return done;
 }
 
-/* ---- their end
- * ------------------------------------------------------------------------------------------- */
+/* ---- their end -------------------------------------------------------------------------- */
 
 unsigned pods_reap(struct pods *pods, int64_t now)
 {

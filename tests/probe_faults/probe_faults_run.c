@@ -51,9 +51,7 @@ void outcome_fail(struct outcome *outcome, const char *format, ...)
     va_end(args);
 }
 
-/* ---- steps
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- steps ------------------------------------------------------------------------------ */
 
 static void start_service(struct run *run)
 {
@@ -66,20 +64,20 @@ static void start_service(struct run *run)
         gang_expect(run->gang, run->deadline_ns);
 }
 
-static void stop_service(struct run *run)
+static bool stop_service(struct run *run)
 {
     if (!run->up)
-        return;
+        return false;
     gang_service_stop(run->gang);
     run->up = false;
+    return true;
 }
 
-static void stop_probe(struct proc *proc)
+static bool stop_probe(struct proc *proc)
 {
-    if (!proc)
-        return;
-    kill(proc->pid, SIGSTOP);
-    proc->stopped = true;
+    if (proc)
+        proc->stopped = kill(proc->pid, SIGSTOP) == 0;
+    return proc != NULL;
 }
 
 static void go_on(struct run *run, unsigned pod)
@@ -95,75 +93,91 @@ static void go_on(struct run *run, unsigned pod)
     }
 }
 
-static void kill_probe(struct proc *proc)
+static bool kill_probe(struct proc *proc)
 {
     if (!proc)
-        return;
-    kill(proc->pid, SIGKILL);
-    proc->killed = true;
+        return false;
+    proc->killed = kill(proc->pid, SIGKILL) == 0;
     proc->stopped = false;
+    return true;
 }
 
-static void take_step(struct run *run, const struct step *step)
+/* Did it come while there was somebody to suffer it? */
+static bool take_step(struct run *run, const struct step *step)
 {
     struct proc *proc = pods_last(&run->pods, step->pod);
 
-    fprintf(stderr, "%.3f s: step %d of pod %u\n", (double)(now_ns() - run->began_ns) / 1e9,
-            (int)step->kind, step->pod);
     switch (step->kind) {
     case STEP_START:
         pods_start(&run->pods, step->pod, now_ns());
-        break;
+        return run->told.verdicts == 0;
     case STEP_KILL:
-        kill_probe(proc);
-        break;
+        return kill_probe(proc);
     case STEP_KILL_RANK:
-        if (proc)
-            pods_signal_rank(proc, step->device, SIGKILL);
-        break;
+        return proc && pods_signal_rank(proc, step->device, SIGKILL);
     case STEP_STOP:
-        stop_probe(proc);
-        break;
+        return stop_probe(proc);
     case STEP_GO_ON:
         go_on(run, step->pod);
-        break;
+        return false;
     case STEP_STOP_RANK:
-        if (proc)
-            pods_signal_rank(proc, step->device, SIGSTOP);
-        break;
+        return proc && pods_signal_rank(proc, step->device, SIGSTOP);
     case STEP_RANK_GOES_ON:
-        if (proc)
-            pods_signal_rank(proc, step->device, SIGCONT);
-        break;
+        (void)(proc && pods_signal_rank(proc, step->device, SIGCONT));
+        return false;
     case STEP_EXPECT:
         run->expected = true;
         if (run->up)
             gang_expect(run->gang, run->deadline_ns);
-        break;
+        return false;
     case STEP_SERVICE_STOPS:
-        stop_service(run);
-        break;
+        return stop_service(run) && pods_alive(&run->pods, true) > 0;
     case STEP_SERVICE_STARTS:
         start_service(run);
-        break;
+        return false;
     case STEP_CUT:
         proxy_cut(run->proxy, step->pod);
-        break;
+        return proc != NULL;
     case STEP_FREEZE:
         proxy_freeze(run->proxy, step->pod, true);
-        break;
+        return proc != NULL;
     case STEP_THAW:
         proxy_freeze(run->proxy, step->pod, false);
         run->thawed_ns[step->pod] = now_ns();
-        break;
+        return false;
     case STEP_CUT_DATA:
-        if (proc)
-            pods_cut_rank(proc, step->device);
-        break;
+        return proc && pods_cut_rank(proc, step->device) > 0;
     case STEP_REPORT:
         gang_report(run->gang, step->pod);
-        break;
+        return proc != NULL;
     }
+    return false;
+}
+
+/* Ranks do not live for long: what is for one of them waits until it lives, for a while more. */
+static bool is_early(const struct run *run, const struct step *step)
+{
+    bool of_rank =
+        step->kind == STEP_KILL_RANK || step->kind == STEP_STOP_RANK || step->kind == STEP_CUT_DATA;
+
+    return of_rank && run->told.verdicts == 0;
+}
+
+static void take_and_tell_step(struct run *run, struct step *step)
+{
+    double at_s = (double)(now_ns() - run->began_ns) / 1e9;
+    bool met = take_step(run, step);
+
+    if (!met && is_early(run, step)) {
+        step->done = false;
+        step->at_ns += plan_random(&run->plan, 300) * MS;
+        return;
+    }
+    fprintf(stderr, "%.3f s: step %d of pod %u%s%s\n", at_s, (int)step->kind, step->pod,
+            step->fault < FAULT_KINDS ? ": " : "",
+            step->fault < FAULT_KINDS ? fault_name(step->fault) : "");
+    if (step->fault < FAULT_KINDS)
+        run->outcome->met[step->fault] += met;
 }
 
 /* false: no process will be started any more. */
@@ -178,7 +192,7 @@ static bool take_due_steps(struct run *run)
             continue;
         if (now_ns() - run->began_ns >= step->at_ns) {
             step->done = true;
-            take_step(run, step);
+            take_and_tell_step(run, step);
         } else {
             starts |= step->kind == STEP_START;
         }
@@ -186,8 +200,7 @@ static bool take_due_steps(struct run *run)
     return starts;
 }
 
-/* ---- its time
- * -------------------------------------------------------------------------------------------- */
+/* ---- its time --------------------------------------------------------------------------- */
 
 /* Who was stopped for good goes on once all others are done: what it finds then ends it. */
 static void resume_all(struct run *run)
@@ -218,8 +231,7 @@ static void live(struct run *run)
     }
 }
 
-/* ---- judgement
- * ------------------------------------------------------------------------------------------- */
+/* ---- judgement -------------------------------------------------------------------------- */
 
 static int64_t later(int64_t a, int64_t b)
 {
@@ -364,9 +376,7 @@ static void judge_what_is_left(struct run *run, unsigned descriptors, bool alone
                          fake_memory_used(i) / FAKE_MIB, i);
 }
 
-/* ---- a run
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- a run ------------------------------------------------------------------------------ */
 
 static void write_file(const char *path, const char *text)
 {
@@ -405,6 +415,9 @@ static void tell_story(const struct plan *plan, struct outcome *outcome)
         snprintf(outcome->story + len, sizeof(outcome->story) - len, " no fault");
     for (unsigned i = 0; i < plan->n_faults; i++)
         outcome->faults[plan->faults[i]]++;
+    for (unsigned i = 0; i < FAULT_KINDS; i++) /* that are no step at a time */
+        if (i >= FAULT_GPU_HANGS_IN_INIT || i <= FAULT_STARTED_LATE)
+            outcome->met[i] = outcome->faults[i];
     outcome->faultless = plan->n_faults == 0;
 }
 

@@ -14,8 +14,7 @@
 
 #define MS UINT64_C(1000000)
 
-/* ---- fake coordinator
- * ------------------------------------------------------------------------------------ */
+/* ---- fake coordinator ------------------------------------------------------------------- */
 
 static void on_join(void *context, struct rpc_call *call, const uint8_t *bytes, size_t len)
 {
@@ -48,9 +47,7 @@ static const struct rpc_method methods[] = {
     {0},
 };
 
-/* ---- tests
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- tests ------------------------------------------------------------------------------ */
 
 static void a_report_that_nobody_answers_does_not_outlast_the_limit(void **state)
 {
