@@ -180,6 +180,7 @@ struct coordinator_result {
     double latency_s;
     struct probe_row rows[PROBE_SIZES_MAX];
     unsigned n_rows;
+    bool slopes_agree; /* of the rows; true when there are none */
 };
 
 struct coordinator_action {

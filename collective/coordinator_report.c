@@ -22,6 +22,7 @@ void coord__forget_report(struct member *member)
     gang->result.measured_gb_s = gang->result.latency_s = 0;
     gang->result.bytes_moved = 0;
     gang->result.n_rows = 0;
+    gang->result.slopes_agree = true;
 }
 
 /* Rows are agreed on by all ranks: the lowest rank's are everybody's. */
@@ -35,6 +36,7 @@ static void keep_rows(struct cgang *gang, const struct member *member,
     gang->rows_of = member->first_rank;
     memcpy(result->rows, report->rows, report->n_rows * sizeof(*report->rows));
     result->n_rows = report->n_rows;
+    result->slopes_agree = report->slopes_agree;
     result->latency_s = report->latency_s;
     memcpy(result->backend, report->backend, sizeof(result->backend));
     memcpy(result->version, report->version, sizeof(result->version));
