@@ -154,6 +154,7 @@ int rpc_server_start(const struct rpc_server_options *options, struct rpc_server
     pthread_cond_init(&server->idle, NULL);
     atomic_store(&server->serving, true);
     server->failures_seen = rpc__accept_failures();
+    server->looking = true; /* who looks around would miss a listener, and open one too */
     server->queue = grpc_completion_queue_create_for_next(NULL);
     r = copy_options(server, options);
     if (r < 0)
@@ -164,6 +165,9 @@ int rpc_server_start(const struct rpc_server_options *options, struct rpc_server
         r = start_threads(server, err); /* first, as the way down needs them */
     if (r == 0)
         r = rpc__listener_open(server, err);
+    pthread_mutex_lock(&server->lock);
+    server->looking = false;
+    pthread_mutex_unlock(&server->lock);
     if (r == 0)
         rpc__accept(server);
     if (r < 0)

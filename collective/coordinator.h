@@ -183,7 +183,7 @@ struct coordinator_result {
     char backend[PROBE_WORD_MAX + 1], version[PROBE_INFO_MAX + 1], device[PROBE_INFO_MAX + 1];
     char transport[PROBE_WORD_MAX + 1];
     double latency_s;
-    bool slopes_agree;
+    bool slopes_agree; /* of the rows; true when there are none */
     struct probe_row rows[PROBE_SIZES_MAX];
     unsigned n_rows;
     /*

@@ -1,4 +1,5 @@
 /* Verdicts, holds, and what happens when time is up. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,12 +123,36 @@ static const struct member *member_of(const struct cgang *gang, uint32_t rank)
     return &gang->members[low];
 }
 
+/*
+ * The slope of the pair below the one that was taken for the answer, where the two do not agree. Of
+ * two sizes there is no other, so their only one is no bound; of one size, or a sweep, there is no
+ * slope at all.
+ */
+static double other_slope(const struct cgang *gang)
+{
+    const struct coordinator_result *result = &gang->result;
+    const struct probe_row *lower, *upper;
+
+    if (result->slopes_agree || gang->plan.sweep || result->n_rows < 2)
+        return 0;
+    if (result->n_rows == 2)
+        return INFINITY;
+    lower = &result->rows[result->n_rows - 3];
+    upper = &result->rows[result->n_rows - 2];
+    if (upper->seconds <= lower->seconds || upper->bytes <= lower->bytes ||
+        !(upper->algbw_gb_s > 0))
+        return INFINITY;
+    return (double)(upper->bytes - lower->bytes) / (upper->seconds - lower->seconds) * 1e-9 *
+           (upper->busbw_gb_s / upper->algbw_gb_s);
+}
+
 void coord__end_measured(struct cgang *gang)
 {
     struct verdict_facts facts = {.op = gang->plan.op,
                                   .ranks = gang->ranks,
                                   .measured_gb_s = gang->result.measured_gb_s,
                                   .expected_gb_s = gang->result.expected_gb_s,
+                                  .other_gb_s = other_slope(gang),
                                   .wrong = gang->wrong,
                                   .wrong_rank = gang->wrong_rank};
     char message[VERDICT_TEXT];

@@ -250,6 +250,7 @@ static void fill(struct cgang *ret, const struct coordinator_gang *gang, uint32_
                                               .rank = -1,
                                               .ranks = ranks,
                                               .expected_gb_s = gang->plan.expected_gb_s,
+                                              .slopes_agree = true,
                                               .expected_ns = ret->coordinator->now_ns};
     if (!gang->decided)
         return;

@@ -22,7 +22,7 @@ void coord__forget_report(struct member *member)
     gang->result.measured_gb_s = gang->result.latency_s = 0;
     gang->result.bytes_moved = 0;
     gang->result.n_rows = 0;
-    gang->result.slopes_agree = false;
+    gang->result.slopes_agree = true;
     if (gang->result.pair_gb_s)
         memset(gang->result.pair_gb_s, 0, (size_t)gang->ranks * gang->ranks * sizeof(float));
 }
@@ -38,9 +38,9 @@ static void keep_rows(struct cgang *gang, const struct member *member,
     gang->rows_of = member->first_rank;
     memcpy(result->rows, report->rows, report->n_rows * sizeof(*report->rows));
     result->n_rows = report->n_rows;
+    result->slopes_agree = report->slopes_agree;
     result->latency_s = report->latency_s;
     memcpy(result->backend, report->backend, sizeof(result->backend));
-    result->slopes_agree = report->slopes_agree;
     memcpy(result->version, report->version, sizeof(result->version));
     memcpy(result->device, report->device, sizeof(result->device));
     memcpy(result->transport, report->transport, sizeof(result->transport));

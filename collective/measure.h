@@ -39,7 +39,7 @@ struct measure_plan {
     uint64_t sizes[MEASURE_SIZES_MAX];
     unsigned n_sizes;
     bool sweep;
-    double expected_gb_s; /* busbw; 0: unknown, no sequential test */
+    double expected_gb_s;    /* busbw; 0: unknown, no sequential test */
     unsigned iterations_max; /* per size; 0: 60 with an expectation, else 20 */
     /* No batch starts once it is used up, but each of three sizes gets one. 0: 3 s */
     uint64_t budget_ns;
@@ -54,7 +54,11 @@ struct measure_row {
     unsigned iterations;
 };
 
-/* Of the sequential test against expected_gb_s. */
+/*
+ * Of the sequential test against expected_gb_s. It says when to stop, and is no evidence of its own
+ * beside the rows: it takes its latency from the slope of the smaller sizes. So the coordinator is
+ * not told (verdict.h looks at both slopes).
+ */
 enum measure_test {
     MEASURE_TEST_NONE, /* nothing was expected */
     MEASURE_TEST_OK,
@@ -66,10 +70,10 @@ enum measure_test {
 struct measure_result {
     struct measure_row rows[MEASURE_SIZES_MAX];
     unsigned n_rows;
-    double busbw_gb_s; /* the slope's, or the largest row's when swept; 0 for one rank */
-    double latency_s; /* the intercept of the same line, at least 0; 0 when swept */
+    double busbw_gb_s;         /* the slope's, or the largest row's when swept; 0 for one rank */
+    double latency_s;          /* the intercept of the same line, at least 0; 0 when swept */
     double own_seconds_median; /* this rank's own time of the largest size */
-    uint64_t own_wrong; /* words of this rank, all sizes together */
+    uint64_t own_wrong;        /* words of this rank, all sizes together */
     bool slopes_agree;
     enum measure_test test;
     uint64_t bytes_moved; /* sent by each rank while measuring */

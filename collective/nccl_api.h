@@ -83,9 +83,10 @@ struct nccl_api {
 };
 
 /*
- * library: a path, or NULL: LOCKSTEP_NCCL_LIBRARY, one that is loaded already, the system's search
- * for libnccl.so.2, then the workload's Python (nvidia/nccl/lib in site-packages). -ENODEV as of
- * library_open(). Sets no environment: NCCL reads its variables when it is first used.
+ * library: a path, or NULL: LOCKSTEP_NCCL_LIBRARY, one that is loaded already, the workload's Python
+ * (nvidia/nccl/lib in site-packages), then the system's search for libnccl.so.2; library_kind says
+ * why. -ENODEV as of library_open(). Sets no environment: NCCL reads its variables when it is first
+ * used.
  */
 int nccl_api_load(const char *library, struct nccl_api *ret_api, struct err *err);
 

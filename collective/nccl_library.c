@@ -16,11 +16,12 @@
 #define FOUND_MAX 16 /* files of one pattern that are tried */
 #define PYTHON_PATHS_MAX 32 /* of PYTHONPATH that are looked into */
 
-/* Folders that hold Python's packages. "%s": the value of the variable, which must be set. */
+/* Folders that hold Python's packages, in Python's order. "%s": the value of the variable, which must be set. */
 static const struct {
     const char *variable, *pattern;
 } python_places[] = {
     {"VIRTUAL_ENV", "%s/lib/python3*/site-packages"},
+    {"HOME", "%s/.local/lib/python3*/site-packages"},
     {"CONDA_PREFIX", "%s/lib/python3*/site-packages"},
     {NULL, "/usr/local/lib/python3*/dist-packages"},
     {NULL, "/usr/local/lib/python3*/site-packages"},
@@ -30,7 +31,6 @@ static const struct {
     {NULL, "/opt/conda/lib/python3*/site-packages"},
     {NULL, "/opt/venv/lib/python3*/site-packages"},
     {NULL, "/opt/*/lib/python3*/site-packages"},
-    {"HOME", "%s/.local/lib/python3*/site-packages"},
 };
 
 struct search {
@@ -130,12 +130,14 @@ static bool search_all(struct search *search)
     for (unsigned i = 0; sonames[i]; i++)
         if (try_open(search, sonames[i], RTLD_NOLOAD))
             return true;
-    for (unsigned i = 0; sonames[i]; i++) {
-        note(search, sonames[i]);
+    for (unsigned i = 0; sonames[i]; i++)
+        note(search, sonames[i]); /* what is shown of the list shall not lack them */
+    if (search_python(search))
+        return true;
+    for (unsigned i = 0; sonames[i]; i++)
         if (try_open(search, sonames[i], 0))
             return true;
-    }
-    return search_python(search);
+    return false;
 }
 
 static void path_of(void *handle, const char *fallback, char ret_path[LIBRARY_PATH_MAX])

@@ -22,11 +22,19 @@ struct library_function {
     bool needed;
 };
 
-/* Where a library of one kind is looked for, in this order; lists end with NULL. */
+/*
+ * Where a library of one kind is looked for; lists end with NULL. The order is: what the variable names, what is loaded
+ * already (LD_PRELOAD), Python's packages, the system's search (LD_LIBRARY_PATH, the loader's cache).
+ *
+ * It has to be the one that the workload will load. PyTorch's wheels find NCCL by DT_RPATH in Python's packages
+ * (nvidia/nccl/lib), which goes before LD_LIBRARY_PATH and all else but what is loaded already (pytorch/builder#1150;
+ * ld.so(8)); where PyTorch was built against the system's NCCL, as in NVIDIA's own images, the package is not installed. So
+ * Python's goes first. A workload of another kind beside such a package names its library (lockstep-probe --library).
+ */
 struct library_kind {
     const char *title; /* "NCCL", for messages */
     const char *variable; /* of the environment: a path, and then nowhere else */
-    const char *const *sonames; /* first as already loaded, then by the system's search */
+    const char *const *sonames; /* as already loaded, and last by the system's search */
     const char *const *in_python; /* below site-packages of the usual places; NULL: not looked for there */
 };
 

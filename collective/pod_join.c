@@ -197,8 +197,10 @@ static int join(const struct pod_join_options *options, const struct probe_invit
 
     if (r == 0)
         r = reach(invite, &place, &own, err);
-    if (r < 0 || !me)
+    if (r < 0 || !me) {
+        pod_not_measured(err);
         return r;
+    }
     address_text(place, target);
     snprintf(target + strlen(target), sizeof(target) - strlen(target), ":%u", invite->port);
     address_text(own, own_text);
@@ -212,12 +214,14 @@ int pod_join_run(const struct pod_join_options *options, enum verdict *ret_verdi
     struct probe_invite *invite = calloc(1, sizeof(*invite));
     int r = invite ? probe_invite_decode(options->word, options->len, invite, err) : -ENOMEM;
 
-    if (!invite)
-        return err_set(err, r, "out of memory");
-    if (r < 0)
-        r = err_prefix(err, r, "the invitation");
-    else
+    if (r == 0) {
         r = join(options, invite, ret_verdict, err);
+    } else {
+        r = invite ? err_prefix(err, r, "the invitation") : err_set(err, r, "out of memory");
+        pod_not_measured(err);
+    }
+    if (!invite)
+        return r;
     probe_invite_wipe(invite);
     free(invite);
     return r;

@@ -22,7 +22,7 @@ struct pod_join_options {
 };
 
 /*
- * Told on stderr as it goes. 0 with the verdict; -EINVAL: no invitation, or it is for other hosts; -EHOSTUNREACH: no way to
+ * Told on stderr as it goes, also why nothing was measured. 0 with the verdict; -EINVAL: no invitation, or it is for other hosts; -EHOSTUNREACH: no way to
  * the coordinator; else as pod_probe_run().
  */
 int pod_join_run(const struct pod_join_options *options, enum verdict *ret_verdict, struct err *err);

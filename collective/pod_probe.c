@@ -14,7 +14,6 @@
 #define BACKOFF_FIRST_NS UINT64_C(200000000)
 #define BACKOFF_MAX_NS UINT64_C(3000000000)
 #define REPORT_NS UINT64_C(5000000000)
-#define NOT_MEASURED "not measured: "
 #define EARLIER_NS UINT64_C(500000000) /* ranks give up before the coordinator does: they know more */
 
 uint64_t pod__now_ns(void)
@@ -261,6 +260,11 @@ static void read_stream(struct pod *pod)
 
 /* ---- the report ------------------------------------------------------------------------------------------ */
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void send_report(struct pod *pod)
 {
     struct strbuf bytes = STRBUF_INIT(PROBE_REQUEST_MAX);
@@ -273,7 +277,9 @@ static void send_report(struct pod *pod)
         strbuf_release(&bytes);
         return;
     }
-    status = rpc_unary(pod->channel, REPORT, bytes.data, bytes.len, pod__now_ns() + REPORT_NS, &answer, &err);
+    /* Nothing else is done meanwhile, and the limit is one for this, too. */
+    status = rpc_unary(pod->channel, REPORT, bytes.data, bytes.len, earlier(pod__now_ns() + REPORT_NS, pod->end_ns),
+                       &answer, &err);
     strbuf_release(&bytes);
     if (status == RPC_OK) {
         pod->report_due = false; /* whether it counted shows on the stream */
@@ -288,11 +294,6 @@ static void send_report(struct pod *pod)
 }
 
 /* ---- the loop -------------------------------------------------------------------------------------------- */
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 static uint64_t wake_ns(const struct pod *pod)
 {
@@ -371,6 +372,11 @@ static void say_cost(struct pod *pod, uint64_t began_ns)
              cpu_s(RUSAGE_SELF) + cpu_s(RUSAGE_CHILDREN));
 }
 
+void pod_not_measured(const struct err *err)
+{
+    fprintf(stderr, "lockstep-probe: not measured: %s\n", err->text);
+}
+
 int pod_probe_run(const struct pod_options *options, enum verdict *ret_verdict, struct err *err)
 {
     struct pod *pod = calloc(1, sizeof(*pod));
@@ -382,7 +388,7 @@ int pod_probe_run(const struct pod_options *options, enum verdict *ret_verdict, 
         free(pod);
         if (r == -ENOMEM)
             err_set(err, r, "out of memory");
-        fprintf(stderr, "lockstep-probe: " NOT_MEASURED "%s\n", err->text);
+        pod_not_measured(err);
         return r;
     }
     clock_gettime(CLOCK_REALTIME, &wall);
@@ -398,8 +404,8 @@ int pod_probe_run(const struct pod_options *options, enum verdict *ret_verdict, 
     rpc_channel_free(pod->channel);
     r = pod->outcome;
     if (r < 0) {
-        pod__say(pod, NOT_MEASURED "%s", pod->err.text);
         err_set(err, r, "%s", pod->err.text);
+        pod_not_measured(err);
     } else {
         *ret_verdict = pod->verdict;
     }

@@ -38,5 +38,11 @@ struct pod_options {
     uint64_t patience_ns; /* so long without the coordinator it goes on; 0: until the limit */
 };
 
-/* Told on stderr as it goes; the last line says what it cost. err is not NULL. Returns 0 with the verdict; -ETIMEDOUT, -EACCES (refused), -ECANCELED: there is none. */
+/*
+ * Told on stderr as it goes, also why nothing was measured; the last line says what it cost. err is not NULL. Returns 0 with
+ * the verdict; -ETIMEDOUT, -EACCES (refused), -ECANCELED: there is none.
+ */
 int pod_probe_run(const struct pod_options *options, enum verdict *ret_verdict, struct err *err);
+
+/* The line about it, for those who fail before that. */
+void pod_not_measured(const struct err *err);

@@ -261,11 +261,10 @@ static int join(const struct arguments *arguments, const struct strbuf *invitati
                                          .nccl_program = arguments->nccl};
     enum verdict verdict = VERDICT_UNKNOWN;
     struct err err = ERR_INIT;
-    int r = pod_join_run(&how, &verdict, &err);
+    int r = pod_join_run(&how, &verdict, &err); /* it tells all of it */
 
     if (r == 0)
         return exit_code_of(verdict);
-    fprintf(stderr, "lockstep-probe: not measured: %s\n", err.text);
     return r == -EINVAL ? 2 : 1;
 }
 

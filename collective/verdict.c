@@ -1,6 +1,7 @@
 #include "collective/verdict.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,24 +32,47 @@ bool verdict_from_name(const char *name, enum verdict *ret_verdict)
     return false;
 }
 
+static enum verdict word_of(double ratio)
+{
+    if (ratio >= VERDICT_OK_RATIO)
+        return VERDICT_OK;
+    return ratio < VERDICT_SLOW_RATIO ? VERDICT_SLOW : VERDICT_MARGINAL;
+}
+
+static bool contradicts_itself(const struct verdict_facts *facts)
+{
+    return facts->other_gb_s > 0 && word_of(facts->measured_gb_s / facts->expected_gb_s) !=
+                                        word_of(facts->other_gb_s / facts->expected_gb_s);
+}
+
 enum verdict verdict_of(const struct verdict_facts *facts)
 {
-    double ratio;
-
     if (facts->wrong > 0)
         return VERDICT_WRONG_DATA;
     if (!(facts->measured_gb_s > 0) || !(facts->expected_gb_s > 0))
         return VERDICT_UNKNOWN;
-    ratio = facts->measured_gb_s / facts->expected_gb_s;
-    if (ratio >= VERDICT_OK_RATIO)
-        return VERDICT_OK;
-    return ratio < VERDICT_SLOW_RATIO ? VERDICT_SLOW : VERDICT_MARGINAL;
+    return contradicts_itself(facts) ? VERDICT_UNKNOWN
+                                     : word_of(facts->measured_gb_s / facts->expected_gb_s);
 }
 
 /* Three digits are what a measurement is worth. */
 static void number_text(char *ret, size_t size, double gb_s)
 {
     snprintf(ret, size, "%.*f", gb_s < 9.995 ? 2 : gb_s < 99.95 ? 1 : 0, gb_s);
+}
+
+static void contradiction_text(const struct verdict_facts *facts, const char *measured,
+                               const char *expected, char ret[VERDICT_TEXT])
+{
+    char other[32] = "no bound";
+    bool bound = isfinite(facts->other_gb_s);
+
+    if (bound)
+        number_text(other, sizeof(other), facts->other_gb_s);
+    snprintf(ret, VERDICT_TEXT,
+             "%s of %u ranks: %s GB/s by the largest sizes, %s%s by smaller ones, of the %s GB/s "
+             "that were expected: it does not agree with itself",
+             facts->op, facts->ranks, measured, other, bound ? " GB/s" : "", expected);
 }
 
 void verdict_text(const struct verdict_facts *facts, char ret[VERDICT_TEXT])
@@ -73,6 +97,8 @@ void verdict_text(const struct verdict_facts *facts, char ret[VERDICT_TEXT])
     else if (!(facts->expected_gb_s > 0))
         snprintf(ret, VERDICT_TEXT, "%s of %u ranks: %s GB/s, nothing is known to compare it with",
                  facts->op, facts->ranks, measured);
+    else if (contradicts_itself(facts))
+        contradiction_text(facts, measured, expected, ret);
     else
         snprintf(ret, VERDICT_TEXT,
                  "%s of %u ranks: %s GB/s, %.1f %% of the %s GB/s that were expected", facts->op,

@@ -6,6 +6,11 @@
  * The two ratios are the hypotheses of the sequential test that ends a measurement (measure.h):
  * noise of a measurement that it accepts is a percent or two, so below 0.92 is no noise, and
  * between the two nobody can tell. A marginal gang is not held; it is remembered.
+ *
+ * A measurement is the slope of its two largest sizes, which one disturbed size makes too low or
+ * too high; the slope of the smaller two shows that (measure.h). Where they are not within 10 % of
+ * each other, both must lead to the same word, else it is unknown: a size that was disturbed upward
+ * leaves one of the two at the truth or above it, so no gang is held for a single one.
  */
 #pragma once
 
@@ -21,7 +26,8 @@ enum verdict {
     VERDICT_OK,
     VERDICT_SLOW,
     VERDICT_MARGINAL,
-    VERDICT_UNKNOWN,         /* measured, but there is nothing to compare with */
+    VERDICT_UNKNOWN,         /* measured, but there is nothing to compare with, or it contradicts
+                                itself */
     VERDICT_WRONG_DATA,      /* sums were wrong */
     VERDICT_WRONG_TRANSPORT, /* not given yet: bytes went another way than they should */
     VERDICT_ERROR,           /* a rank failed by itself */
@@ -38,6 +44,7 @@ struct verdict_facts {
     unsigned ranks;
     double measured_gb_s; /* bus bandwidth; 0: nothing was measured */
     double expected_gb_s; /* 0: not known */
+    double other_gb_s;    /* by the smaller sizes; INFINITY: they set no bound; 0: they agree */
     uint64_t wrong;       /* words of results */
     int wrong_rank;       /* one that has some, -1: not known which */
 };

@@ -13,6 +13,7 @@
 #define INVALID_VALUE ((enum cuda_api_result)1)
 #define INVALID_CONTEXT ((enum cuda_api_result)201)
 #define API __attribute__((visibility("default")))
+#define FILLED_MAX (4u << 20) /* a rank takes gigabytes, all of which would be touched */
 
 typedef enum cuda_api_result result;
 
@@ -192,7 +193,7 @@ API result cuMemAlloc_v2(cuda_pointer *memory, size_t bytes)
         return CUDA_API_OUT_OF_MEMORY;
     block->bytes = bytes;
     block->device = current->device;
-    memset(block + 1, 0xa5, bytes);
+    memset(block + 1, 0xa5, bytes < FILLED_MAX ? bytes : FILLED_MAX);
     fake_memory_add(block->device, (int64_t)bytes);
     *memory = (uintptr_t)(block + 1);
     return OK;

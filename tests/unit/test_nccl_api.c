@@ -120,6 +120,24 @@ static void finds_the_one_of_the_workloads_python(void **state)
     assert_says(answer, "/path/nvidia/nccl/lib/libnccl.so.2");
 }
 
+/* PyTorch's wheels do so; only what is loaded already goes before that. */
+static void pythons_goes_before_the_systems(void **state)
+{
+    char venv[96];
+
+    (void)state;
+    snprintf(venv, sizeof(venv), "%s/both", folder);
+    make_python(venv, true);
+    setenv("LD_LIBRARY_PATH", FAKE_DIR, 1);
+    assert_says(ask("VIRTUAL_ENV", venv, NULL), "/both/lib/python3.12/site-packages/nvidia/nccl/lib/libnccl.so.2");
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they want to be loaded first themselves */
+    setenv("VIRTUAL_ENV", venv, 1);
+    assert_string_equal(ask("LD_PRELOAD", FAKE_DIR "/libnccl.so.2", NULL), "22803 " FAKE_DIR "/libnccl.so.2");
+    unsetenv("VIRTUAL_ENV");
+#endif
+    unsetenv("LD_LIBRARY_PATH");
+}
+
 static void says_where_it_looked(void **state)
 {
     char home[96];
@@ -206,6 +224,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(loads_what_is_named_and_nothing_else),
         cmocka_unit_test(finds_it_where_the_system_does),
         cmocka_unit_test(finds_the_one_of_the_workloads_python),
+        cmocka_unit_test(pythons_goes_before_the_systems),
         cmocka_unit_test(says_where_it_looked),
         cmocka_unit_test(what_is_no_nccl_is_refused),
         cmocka_unit_test(versions_read_as_people_write_them),

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <math.h>
 #include <string.h>
 
 #include "collective/verdict.h"
@@ -15,35 +16,52 @@ static void measurements_become_words_and_sentences(void **state)
         enum verdict verdict;
         const char *text;
     } cases[] = {
-        {{"all_reduce", 16, 187.3, 401, 0, -1},
+        {{"all_reduce", 16, 187.3, 401, 0, 0, -1},
          VERDICT_SLOW,
          "all_reduce of 16 ranks: 187 GB/s, 46.7 % of the 401 GB/s that were expected"},
-        {{"all_reduce", 16, 400, 401, 0, -1},
+        {{"all_reduce", 16, 400, 401, 0, 0, -1},
          VERDICT_OK,
          "all_reduce of 16 ranks: 400 GB/s, 99.8 % of the 401 GB/s that were expected"},
-        {{"all_gather", 2, 2.5, 1.25, 0, -1}, /* faster than expected is fine */
+        {{"all_gather", 2, 2.5, 1.25, 0, 0, -1}, /* faster than expected is fine */
          VERDICT_OK,
          "all_gather of 2 ranks: 2.50 GB/s, 200.0 % of the 1.25 GB/s that were expected"},
-        {{"all_reduce", 8, 98, 100, 0, -1}, VERDICT_OK, NULL}, /* the bounds themselves */
-        {{"all_reduce", 8, 97.99, 100, 0, -1}, VERDICT_MARGINAL, NULL},
-        {{"all_reduce", 8, 92, 100, 0, -1}, VERDICT_MARGINAL, NULL},
-        {{"all_reduce", 8, 91.99, 100, 0, -1}, VERDICT_SLOW, NULL},
-        {{"all_reduce", 8, 95.04, 100, 0, -1},
+        {{"all_reduce", 8, 98, 100, 0, 0, -1}, VERDICT_OK, NULL}, /* the bounds themselves */
+        {{"all_reduce", 8, 97.99, 100, 0, 0, -1}, VERDICT_MARGINAL, NULL},
+        {{"all_reduce", 8, 92, 100, 0, 0, -1}, VERDICT_MARGINAL, NULL},
+        {{"all_reduce", 8, 91.99, 100, 0, 0, -1}, VERDICT_SLOW, NULL},
+        {{"all_reduce", 8, 95.04, 100, 0, 0, -1},
          VERDICT_MARGINAL,
          "all_reduce of 8 ranks: 95.0 GB/s, 95.0 % of the 100 GB/s that were expected"},
-        {{"all_reduce", 4, 12.34, 0, 0, -1},
+        /* Slopes that do not agree: both have to say the same. */
+        {{"all_reduce", 16, 187.3, 401, 390, 0, -1},
+         VERDICT_UNKNOWN,
+         "all_reduce of 16 ranks: 187 GB/s by the largest sizes, 390 GB/s by smaller ones, of the "
+         "401 GB/s that were expected: it does not agree with itself"},
+        {{"all_reduce", 16, 187.3, 401, INFINITY, 0, -1},
+         VERDICT_UNKNOWN,
+         "all_reduce of 16 ranks: 187 GB/s by the largest sizes, no bound by smaller ones, of the "
+         "401 GB/s that were expected: it does not agree with itself"},
+        {{"all_reduce", 16, 187.3, 401, 260, 0, -1},
+         VERDICT_SLOW,
+         "all_reduce of 16 ranks: 187 GB/s, 46.7 % of the 401 GB/s that were expected"},
+        {{"all_reduce", 16, 600, 401, 187, 0, -1}, VERDICT_UNKNOWN, NULL},
+        {{"all_reduce", 16, 600, 401, 450, 0, -1}, VERDICT_OK, NULL},
+        {{"all_reduce", 16, 400, 401, INFINITY, 0, -1}, VERDICT_OK, NULL},
+        {{"all_reduce", 16, 187.3, 0, 390, 0, -1}, VERDICT_UNKNOWN, NULL},
+        {{"all_reduce", 16, 187.3, 401, 390, 5, 2}, VERDICT_WRONG_DATA, NULL},
+        {{"all_reduce", 4, 12.34, 0, 0, 0, -1},
          VERDICT_UNKNOWN,
          "all_reduce of 4 ranks: 12.3 GB/s, nothing is known to compare it with"},
-        {{"all_reduce", 4, 0, 100, 0, -1},
+        {{"all_reduce", 4, 0, 100, 0, 0, -1},
          VERDICT_UNKNOWN,
          "all_reduce of 4 ranks: no bandwidth was measured"},
-        {{"all_reduce", 1, 0, 100, 0, -1},
+        {{"all_reduce", 1, 0, 100, 0, 0, -1},
          VERDICT_UNKNOWN,
          "all_reduce of 1 rank: nothing goes between ranks, so there is no bandwidth to measure"},
-        {{"all_reduce", 4, 100, 100, 17, 3}, /* fast, but wrong */
+        {{"all_reduce", 4, 100, 100, 0, 17, 3}, /* fast, but wrong */
          VERDICT_WRONG_DATA,
          "all_reduce of 4 ranks: 17 words of the result are wrong, on rank 3 first"},
-        {{"all_reduce", 4, 10, 100, 17, -1},
+        {{"all_reduce", 4, 10, 100, 0, 17, -1},
          VERDICT_WRONG_DATA,
          "all_reduce of 4 ranks: 17 words of the result are wrong"},
     };
@@ -90,7 +108,7 @@ static void the_longest_sentence_is_cut_and_ends(void **state)
     (void)state;
     memset(op, 'x', sizeof(op) - 1);
     op[sizeof(op) - 1] = '\0';
-    verdict_text(&(struct verdict_facts){op, 4, 1, 1, 0, -1}, text);
+    verdict_text(&(struct verdict_facts){op, 4, 1, 1, 0, 0, -1}, text);
     assert_int_equal(strlen(text), VERDICT_TEXT - 1);
 }
 
