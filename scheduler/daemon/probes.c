@@ -76,11 +76,12 @@ static void identify(void *context, const char *token, size_t len, probe_identif
             free(asked);
             return;
         }
-        metric_add(&reviewed, 1);
         r = kube_review_token(&by, token, len, AUDIENCE, on_review, asked);
     }
-    if (r == 0)
+    if (r == 0) {
+        metric_add(&reviewed, 1);
         return;
+    }
     free(asked);
     done(question, NULL, r != -EINVAL,
          r == -EINVAL ? "the token is none of a ServiceAccount" : "the API server cannot be asked now");
