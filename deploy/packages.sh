@@ -5,7 +5,7 @@
 #   packages.sh ensure [GROUP...]  installs what is missing (root), else names the command
 #   packages.sh have GROUP...      exit 0: all there; 1: names what is missing on stderr
 #
-# Groups: build (with what image.sh needs), fuzz, lint, cluster (real kubelets); none named = all. What is already there in
+# Groups: build (with what image.sh needs), fuzz, lint, valgrind, cluster (real kubelets); none named = all. What is already there in
 # another way (say, libcurl's other flavour) counts: the probe decides, not the package's name.
 set -euo pipefail
 
@@ -35,6 +35,7 @@ fuzz    clang                      cmd:clang
 fuzz    libclang-rt-14-dev         file:/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a
 lint    clang                      cmd:clang
 lint    clang-tidy                 cmd:clang-tidy
+valgrind valgrind                  cmd:valgrind
 cluster ca-certificates            file:/etc/ssl/certs/ca-certificates.crt
 cluster curl                       cmd:curl
 cluster containerd                 cmd:containerd

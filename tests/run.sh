@@ -2,7 +2,7 @@
 # tests/run.sh [SUITE...] - sets up, builds, runs; the last line is "N passed, N failed, N skipped".
 #
 # Suites: unit sim e2e faults cluster fuzz asan tsan (what CI runs; the default; of faults it runs a part),
-# and by name only: soak.
+# and by name only: soak, valgrind.
 # A suite is tests/suites/NAME.sh. On stdout it prints one line per test,
 #     ok NAME          not ok NAME: why          skip NAME: why
 # which are counted here; all else goes to stderr and, with it, to build/test-logs/SUITE.log.
@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 source tests/suites/lib.sh
 
 CI_SUITES=(unit sim e2e faults cluster fuzz asan tsan)
-NAMED_SUITES=(soak)
+NAMED_SUITES=(soak valgrind)
 # CI machines have an hour; who names suites has the time that the whole fault matrix or a soak takes.
 SUITE_TIMEOUT_S=${LOCKSTEP_SUITE_TIMEOUT_S:-$(($# > 0 ? 10800 : 2400))}
 TOTAL_TIMEOUT_S=${LOCKSTEP_TOTAL_TIMEOUT_S:-$(($# > 0 ? 21600 : 3480))}

@@ -85,6 +85,7 @@ enum fault {
 const char *fault_name(enum fault fault);
 
 enum step_kind {
+    STEP_NONE,
     STEP_START, /* a process of the pod */
     STEP_KILL,
     STEP_KILL_RANK,

@@ -94,76 +94,45 @@ static void draw_gpu_fault(struct plan *plan, enum fault fault)
     }
 }
 
+/* One step, or two with at most so much time between them. */
+static const struct {
+    enum step_kind first, second; /* STEP_NONE: there is none */
+    int64_t gap_ms;
+} patterns[FAULT_KINDS] = {
+    [FAULT_PROBE_KILLED] = {STEP_KILL, STEP_NONE, 0},
+    [FAULT_RANK_KILLED] = {STEP_KILL_RANK, STEP_NONE, 0},
+    [FAULT_PROBE_REPLACED] = {STEP_KILL, STEP_START, 1000},
+    [FAULT_SECOND_PROBE] = {STEP_START, STEP_NONE, 0},
+    [FAULT_PROBE_STOPPED] = {STEP_STOP, STEP_NONE, 0},
+    [FAULT_PROBE_PAUSED] = {STEP_STOP, STEP_GO_ON, 4000},
+    [FAULT_RANK_STOPPED] = {STEP_STOP_RANK, STEP_NONE, 0},
+    [FAULT_RANK_PAUSED] = {STEP_STOP_RANK, STEP_RANK_GOES_ON, 4000},
+    [FAULT_COORDINATOR_RESTARTED] = {STEP_SERVICE_STOPS, STEP_SERVICE_STARTS, 1500},
+    [FAULT_STREAM_CUT] = {STEP_CUT, STEP_NONE, 0},
+    [FAULT_STREAM_FROZEN] = {STEP_FREEZE, STEP_NONE, 0},
+    [FAULT_STREAM_DELAYED] = {STEP_FREEZE, STEP_THAW, 3000},
+    [FAULT_DATA_CUT] = {STEP_CUT_DATA, STEP_NONE, 0},
+    [FAULT_REPORT_REPEATED] = {STEP_REPORT, STEP_NONE, 0},
+};
+
 static void draw_fault(struct plan *plan, enum fault fault)
 {
-    unsigned pod = plan_random(plan, plan->pods);
-    int64_t at_ns = moment(plan), later_ns;
+    unsigned pod = plan_random(plan, plan->pods), device;
+    int64_t at_ns = moment(plan);
 
-    switch (fault) {
-    case FAULT_NEVER_STARTED:
+    if (fault >= FAULT_GPU_HANGS_IN_INIT) {
+        draw_gpu_fault(plan, fault);
+    } else if (fault == FAULT_NEVER_STARTED) {
         start_of(plan, pod)->at_ns = INT64_MAX;
-        return;
-    case FAULT_STARTED_LATE:
+    } else if (fault == FAULT_STARTED_LATE) {
         if (start_of(plan, pod)->at_ns != INT64_MAX)
             start_of(plan, pod)->at_ns += at_ns;
-        return;
-    case FAULT_PROBE_REPLACED:
-        later_ns = at_ns + span(plan, 1, 1000);
-        add(plan, at_ns, STEP_KILL, pod);
-        add(plan, later_ns, STEP_START, pod);
-        return;
-    case FAULT_SECOND_PROBE:
-        add(plan, at_ns, STEP_START, pod);
-        return;
-    case FAULT_PROBE_KILLED:
-        add(plan, at_ns, STEP_KILL, pod);
-        return;
-    case FAULT_RANK_KILLED:
-        add(plan, at_ns, STEP_KILL_RANK, pod);
-        return;
-    case FAULT_PROBE_STOPPED:
-        add(plan, at_ns, STEP_STOP, pod);
-        return;
-    case FAULT_PROBE_PAUSED:
-        later_ns = at_ns + span(plan, 1, 4000);
-        add(plan, at_ns, STEP_STOP, pod);
-        add(plan, later_ns, STEP_GO_ON, pod);
-        return;
-    case FAULT_RANK_STOPPED:
-        add(plan, at_ns, STEP_STOP_RANK, pod);
-        return;
-    case FAULT_RANK_PAUSED: {
-        unsigned device = add(plan, at_ns, STEP_STOP_RANK, pod)->device;
-
-        later_ns = at_ns + span(plan, 1, 4000);
-        add(plan, later_ns, STEP_RANK_GOES_ON, pod)->device = device;
-        return;
-    }
-    case FAULT_COORDINATOR_RESTARTED:
-        later_ns = at_ns + span(plan, 1, 1500);
-        add(plan, at_ns, STEP_SERVICE_STOPS, 0);
-        add(plan, later_ns, STEP_SERVICE_STARTS, 0);
-        return;
-    case FAULT_STREAM_CUT:
-        add(plan, at_ns, STEP_CUT, pod);
-        return;
-    case FAULT_STREAM_FROZEN:
-        add(plan, at_ns, STEP_FREEZE, pod);
-        plan->frozen[pod] = true;
-        return;
-    case FAULT_STREAM_DELAYED:
-        later_ns = at_ns + span(plan, 1, 3000);
-        add(plan, at_ns, STEP_FREEZE, pod);
-        add(plan, later_ns, STEP_THAW, pod);
-        return;
-    case FAULT_DATA_CUT:
-        add(plan, at_ns, STEP_CUT_DATA, pod);
-        return;
-    case FAULT_REPORT_REPEATED:
-        add(plan, at_ns, STEP_REPORT, pod);
-        return;
-    default:
-        draw_gpu_fault(plan, fault);
+    } else {
+        device = add(plan, at_ns, patterns[fault].first, pod)->device;
+        at_ns += span(plan, 1, patterns[fault].gap_ms + 2);
+        if (patterns[fault].second != STEP_NONE)
+            add(plan, at_ns, patterns[fault].second, pod)->device = device;
+        plan->frozen[pod] |= fault == FAULT_STREAM_FROZEN;
     }
 }
 

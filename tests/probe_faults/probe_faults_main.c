@@ -59,6 +59,7 @@ static int run_one(char *const *argv)
     static struct outcome outcome;
     uint64_t seed;
 
+    (void)fcntl(OUTCOME_FD, F_SETFD, FD_CLOEXEC); /* pods that outlive this process shall not keep it open */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* Ranks whose probe was killed become ours, so that none is overlooked. */
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 ||
@@ -160,7 +161,7 @@ static void end_worker(struct driver *driver, struct worker *worker, bool late)
     waitpid(worker->pid, &status, 0);
     told = read(worker->fd, &outcome, sizeof(outcome)) == sizeof(outcome);
     close(worker->fd);
-    if (told && outcome.stuck)
+    if (!told || outcome.stuck) /* it has not ended its pods */
         kill(-worker->pid, SIGKILL);
     if (!told) {
         outcome = (struct outcome){.stuck = late};

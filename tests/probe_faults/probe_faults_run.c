@@ -108,6 +108,8 @@ static bool take_step(struct run *run, const struct step *step)
     struct proc *proc = pods_last(&run->pods, step->pod);
 
     switch (step->kind) {
+    case STEP_NONE:
+        return false;
     case STEP_START:
         pods_start(&run->pods, step->pod, now_ns());
         return run->told.verdicts == 0;

@@ -99,6 +99,16 @@ static inline int fake_child(const char *how, const char *parent)
     return 99;
 }
 
+/* This program's file: /proc/self/exe itself is valgrind's when that runs it. */
+static inline const char *own_program(void)
+{
+    static char path[512];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+    path[len > 0 ? len : 0] = '\0';
+    return path;
+}
+
 /* 0 when no child is left, dead or alive. */
 static inline int children_left(void)
 {

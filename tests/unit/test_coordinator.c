@@ -284,50 +284,6 @@ static void all_reports_make_the_verdict(void **state)
     world_free(&world);
 }
 
-/* Three sizes; between the first two it is as fast as expected, or not. */
-static const struct {
-    double seconds[3]; /* of 1, 2 and 4 GB, on two ranks: busbw is algbw */
-    unsigned n_rows;
-    bool sweep;
-    enum verdict verdict;
-} slopes[] = {{{0.010, 0.020, 0.060}, 3, false, VERDICT_UNKNOWN},
-              {{0.010, 0.026, 0.066}, 3, false, VERDICT_SLOW}, /* 62 and 50 GB/s */
-              {{0.020, 0.010, 0.050}, 3, false, VERDICT_UNKNOWN},
-              {{0.010, 0.030, 0}, 2, false, VERDICT_UNKNOWN},
-              {{0.020, 0, 0}, 1, false, VERDICT_SLOW},
-              {{0.010, 0.020, 0.060}, 3, true, VERDICT_SLOW}};
-
-static void a_gate_holds_no_gang_for_one_slope_alone(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof(slopes) / sizeof(slopes[0]); i++) {
-        struct world world;
-        struct probe_report message;
-
-        world_new(&world, 1, 2);
-        world.gang.gate = true;
-        world.gang.plan.sweep = slopes[i].sweep;
-        world.gang.plan.n_sizes = slopes[i].sweep;
-        world.gang.plan.sizes[0] = 1000000000;
-        world.gang.id.generation++;
-        expect(&world);
-        message = report_of(&world, 0, start_all(&world), PROBE_OUTCOME_OK);
-        message.busbw_gb_s = 50;
-        message.slopes_agree = false;
-        message.n_rows = slopes[i].n_rows;
-        for (unsigned k = 0; k < message.n_rows; k++)
-            message.rows[k] = (struct probe_row){.bytes = UINT64_C(1000000000) << k,
-                                                 .seconds = slopes[i].seconds[k],
-                                                 .algbw_gb_s = 1,
-                                                 .busbw_gb_s = 1};
-        send_report(&world, &message, "uid-0");
-        if (verdict(&world)->verdict != slopes[i].verdict)
-            fail_msg("case %zu: %s", i, verdict(&world)->message);
-        assert_int_equal(verdict(&world)->hold, slopes[i].verdict == VERDICT_SLOW);
-        world_free(&world);
-    }
-}
-
 static void a_report_that_comes_again_counts_once(void **state)
 {
     struct world world;
@@ -598,7 +554,6 @@ int main(void)
         cmocka_unit_test(refuses_what_is_not_what_was_expected),
         cmocka_unit_test(a_later_join_takes_the_place_of_an_earlier_one),
         cmocka_unit_test(all_reports_make_the_verdict),
-        cmocka_unit_test(a_gate_holds_no_gang_for_one_slope_alone),
         cmocka_unit_test(a_report_that_comes_again_counts_once),
         cmocka_unit_test(a_rank_that_comes_anew_ends_the_round_for_all),
         cmocka_unit_test(who_only_lost_its_stream_goes_on),

@@ -327,8 +327,8 @@ static void quick_step(struct world *world, const struct coordinator_event *even
         coordinator_step(world->coordinator, event, world->now_ns, &world->actions, NULL), 0);
 }
 
-static void name_pod(char (*texts)[64], char pod[PROBE_NAME_MAX + 1],
-                     char uid[PROBE_UID_MAX + 1], char node[PROBE_NAME_MAX + 1])
+static void name_pod(char (*texts)[64], char pod[PROBE_NAME_MAX + 1], char uid[PROBE_UID_MAX + 1],
+                     char node[PROBE_NAME_MAX + 1])
 {
     memcpy(pod, texts[0], 64);
     memcpy(uid, texts[1], 64);
@@ -343,8 +343,9 @@ static void join_many(struct world *world, unsigned pod, char (*texts)[64])
         .first_rank = -1, .devices = 1, .process = 1, .attempt = 1, .backend = "tcp"};
     name_pod(texts, message.pod, message.pod_uid, message.node);
     message.addresses[0].len = 24;
-    quick_step(world, &(struct coordinator_event){
-                          .kind = COORD_JOIN, .stream = pod + 1, .pod_uid = texts[1], .join = &message});
+    quick_step(world,
+               &(struct coordinator_event){
+                   .kind = COORD_JOIN, .stream = pod + 1, .pod_uid = texts[1], .join = &message});
 }
 
 static void report_many(struct world *world, unsigned pod, char (*texts)[64], uint64_t start_id)
@@ -418,10 +419,11 @@ static void ten_thousand_ranks_cost_little(void **state)
         report_many(&world, i, texts[i], start_id);
     assert_non_null(verdict(&world));
     assert_int_equal(orders(&world, PROBE_VERDICT), MANY);
-    print_message("%d pods: expected and joined in %.0f ms of CPU, reported in %.0f ms; %zu bytes a "
-                  "pod; told to wait %.1f times each\n",
-                  MANY, (joined - began) * 1e3, (seconds_now() - joined) * 1e3,
-                  (after - before) / MANY, (double)waiting / MANY);
+    print_message(
+        "%d pods: expected and joined in %.0f ms of CPU, reported in %.0f ms; %zu bytes a "
+        "pod; told to wait %.1f times each\n",
+        MANY, (joined - began) * 1e3, (seconds_now() - joined) * 1e3, (after - before) / MANY,
+        (double)waiting / MANY);
     assert_true(waiting < 60 * 500); /* at most that many a second, and a few */
     world_free(&world);
     free(pods);
@@ -588,9 +590,56 @@ static void pairs_of_too_many_ranks_are_refused(void **state)
     world_free(&world);
 }
 
+/* ---- slopes ---------------------------------------------------------------------------------- */
+
+/* Three sizes; between the first two it is as fast as expected, or not. */
+static const struct {
+    double seconds[3]; /* of 1, 2 and 4 GB, on two ranks: busbw is algbw */
+    unsigned n_rows;
+    bool sweep;
+    enum verdict verdict;
+} slopes[] = {{{0.010, 0.020, 0.060}, 3, false, VERDICT_UNKNOWN},
+              {{0.010, 0.026, 0.066}, 3, false, VERDICT_SLOW}, /* 62 and 50 GB/s */
+              {{0.020, 0.010, 0.050}, 3, false, VERDICT_UNKNOWN},
+              {{0.010, 0.030, 0}, 2, false, VERDICT_UNKNOWN},
+              {{0.020, 0, 0}, 1, false, VERDICT_SLOW},
+              {{0.010, 0.020, 0.060}, 3, true, VERDICT_SLOW}};
+
+static void a_gate_holds_no_gang_for_one_slope_alone(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(slopes) / sizeof(slopes[0]); i++) {
+        struct world world;
+        struct probe_report message;
+
+        world_new(&world, 1, 2);
+        world.gang.gate = true;
+        world.gang.plan.sweep = slopes[i].sweep;
+        world.gang.plan.n_sizes = slopes[i].sweep;
+        world.gang.plan.sizes[0] = 1000000000;
+        world.gang.id.generation++;
+        expect(&world);
+        message = report_of(&world, 0, start_all(&world), PROBE_OUTCOME_OK);
+        message.busbw_gb_s = 50;
+        message.slopes_agree = false;
+        message.n_rows = slopes[i].n_rows;
+        for (unsigned k = 0; k < message.n_rows; k++)
+            message.rows[k] = (struct probe_row){.bytes = UINT64_C(1000000000) << k,
+                                                 .seconds = slopes[i].seconds[k],
+                                                 .algbw_gb_s = 1,
+                                                 .busbw_gb_s = 1};
+        send_report(&world, &message, "uid-0");
+        if (verdict(&world)->verdict != slopes[i].verdict)
+            fail_msg("case %zu: %s", i, verdict(&world)->message);
+        assert_int_equal(verdict(&world)->hold, slopes[i].verdict == VERDICT_SLOW);
+        world_free(&world);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_gate_holds_no_gang_for_one_slope_alone),
         cmocka_unit_test(slow_is_told_under_warn_and_held_under_gate),
         cmocka_unit_test(a_restarted_coordinator_takes_a_round_over),
         cmocka_unit_test(a_restarted_coordinator_begins_anew_when_one_is_fresh),

@@ -19,7 +19,7 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
 }
 
-static const char *const good[] = {"/proc/self/exe", "--fake", "rank", NULL};
+static const char *good[] = {NULL, "--fake", "rank", NULL};
 static struct local_result result;
 static unsigned descriptors;
 
@@ -27,6 +27,7 @@ static struct local_options options_of(unsigned ranks)
 {
     descriptors = open_descriptors();
     memset(&result, 0, sizeof(result));
+    good[0] = own_program();
     return (struct local_options){.argv = good,
                                   .backend = "tcp",
                                   .ranks = ranks,
@@ -103,7 +104,7 @@ static void faults_end_it_in_time(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-        const char *argv[] = {"/proc/self/exe", "--fake", faults[i].how, NULL};
+        const char *argv[] = {own_program(), "--fake", faults[i].how, NULL};
         struct local_options options = options_of(2);
         uint64_t start = now_ns();
         struct err err = ERR_INIT;
