@@ -207,9 +207,7 @@ int probe_invite_encode(const struct probe_invite *invite, struct strbuf *out, s
     if (bytes.failed || out->failed)
         r = err_set(err, -E2BIG, "an invitation does not fit: expected at most %u bytes",
                     PROBE_INVITE_MAX);
-    if (bytes.data)
-        explicit_bzero(bytes.data, bytes.len);
-    strbuf_release(&bytes);
+    strbuf_wipe(&bytes);
     return r;
 }
 

@@ -217,13 +217,6 @@ static int install(const struct arguments *arguments)
 
 /* ---- by hand --------------------------------------------------------------------------------------------- */
 
-static void wipe(struct strbuf *text)
-{
-    if (text->data)
-        explicit_bzero(text->data, text->len);
-    strbuf_release(text);
-}
-
 /* It stays neither in the environment, which ranks inherit, nor where /proc shows it. */
 static int take_from_environment(struct strbuf *ret)
 {
@@ -282,7 +275,7 @@ static bool join_by_hand(const struct arguments *arguments, int *ret_code)
     } else if (asked) {
         *ret_code = join(arguments, &invitation);
     }
-    wipe(&invitation);
+    strbuf_wipe(&invitation);
     return asked;
 }
 

@@ -235,9 +235,7 @@ static int invite_hosts(struct lead *lead, struct err *err)
         print_line(lead, word.data);
     if (r == 0 && lead->options->here)
         r = lead__start_here(lead->options->here, word.data, &lead->here, err);
-    if (word.data)
-        explicit_bzero(word.data, word.len);
-    strbuf_release(&word);
+    strbuf_wipe(&word);
     return r;
 }
 
@@ -381,9 +379,7 @@ static void lead_free(struct lead *lead)
 {
     lead__end_here(lead->here);
     probe_service_stop(lead->service);
-    if (lead->key.data)
-        explicit_bzero(lead->key.data, lead->key.len);
-    strbuf_release(&lead->key);
+    strbuf_wipe(&lead->key);
     strbuf_release(&lead->cert);
     if (lead->invite)
         probe_invite_wipe(lead->invite);

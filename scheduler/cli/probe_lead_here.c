@@ -137,9 +137,7 @@ int lead__start_here(const char *name, const char *word, pid_t *ret_pid, struct 
         environment = environment_with(variable.data);
     r = environment ? posix_spawn(ret_pid, path, NULL, NULL, argv, environment) : ENOMEM;
     free(environment);
-    if (variable.data)
-        explicit_bzero(variable.data, variable.len);
-    strbuf_release(&variable);
+    strbuf_wipe(&variable);
     return r ? err_set(err, -EIO, "--here: %s cannot be started: %s", path, strerror(r)) : 0;
 }
 
