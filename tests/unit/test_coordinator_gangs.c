@@ -550,6 +550,27 @@ static void pairs_of_another_number_of_ranks_count_for_nothing(void **state)
     world_free(&world);
 }
 
+static void rows_stay_where_pairs_ran_out_of_time(void **state)
+{
+    struct world world;
+    struct probe_report message;
+    uint64_t start_id;
+
+    (void)state;
+    plan_pairs(&world, 2, 1);
+    start_id = start_all(&world);
+    message = report_of(&world, 1, start_id, PROBE_OUTCOME_OK);
+    message.n_rows = 1;
+    message.rows[0] = (struct probe_row){.bytes = 65536, .seconds = 1e-3, .busbw_gb_s = 99};
+    snprintf(message.text, sizeof(message.text), "rank 1: it took too long");
+    send_report(&world, &message, "host-1");
+    report_pairs(&world, 0, start_id, 0);
+    assert_non_null(verdict(&world));
+    assert_int_equal(verdict(&world)->n_rows, 1);
+    assert_string_equal(verdict(&world)->pairs_why, "host host-1: rank 1: it took too long");
+    world_free(&world);
+}
+
 static void pairs_of_a_round_that_was_lost_are_forgotten(void **state)
 {
     struct world world;
@@ -608,6 +629,7 @@ int main(void)
         cmocka_unit_test(hosts_are_called_hosts),
         cmocka_unit_test(of_each_pair_the_slower_end_counts),
         cmocka_unit_test(pairs_of_another_number_of_ranks_count_for_nothing),
+        cmocka_unit_test(rows_stay_where_pairs_ran_out_of_time),
         cmocka_unit_test(pairs_of_a_round_that_was_lost_are_forgotten),
         cmocka_unit_test(pairs_of_too_many_ranks_are_refused),
     };
