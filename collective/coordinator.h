@@ -50,7 +50,8 @@
  * its node (probe_hosts.h). Ctrl-C is a COORD_STOP.
  *
  * What clients do. Join with `opening`, to be told at once which ranks they have of how many; open
- * those, join again with their addresses; or join with the round that they follow. After a lost
+ * those, join again with their addresses; or join with the round that they follow: while it runs the
+ * answer is a Waiting for nobody, so that they know that they are heard. After a lost
  * stream with backoff, and send a report that they have again. Orders on a stream that they left do
  * not count. Abort with `again`: end the ranks, open them anew (new addresses), join fresh; a
  * report of an own error is sent until it is answered all the same. Refused as UNKNOWN or
