@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define CLEANUP(function) __attribute__((cleanup(function)))
@@ -17,6 +18,14 @@ static inline void cleanup_close(const int *fd)
 {
     if (*fd >= 0)
         close(*fd);
+}
+
+/* free() of a text that is a secret: overwritten first. Takes NULL. */
+static inline void free_secret(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
 }
 
 /* calloc(1, size) for CLEANUP_FREE: clang's analyzer does not know that attribute, and takes its own calloc for lost. */

@@ -91,7 +91,7 @@ struct rpc_server_options {
     unsigned patience_s; /* for a handshake, a request to come, an answer to be taken; 0: 30 */
 };
 
-/* -EADDRINUSE: the address is taken. */
+/* -EADDRINUSE: the address is taken; -EINVAL: a certificate without its key, or the other way round, say. */
 int rpc_server_start(const struct rpc_server_options *options, struct rpc_server **ret_server,
                      struct err *err);
 /* Cancels what is in flight, waits for handlers and `gone`s, then frees. Never from a handler.

@@ -38,7 +38,7 @@ static int make_credentials(const struct rpc_channel *channel, grpc_channel_cred
     }
     strbuf_release(&ca);
     strbuf_release(&cert);
-    strbuf_release(&key);
+    strbuf_wipe(&key);
     return r;
 }
 
@@ -202,7 +202,7 @@ void rpc_channel_free(struct rpc_channel *channel)
     free(channel->key_file);
     free(channel->server_name);
     free(channel->token_file);
-    free(channel->token);
+    free_secret(channel->token);
     free(channel);
     rpc__library_unref();
 }
@@ -245,7 +245,7 @@ static gpr_timespec deadline_of(uint64_t deadline_ns)
 int rpc__outgoing(struct rpc_channel *channel, const char *method, grpc_completion_queue *queue,
                   uint64_t deadline_ns, struct rpc__outgoing *ret, struct err *err)
 {
-    CLEANUP(strbuf_release) struct strbuf token = STRBUF_INIT(TOKEN_MAX);
+    CLEANUP(strbuf_wipe) struct strbuf token = STRBUF_INIT(TOKEN_MAX);
     grpc_slice path;
     int r = read_token(channel, &token, err);
 

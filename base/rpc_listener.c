@@ -39,7 +39,7 @@ static int read_certificates(struct rpc_server *server, grpc_ssl_server_certific
         *ret = grpc_ssl_server_certificate_config_create(ca.data ? ca.data : cert.data, &pair, 1);
     }
     strbuf_release(&cert);
-    strbuf_release(&key);
+    strbuf_wipe(&key);
     strbuf_release(&ca);
     return r;
 }
@@ -65,7 +65,11 @@ static bool files_changed(struct rpc_server *server)
     return changed;
 }
 
-/* gRPC takes no listener whose first look at them finds nothing new. */
+/*
+ * gRPC takes no listener whose first look at them finds nothing new. Should a handshake of the
+ * listener before it look first, that look is spent; then the new one is not taken, and the next
+ * look after it, a second later, opens another.
+ */
 static void forget_certificates(struct rpc_server *server)
 {
     pthread_mutex_lock(&server->tls_lock);

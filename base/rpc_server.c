@@ -120,6 +120,14 @@ static int copy_options(struct rpc_server *server, const struct rpc_server_optio
     return copy_clients(server, options->clients);
 }
 
+static int check_tls(const struct rpc_server_options *options, struct err *err)
+{
+    if (rpc__set(options->cert_pem) == rpc__set(options->key_pem) &&
+        (rpc__set(options->cert_pem) || rpc__set(options->cert_file) == rpc__set(options->key_file)))
+        return 0;
+    return err_set(err, -EINVAL, "a server's certificate and its key come together");
+}
+
 static int check_address(struct rpc_server *server, struct sockaddr_in *ret, struct err *err)
 {
     const char *where = server->options.listen;
@@ -156,9 +164,9 @@ int rpc_server_start(const struct rpc_server_options *options, struct rpc_server
     server->failures_seen = rpc__accept_failures();
     server->looking = true; /* who looks around would miss a listener, and open one too */
     server->queue = grpc_completion_queue_create_for_next(NULL);
-    r = copy_options(server, options);
-    if (r < 0)
-        err_set(err, r, "no memory for a server");
+    r = check_tls(options, err);
+    if (r == 0 && copy_options(server, options) < 0)
+        r = err_set(err, -ENOMEM, "no memory for a server");
     if (r == 0)
         r = check_address(server, &server->address, err);
     if (r == 0)
@@ -208,7 +216,7 @@ void rpc_server_stop(struct rpc_server *server)
     free(server->cert_file);
     free(server->key_file);
     free(server->cert_pem);
-    free(server->key_pem);
+    free_secret(server->key_pem);
     free(server->ca_file);
     free(server->threads);
     pthread_cond_destroy(&server->idle);

@@ -18,6 +18,13 @@ void strbuf_release(struct strbuf *buf)
     *buf = (struct strbuf)STRBUF_INIT(buf->max);
 }
 
+void strbuf_wipe(struct strbuf *buf)
+{
+    if (buf && buf->data)
+        explicit_bzero(buf->data, buf->size);
+    strbuf_release(buf);
+}
+
 void strbuf_clear(struct strbuf *buf)
 {
     buf->len = 0;

@@ -22,6 +22,7 @@ struct strbuf {
 #define STRBUF_INIT(max_bytes) {.max = (max_bytes)}
 
 void strbuf_release(struct strbuf *buf); /* frees; the buffer may be used again, same max */
+void strbuf_wipe(struct strbuf *buf); /* as release, of a secret: overwritten first; what it outgrew is not */
 void strbuf_clear(struct strbuf *buf); /* len = 0, failed = false; keeps the memory */
 int strbuf_reserve(struct strbuf *buf, size_t more);
 int strbuf_add(struct strbuf *buf, const void *bytes, size_t len);

@@ -46,11 +46,12 @@
  * GangPlacement.status.probe, all that is persisted COORD_HOLD_ENDED          a gate ran out: for
  * the gang's state
  *
- * By hand, `lockstep probe --hosts` makes COORD_EXPECT from its list: a host's name is its pod, the
- * pod's UID and its node. Ctrl-C is a COORD_STOP.
+ * By hand, `lockstep probe --hosts` makes COORD_EXPECT from its list: a host's name is its pod and
+ * its node (probe_hosts.h). Ctrl-C is a COORD_STOP.
  *
  * What clients do. Join with `opening`, to be told at once which ranks they have of how many; open
- * those, join again with their addresses; or join with the round that they follow. After a lost
+ * those, join again with their addresses; or join with the round that they follow: while it runs the
+ * answer is a Waiting for nobody, so that they know that they are heard. After a lost
  * stream with backoff, and send a report that they have again. Orders on a stream that they left do
  * not count. Abort with `again`: end the ranks, open them anew (new addresses), join fresh; a
  * report of an own error is sent until it is answered all the same. Refused as UNKNOWN or
@@ -91,8 +92,6 @@ struct coordinator_pod {
     const char *pod, *uid, *node;
     uint32_t first_rank, devices;
 };
-
-#define COORDINATOR_PAIRS_RANKS_MAX 64 /* of a gang whose plan asks for pairs: PROBE_PAIRS_MAX is 64 * 64 */
 
 /* A gang that is to be measured, and whose. A pod that is called as its node is a host, and is called so in texts. */
 struct coordinator_gang {
@@ -191,6 +190,7 @@ struct coordinator_result {
      * plan asks for pairs. It goes with the action.
      */
     float *pair_gb_s;
+    char pairs_why[VERDICT_TEXT]; /* of the first who said so: why it has no pairs; "": all have */
 };
 
 struct coordinator_action {

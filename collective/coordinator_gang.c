@@ -168,9 +168,9 @@ static int check_gang(const struct coordinator *coordinator, const struct coordi
     }
     if (ranks == 0)
         return err_set(err, -EINVAL, "gang %s: found no pods, expected some", gang->id.name);
-    if (gang->plan.pairs && ranks > COORDINATOR_PAIRS_RANKS_MAX)
+    if (gang->plan.pairs && ranks > PROBE_PAIRS_RANKS_MAX)
         return err_set(err, -EINVAL, "gang %s: pairs of %u ranks, expected at most %d",
-                       gang->id.name, ranks, COORDINATOR_PAIRS_RANKS_MAX);
+                       gang->id.name, ranks, PROBE_PAIRS_RANKS_MAX);
     r = probe_plan_check(&gang->plan, err);
     if (r == 0)
         r = probe_gang_id_check(&gang->id, err);

@@ -114,7 +114,7 @@ static bool agree_on_backend(struct cgang *gang)
 {
     const struct member *first = &gang->members[0];
     const char *wanted = gang->backend[0] ? gang->backend : first->backend;
-    char text[VERDICT_TEXT * 2];
+    char text[COORD_WHO_MAX + VERDICT_TEXT], who[COORD_WHO_MAX];
 
     for (uint32_t i = 0; i < gang->nmembers; i++) {
         const struct member *member = &gang->members[i];
@@ -122,13 +122,13 @@ static bool agree_on_backend(struct cgang *gang)
         if (strcmp(member->backend, wanted) == 0 &&
             (may_differ(wanted) || strcmp(member->version, first->version) == 0))
             continue;
+        coord__who(member, who);
         if (strcmp(member->backend, wanted) != 0)
-            snprintf(text, sizeof(text), "rank %u (pod %s) has backend %s, %s", member->first_rank,
-                     member->pod, member->backend,
-                     gang->backend[0] ? "asked for is " : "rank 0 has ");
+            snprintf(text, sizeof(text), "rank %u (%s) has backend %s, %s", member->first_rank, who,
+                     member->backend, gang->backend[0] ? "asked for is " : "rank 0 has ");
         else
-            snprintf(text, sizeof(text), "rank %u (pod %s) has %s %s, rank 0 has ",
-                     member->first_rank, member->pod, member->backend, member->version);
+            snprintf(text, sizeof(text), "rank %u (%s) has %s %s, rank 0 has ", member->first_rank,
+                     who, member->backend, member->version);
         snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s",
                  strcmp(member->backend, wanted) != 0 ? wanted : first->version);
         coord__end(gang, VERDICT_SKIPPED, text);
@@ -444,6 +444,8 @@ static int admit(struct member *member, const struct probe_join *join, uint64_t 
     } else if (gang->phase == PHASE_COLLECTING) {
         join_collecting(member, join);
         coord__complete(gang);
+    } else if (join->start_id == gang->start_id) {
+        tell_ranks(member); /* back in the round: it learns by an order that it is heard again */
     }
     return 0;
 }

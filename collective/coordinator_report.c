@@ -23,6 +23,7 @@ void coord__forget_report(struct member *member)
     gang->result.bytes_moved = 0;
     gang->result.n_rows = 0;
     gang->result.slopes_agree = true;
+    gang->result.pairs_why[0] = '\0';
     if (gang->result.pair_gb_s)
         memset(gang->result.pair_gb_s, 0, (size_t)gang->ranks * gang->ranks * sizeof(float));
 }
@@ -54,11 +55,27 @@ static void keep_pair(struct cgang *gang, uint32_t rank, uint32_t peer, float gb
         *cell = rates[peer * gang->ranks + rank] = gb_s;
 }
 
+static void keep_why_no_pairs(struct cgang *gang, const struct member *member,
+                              const struct probe_report *report)
+{
+    char text[COORD_WHO_MAX + PROBE_REASON_MAX + 4], who[COORD_WHO_MAX];
+
+    if (gang->result.pairs_why[0])
+        return;
+    coord__who(member, who);
+    snprintf(text, sizeof(text), "%s: %s", who, report->text[0] ? report->text : "it says none");
+    probe_text_set(gang->result.pairs_why, sizeof(gang->result.pairs_why), text);
+}
+
 static void keep_pairs(struct cgang *gang, const struct member *member,
                        const struct probe_report *report)
 {
-    if (!gang->result.pair_gb_s || report->n_pairs != member->devices * gang->ranks)
+    if (!gang->result.pair_gb_s)
         return;
+    if (report->n_pairs != member->devices * gang->ranks) {
+        keep_why_no_pairs(gang, member, report);
+        return;
+    }
     for (uint32_t i = 0; i < member->devices; i++)
         for (uint32_t k = 0; k < gang->ranks; k++)
             keep_pair(gang, member->first_rank + i, k, report->pair_gb_s[i * gang->ranks + k]);

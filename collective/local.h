@@ -41,6 +41,7 @@ struct local_result {
     double own_seconds[LOCAL_RANKS_MAX]; /* each rank's own median of the largest size */
     uint64_t own_wrong[LOCAL_RANKS_MAX];
     double *pair_gb_s; /* [ranks * ranks], each way, 0 on the diagonal; NULL unless asked for */
+    char pairs_why[ERR_TEXT_MAX]; /* of several hosts: why that is NULL though it was asked for; "" */
 };
 
 /*

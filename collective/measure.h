@@ -24,6 +24,7 @@
 #include "collective/op.h"
 
 #define MEASURE_SIZES_MAX 16
+#define MEASURE_BYTES_MAX ((uint64_t)1 << 40) /* of a size that people ask for */
 #define MEASURE_ROUNDS_MAX 4096
 #define MEASURE_ITERATIONS_MAX 1000
 #define MEASURE_NO_PEER UINT32_MAX

@@ -9,6 +9,8 @@
 
 #define GRACE_NS UINT64_C(300000000)
 
+_Static_assert(MEASURE_PAIRS_RANKS_MAX == PROBE_PAIRS_RANKS_MAX, "what can be measured can be reported");
+
 void pod__end_children(struct pod *pod)
 {
     for (unsigned i = 0; i < pod->n_children; i++)
@@ -37,7 +39,7 @@ void pod__report(struct pod *pod, enum probe_outcome outcome, uint32_t rank, con
     snprintf(report->version, sizeof(report->version), "%.63s", pod->info.version);
     snprintf(report->device, sizeof(report->device), "%.63s", pod->info.device);
     snprintf(report->transport, sizeof(report->transport), "%.31s", pod->info.transport);
-    snprintf(report->text, sizeof(report->text), "%.*s", (int)sizeof(report->text) - 1, text);
+    probe_text_set(report->text, sizeof(report->text), text);
     report->open_s = pod->opened_ns > pod->began_ns ? (double)(pod->opened_ns - pod->began_ns) / 1e9 : 0;
     report->connect_s = pod->connected_ns > pod->opened_ns ? (double)(pod->connected_ns - pod->opened_ns) / 1e9 : 0;
     pod->report_due = true;
@@ -149,13 +151,24 @@ static void take_result(struct pod *pod, unsigned child, const struct measure_re
     }
 }
 
-static void report_results(struct pod *pod)
+static void report_results(struct pod *pod, const char *text)
 {
     bool wrong = pod->report.outcome == PROBE_OUTCOME_WRONG_DATA;
 
     pod__report(pod, wrong ? PROBE_OUTCOME_WRONG_DATA : PROBE_OUTCOME_OK,
-                wrong ? pod->report.rank : pod->first_rank, wrong ? "sums are wrong" : "");
+                wrong ? pod->report.rank : pod->first_rank, text);
     pod__end_children(pod);
+}
+
+/* What was measured before stays good; why there are no pairs goes with it. */
+static void report_without_pairs(struct pod *pod, unsigned child, const char *why)
+{
+    char text[CHILD_TEXT_MAX + 20];
+
+    snprintf(text, sizeof(text), "rank %u: %s", pod->first_rank + child, why);
+    pod__say(pod, "not each two ranks are measured: %s", text);
+    pod->report.n_pairs = 0;
+    report_results(pod, text);
 }
 
 static void pair_children(struct pod *pod)
@@ -187,7 +200,7 @@ static void all_have_results(struct pod *pod)
     if (pod->pairs && pod->n_children * pod->ranks <= PROBE_PAIRS_MAX)
         pair_children(pod);
     else
-        report_results(pod);
+        report_results(pod, "");
 }
 
 /* With whom a round was stands in the same plan of pairs as it was ordered by. */
@@ -222,6 +235,17 @@ static enum probe_outcome outcome_of(enum child_phase phase, int error)
     }
 }
 
+static void on_failed(struct pod *pod, unsigned child, const struct child_event *event)
+{
+    enum probe_outcome outcome = outcome_of(event->phase, event->error);
+
+    /* Time runs out a little earlier on one pod than on another, which then has lost a peer. */
+    if (pod->stage == POD_PAIRING && (outcome == PROBE_OUTCOME_TIMEOUT || outcome == PROBE_OUTCOME_LOST))
+        report_without_pairs(pod, child, event->text);
+    else
+        give_up(pod, outcome, child, event->text);
+}
+
 static void on_event(struct pod *pod, unsigned child, const struct child_event *event)
 {
     switch (event->kind) {
@@ -249,10 +273,10 @@ static void on_event(struct pod *pod, unsigned child, const struct child_event *
             break;
         take_pairs(pod, child, event);
         if (++pod->n_done == pod->n_children)
-            report_results(pod);
+            report_results(pod, "");
         break;
     case CHILD_FAILED:
-        give_up(pod, outcome_of(event->phase, event->error), child, event->text);
+        on_failed(pod, child, event);
         break;
     case CHILD_ENDED:
         give_up(pod, PROBE_OUTCOME_ERROR, child, event->text);

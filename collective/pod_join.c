@@ -2,9 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <ifaddrs.h>
 #include <limits.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -15,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "collective/own_addresses.h"
 #include "collective/pod_probe.h"
 #include "collective/probe_invite.h"
 
@@ -26,37 +25,6 @@
 #define PEM_MAX 4096
 
 /* ---- which host is this ---------------------------------------------------------------------- */
-
-static unsigned own_addresses(uint32_t ret[ADDRESSES_MAX])
-{
-    struct ifaddrs *all = NULL;
-    unsigned n = 0;
-
-    if (getifaddrs(&all) < 0)
-        return 0;
-    for (const struct ifaddrs *at = all; at && n < ADDRESSES_MAX; at = at->ifa_next)
-        if (at->ifa_addr && at->ifa_addr->sa_family == AF_INET && at->ifa_flags & IFF_UP)
-            ret[n++] =
-                ntohl(((const struct sockaddr_in *)(const void *)at->ifa_addr)->sin_addr.s_addr);
-    freeifaddrs(all);
-    return n;
-}
-
-static void list_hosts(const struct probe_hosts *hosts, char *ret, size_t size)
-{
-    size_t len = 0;
-
-    ret[0] = '\0';
-    for (unsigned i = 0; i < hosts->n; i++) {
-        const char *name = hosts->items[i].name;
-
-        if (len + strlen(name) + sizeof(", and 256 more") > size) {
-            snprintf(ret + len, size - len, ", and %u more", hosts->n - i);
-            return;
-        }
-        len += (size_t)snprintf(ret + len, size - len, "%s%s", i ? ", " : "", name);
-    }
-}
 
 static int find_me(const struct pod_join_options *options, const struct probe_invite *invite,
                    const uint32_t *addresses, unsigned n, const struct probe_host **ret,
@@ -70,7 +38,7 @@ static int find_me(const struct pod_join_options *options, const struct probe_in
                          : probe_invite_me(invite, hostname, addresses, n);
     if (*ret)
         return 0;
-    list_hosts(&invite->hosts, list, sizeof(list));
+    probe_hosts_list(&invite->hosts, list, sizeof(list));
     if (options->name)
         return err_set(err, -EINVAL, "--name '%.64s': expected one of %s", options->name, list);
     return err_set(err, -EINVAL,
@@ -157,9 +125,9 @@ static int run(const struct pod_join_options *options, const struct probe_invite
 {
     const char *argv[] = {invite->nccl ? options->nccl_program : options->program, "--child", NULL};
     CLEANUP(strbuf_release) struct strbuf pem = STRBUF_INIT(PEM_MAX);
-    char token[PROBE_SECRET_TEXT];
+    char token[PROBE_SECRET_TEXT], uid[PROBE_UID_MAX + 1];
     struct pod_options pod = {.pod = me->name,
-                              .uid = me->name,
+                              .uid = uid,
                               .node = me->name,
                               .host = host,
                               .backend = invite->nccl ? "nccl" : "tcp",
@@ -174,6 +142,7 @@ static int run(const struct pod_join_options *options, const struct probe_invite
 
     if (r < 0)
         return err_set(err, r, "the certificate is too large");
+    probe_host_uid(me, uid);
     probe_invite_token(invite, token);
     pod.coordinator.target = target;
     pod.coordinator.ca_pem = pem.data;
@@ -190,7 +159,8 @@ static int join(const struct pod_join_options *options, const struct probe_invit
 {
     uint32_t addresses[ADDRESSES_MAX], place = 0, own = 0;
     char target[INET_ADDRSTRLEN + 8], own_text[INET_ADDRSTRLEN];
-    unsigned n = own_addresses(addresses);
+    unsigned found = own_addresses(true, addresses, ADDRESSES_MAX);
+    unsigned n = found < ADDRESSES_MAX ? found : ADDRESSES_MAX;
     const struct probe_host *me = NULL;
     const char *host = options->address;
     int r = find_me(options, invite, addresses, n, &me, err);

@@ -181,7 +181,9 @@ static void on_order(struct pod *pod, const struct probe_order *order, uint32_t 
     pod->lost_ns = 0;
     switch (order->kind) {
     case PROBE_WAITING:
-        if (pod->stage != POD_ASKING) {
+        if (pod->stage != POD_ASKING && order->waiting.joined == order->waiting.ranks) {
+            pod__say(pod, "back in round %u", pod->round);
+        } else if (pod->stage != POD_ASKING) {
             pod__say(pod, "waiting: %u of %u ranks are there; missing: %s", order->waiting.joined, order->waiting.ranks,
                      order->waiting.missing);
         } else if (order->waiting.ranks > 0) {

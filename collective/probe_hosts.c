@@ -1,6 +1,7 @@
 #include "collective/probe_hosts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/parse.h"
@@ -44,6 +45,27 @@ int probe_hosts_add(struct probe_hosts *hosts, const char *name, size_t len, uin
     hosts->items[hosts->n++] = host;
     hosts->ranks += host.slots;
     return 0;
+}
+
+void probe_host_uid(const struct probe_host *host, char ret[PROBE_UID_MAX + 1])
+{
+    snprintf(ret, PROBE_UID_MAX + 1, "host-%u", host->first_rank);
+}
+
+void probe_hosts_list(const struct probe_hosts *hosts, char *ret, size_t size)
+{
+    size_t len = 0;
+
+    ret[0] = '\0';
+    for (unsigned i = 0; i < hosts->n; i++) {
+        const char *name = hosts->items[i].name;
+
+        if (len + strlen(name) + sizeof(", , and 256 more") > size) {
+            snprintf(ret + len, size - len, i ? ", and %u more" : "%u hosts", hosts->n - i);
+            return;
+        }
+        len += (size_t)snprintf(ret + len, size - len, "%s%s", i ? ", " : "", name);
+    }
 }
 
 static bool is_space(char c)

@@ -32,6 +32,12 @@ int probe_hosts_add(struct probe_hosts *hosts, const char *name, size_t len, uin
 /* "a,b,c", and "a:4,b" of a host with another number of ranks than `slots`. */
 int probe_hosts_parse_list(const char *text, size_t len, unsigned slots, struct probe_hosts *ret, struct err *err);
 
+/* As what a host speaks to the coordinator: a pod's UID is shorter than the name of a host may be. */
+void probe_host_uid(const struct probe_host *host, char ret[PROBE_UID_MAX + 1]);
+
+/* Their names for people, as many as there is room for: "a, b, and 254 more". */
+void probe_hosts_list(const struct probe_hosts *hosts, char *ret, size_t size);
+
 /*
  * A host file as people have for mpirun: a host a line, then "slots=N" (Open MPI) if it is another number than `slots`, or
  * "host:N" (MPICH); "#" begins a comment. Messages name the file and the line.

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "collective/measure.h"
 
 #define PREFIX "lockstep1-"
 #define CRC 4
@@ -167,7 +168,7 @@ static int check(const struct probe_invite *invite, struct err *err)
     if (invite->certificate_len < 1 || invite->certificate_len > PROBE_INVITE_CERTIFICATE_MAX)
         return err_set(err, -EINVAL, "a certificate of %zu bytes, expected 1 to %d",
                        invite->certificate_len, PROBE_INVITE_CERTIFICATE_MAX);
-    if (invite->streams > 255 || invite->bytes_max > PROBE_BYTES_MAX || invite->limit_s < 1 ||
+    if (invite->streams > 255 || invite->bytes_max > MEASURE_BYTES_MAX || invite->limit_s < 1 ||
         invite->limit_s > 2 * PROBE_SECONDS_MAX)
         return err_set(err, -EINVAL, "numbers are beyond their bounds");
     return 0;
@@ -207,9 +208,7 @@ int probe_invite_encode(const struct probe_invite *invite, struct strbuf *out, s
     if (bytes.failed || out->failed)
         r = err_set(err, -E2BIG, "an invitation does not fit: expected at most %u bytes",
                     PROBE_INVITE_MAX);
-    if (bytes.data)
-        explicit_bzero(bytes.data, bytes.len);
-    strbuf_release(&bytes);
+    strbuf_wipe(&bytes);
     return r;
 }
 

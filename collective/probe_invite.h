@@ -35,8 +35,8 @@ struct probe_invite {
     uint16_t port;
     bool nccl;            /* else tcp */
     uint32_t streams;     /* tcp: connections per neighbour; 0: as the backend has it */
-    uint64_t bytes_max;   /* of an operation */
-    uint32_t limit_s;     /* a host's process ends by then */
+    uint64_t bytes_max;   /* of an operation, at most MEASURE_BYTES_MAX */
+    uint32_t limit_s;     /* a host's process ends so long after its own start */
     uint8_t secret[PROBE_SECRET_BYTES];
     uint8_t certificate[PROBE_INVITE_CERTIFICATE_MAX]; /* DER */
     size_t certificate_len;

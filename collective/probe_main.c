@@ -24,6 +24,7 @@
 
 #define SECRETS "/var/run/secrets/lockstep/"
 #define NCCL_PROGRAM "lockstep-probe-nccl"
+#define LIMIT_NS UINT64_C(1200000000000)
 
 const char *argp_program_version = "lockstep-probe 0.1.0";
 
@@ -217,13 +218,6 @@ static int install(const struct arguments *arguments)
 
 /* ---- by hand --------------------------------------------------------------------------------------------- */
 
-static void wipe(struct strbuf *text)
-{
-    if (text->data)
-        explicit_bzero(text->data, text->len);
-    strbuf_release(text);
-}
-
 /* It stays neither in the environment, which ranks inherit, nor where /proc shows it. */
 static int take_from_environment(struct strbuf *ret)
 {
@@ -268,21 +262,36 @@ static int join(const struct arguments *arguments, const struct strbuf *invitati
     return r == -EINVAL ? 2 : 1;
 }
 
+/* NULL: nothing of what is given. */
+static const char *said_by_the_invitation(const struct pod_options *pod)
+{
+    return pod->devices ? "--devices" : pod->backend ? "--backend" : pod->limit_ns ? "--limit" : NULL;
+}
+
 /* False: nobody asked for it. */
 static bool join_by_hand(const struct arguments *arguments, int *ret_code)
 {
     struct strbuf invitation = STRBUF_INIT(PROBE_INVITE_MAX);
-    int r = arguments->join ? strbuf_read_file(&invitation, arguments->join) : take_from_environment(&invitation);
+    int r = take_from_environment(&invitation);
     bool asked = arguments->join || r != -ENOENT;
+    const char *refused = said_by_the_invitation(&arguments->pod);
 
-    if (asked && r < 0) {
+    if (arguments->join) {
+        strbuf_wipe(&invitation); /* the file counts */
+        r = strbuf_read_file(&invitation, arguments->join);
+    }
+    if (asked && refused) {
+        fprintf(stderr, "lockstep-probe: %s: by hand the invitation says it; leave it out, and give it to `lockstep probe`\n",
+                refused);
+        *ret_code = 2;
+    } else if (asked && r < 0) {
         fprintf(stderr, "lockstep-probe: the invitation cannot be read: %s\n",
                 r == -E2BIG ? "it is too long for one" : strerror(-r));
         *ret_code = 2;
     } else if (asked) {
         *ret_code = join(arguments, &invitation);
     }
-    wipe(&invitation);
+    strbuf_wipe(&invitation);
     return asked;
 }
 
@@ -300,6 +309,8 @@ static int measure(struct arguments *arguments)
         return r;
     if (pod->devices == 0)
         pod->devices = gpus > 0 ? gpus : 1;
+    if (pod->limit_ns == 0)
+        pod->limit_ns = LIMIT_NS;
     if (!pod->backend)
         pod->backend = gpus > 0 ? "nccl" : "tcp";
     arguments->child[0] = strcmp(pod->backend, "nccl") == 0 ? arguments->nccl : arguments->self;
@@ -325,7 +336,6 @@ int main(int argc, char **argv)
         .uid = from_environment("POD_UID", NULL),
         .node = from_environment("NODE_NAME", ""),
         .host = from_environment("POD_IP", NULL),
-        .limit_ns = UINT64_C(1200000000000),
     };
     argp_err_exit_status = 2;
     argp_parse(&parser, argc, argv, 0, NULL, &arguments);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/cleanup.h"
+
 #define JOIN "/lockstep.probe.v1.Probe/Join"
 #define REPORT "/lockstep.probe.v1.Probe/Report"
 #define BEARER "Bearer "
@@ -233,7 +235,7 @@ static void service_free(struct probe_service *service)
     strbuf_release(&service->bytes);
     pthread_cond_destroy(&service->changed);
     pthread_mutex_destroy(&service->lock);
-    free(service->secret);
+    free_secret(service->secret);
     free(service);
 }
 

@@ -35,7 +35,9 @@
 #define PROBE_ADDRESS_MAX 256 /* backend.h's BACKEND_ADDRESS_MAX */
 #define PROBE_SIZES_MAX 16
 #define PROBE_ROUND_MAX 1000
-#define PROBE_PAIRS_MAX 4096 /* devices * ranks, of those who measure pairs */
+#define PROBE_PAIRS_RANKS_MAX                                                                      \
+    64 /* of a gang whose plan asks for pairs: measure.h's MEASURE_PAIRS_RANKS_MAX */
+#define PROBE_PAIRS_MAX (PROBE_PAIRS_RANKS_MAX * PROBE_PAIRS_RANKS_MAX) /* a report's */
 #define PROBE_GB_S_MAX 1e6
 #define PROBE_SECONDS_MAX 86400
 #define PROBE_BYTES_MAX ((uint64_t)1 << 50)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -21,8 +22,9 @@
 #define LOOK_NS 100000000
 #define SWEEP_NS UINT64_C(30000000000) /* as on one machine within its default timeout */
 #define SLOPE_NS UINT64_C(3000000000)
-#define MORE_S 15     /* a host's process ends so much after the timeout, whatever happens */
-#define LATE_S 5      /* after the deadline: the coordinator has to have a verdict */
+#define NAMES_MAX 512 /* bytes of a list of hosts */
+#define MORE_S 15 /* a host's process ends by the timeout and this, counted from its own start */
+#define LATE_S 5  /* after the deadline: the coordinator has to have a verdict */
 #define TOLD_LOOKS 30 /* streams have so long to bring the verdict to the hosts */
 
 struct lead {
@@ -160,6 +162,7 @@ static int expect_hosts(struct lead *lead, struct err *err)
 {
     const struct probe_hosts *hosts = lead->options->hosts;
     CLEANUP_FREE struct coordinator_pod *pods = cleanup_alloc(hosts->n * sizeof(*pods));
+    CLEANUP_FREE char(*uids)[PROBE_UID_MAX + 1] = cleanup_alloc(hosts->n * sizeof(*uids));
     struct coordinator_gang gang = {.id = {.ns = NS, .name = NAME, .generation = 1},
                                     .pods = pods,
                                     .npods = hosts->n,
@@ -167,12 +170,13 @@ static int expect_hosts(struct lead *lead, struct err *err)
                                     .deadline_ns = lead->deadline_ns,
                                     .run_ns = (int64_t)timeout_ns(lead->options)};
 
-    if (!pods)
+    if (!pods || !uids)
         return err_set(err, -ENOMEM, "out of memory");
     for (unsigned i = 0; i < hosts->n; i++) {
         const struct probe_host *host = &hosts->items[i];
 
-        pods[i] = (struct coordinator_pod){host->name, host->name, host->name, host->first_rank,
+        probe_host_uid(host, uids[i]);
+        pods[i] = (struct coordinator_pod){host->name, uids[i], host->name, host->first_rank,
                                            host->slots};
     }
     fill_plan(lead->options, &gang.plan);
@@ -181,43 +185,42 @@ static int expect_hosts(struct lead *lead, struct err *err)
 
 /* ---- the line -------------------------------------------------------------------------------- */
 
+/* NULL: --here says none of them. */
+static const struct probe_host *here_of(const struct lead_options *options)
+{
+    for (unsigned i = 0; i < options->hosts->n; i++)
+        if (strcasecmp(options->here, options->hosts->items[i].name) == 0)
+            return &options->hosts->items[i];
+    return NULL;
+}
+
 static void fill_invite(struct lead *lead)
 {
     const struct local_options *local = lead->options->local;
     struct probe_invite *invite = lead->invite;
+    unsigned left_out = 0;
 
     invite->port = (uint16_t)probe_service_port(lead->service);
-    invite->n_places = lead__places(lead->options->listen, invite->places);
+    invite->n_places = lead__places(lead->options->listen, invite->places, &left_out);
     invite->nccl = strcmp(local->backend, "nccl") == 0;
     invite->streams = local->streams;
     invite->bytes_max = measure_plan_bytes_max(&local->plan);
     invite->limit_s = (uint32_t)(timeout_ns(lead->options) / (uint64_t)NS_PER_S) + MORE_S;
     invite->hosts = *lead->options->hosts;
-}
-
-static void name_hosts(const struct probe_hosts *hosts, char *ret, size_t size)
-{
-    const unsigned most = 8;
-    unsigned n = hosts->n > most ? most - 1 : hosts->n;
-    size_t len = 0;
-
-    for (unsigned i = 0; i < n && len < size; i++)
-        len += (size_t)snprintf(ret + len, size - len, "%s%s",
-                                i == 0              ? ""
-                                : i + 1 == hosts->n ? " and "
-                                                    : ", ",
-                                hosts->items[i].name);
-    if (n < hosts->n && len < size)
-        snprintf(ret + len, size - len, " and %u more", hosts->n - n);
+    if (left_out)
+        fprintf(stderr,
+                "lockstep probe: hosts try %u addresses of this machine; %u more are left out: say "
+                "by --listen IP:PORT which one they reach\n",
+                invite->n_places, left_out);
 }
 
 /* The blank before it keeps it out of the history of shells that are told so
  * (HISTCONTROL=ignorespace). */
 static void print_line(const struct lead *lead, const char *word)
 {
-    char names[8 * (PROBE_NAME_MAX + 5) + 32] = "";
+    char names[NAMES_MAX];
 
-    name_hosts(lead->options->hosts, names, sizeof(names));
+    probe_hosts_list(lead->options->hosts, names, sizeof(names));
     fprintf(stderr,
             "lockstep probe: run this line on %s%s. It holds a secret, which is good for this "
             "measurement only.\n\n  %s=%s lockstep-probe\n\n",
@@ -234,10 +237,8 @@ static int invite_hosts(struct lead *lead, struct err *err)
     if (r == 0)
         print_line(lead, word.data);
     if (r == 0 && lead->options->here)
-        r = lead__start_here(lead->options->here, word.data, &lead->here, err);
-    if (word.data)
-        explicit_bzero(word.data, word.len);
-    strbuf_release(&word);
+        r = lead__start_here(here_of(lead->options)->name, word.data, &lead->here, err);
+    strbuf_wipe(&word);
     return r;
 }
 
@@ -264,6 +265,20 @@ static bool is_decided(struct lead *lead)
     return decided;
 }
 
+/* Nobody would start it again. A verdict ends it too, which is known here before it is there. */
+static bool here_is_lost(struct lead *lead, struct err *err)
+{
+    char how[64], why[NAMES_MAX];
+
+    if (!lead__here_ended(lead->here, how, sizeof(how)) || is_decided(lead))
+        return false;
+    snprintf(why, sizeof(why), "host %s has no process any more: %s", here_of(lead->options)->name,
+             how);
+    probe_service_end(lead->service, NS, NAME, why);
+    err_set(err, -EIO, "--here: %s", why);
+    return true;
+}
+
 static int wait_for_verdict(struct lead *lead, struct err *err)
 {
     while (!is_decided(lead)) {
@@ -274,6 +289,8 @@ static int wait_for_verdict(struct lead *lead, struct err *err)
         }
         if (now_ns() > lead->deadline_ns + LATE_S * NS_PER_S)
             return err_set(err, -ETIMEDOUT, "there is no verdict in time");
+        if (here_is_lost(lead, err))
+            return -EIO;
         tell(lead);
         nap();
     }
@@ -302,6 +319,15 @@ static void take_rows(const struct coordinator_result *from, struct measure_resu
     ret->bytes_moved = from->bytes_moved;
 }
 
+static bool is_whole(const float *pair_gb_s, unsigned ranks)
+{
+    for (unsigned i = 0; i < ranks; i++)
+        for (unsigned k = 0; k < ranks; k++)
+            if (i != k && !(pair_gb_s[i * ranks + k] > 0))
+                return false;
+    return true;
+}
+
 static int take_result(const struct coordinator_result *from, struct local_result *ret,
                        struct err *err)
 {
@@ -316,6 +342,11 @@ static int take_result(const struct coordinator_result *from, struct local_resul
     snprintf(info->transport, sizeof(info->transport), "%s", from->transport);
     if (!from->pair_gb_s)
         return 0;
+    if (!is_whole(from->pair_gb_s, from->ranks)) {
+        snprintf(ret->pairs_why, sizeof(ret->pairs_why), "%s",
+                 from->pairs_why[0] ? from->pairs_why : "not all of them were measured");
+        return 0;
+    }
     ret->pair_gb_s = calloc(cells, sizeof(*ret->pair_gb_s));
     if (!ret->pair_gb_s)
         return err_set(err, -EIO, "out of memory");
@@ -345,11 +376,8 @@ static int judge(const struct coordinator_result *result, struct local_result *r
 static int check(const struct lead_options *options, struct err *err)
 {
     const struct local_options *local = options->local;
-    bool here = false;
 
-    for (unsigned i = 0; options->here && i < options->hosts->n; i++)
-        here = here || strcmp(options->here, options->hosts->items[i].name) == 0;
-    if (options->here && !here)
+    if (options->here && !here_of(options))
         return err_set(err, -EINVAL, "--here '%.64s': expected one of the hosts", options->here);
     if (timeout_ns(options) < LEAD_TIMEOUT_LEAST_S * (uint64_t)NS_PER_S)
         return err_set(err, -EINVAL, "--timeout: expected %d s or more with hosts",
@@ -381,9 +409,7 @@ static void lead_free(struct lead *lead)
 {
     lead__end_here(lead->here);
     probe_service_stop(lead->service);
-    if (lead->key.data)
-        explicit_bzero(lead->key.data, lead->key.len);
-    strbuf_release(&lead->key);
+    strbuf_wipe(&lead->key);
     strbuf_release(&lead->cert);
     if (lead->invite)
         probe_invite_wipe(lead->invite);

@@ -1,9 +1,7 @@
 /* What probe_lead.c has of this machine: its addresses, and a process on it. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <ifaddrs.h>
 #include <limits.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
@@ -17,22 +15,27 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "collective/own_addresses.h"
 #include "scheduler/cli/probe_lead_internal.h"
 
 #define LOOPBACK UINT32_C(0x7f000001)
 #define SOMEWHERE UINT32_C(0xc0000201) /* 192.0.2.1, for documentation: nothing is sent there */
+#define ADDRESSES_MAX 64
 #define END_LOOKS 30
 #define LOOK_NS 100000000
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
-static void add(uint32_t address, uint32_t ret[PROBE_INVITE_PLACES_MAX], unsigned *n)
+/* False: it is left out. */
+static bool add(uint32_t address, uint32_t ret[PROBE_INVITE_PLACES_MAX], unsigned *n)
 {
     for (unsigned i = 0; i < *n; i++)
         if (ret[i] == address)
-            return;
-    if (*n < PROBE_INVITE_PLACES_MAX)
-        ret[(*n)++] = address;
+            return true;
+    if (*n == PROBE_INVITE_PLACES_MAX)
+        return false;
+    ret[(*n)++] = address;
+    return true;
 }
 
 /* Connecting a datagram socket only asks for the route. 0: there is none. */
@@ -63,27 +66,17 @@ static uint32_t address_in(const char *listen)
     return inet_pton(AF_INET, text, &address) == 1 ? ntohl(address.s_addr) : 0;
 }
 
-unsigned lead__places(const char *listen, uint32_t ret[PROBE_INVITE_PLACES_MAX])
+unsigned lead__places(const char *listen, uint32_t ret[PROBE_INVITE_PLACES_MAX],
+                      unsigned *ret_left_out)
 {
-    uint32_t only = address_in(listen), first = address_of_default_route();
-    struct ifaddrs *all = NULL;
-    unsigned n = 0;
+    uint32_t only = address_in(listen), first = address_of_default_route(), own[ADDRESSES_MAX];
+    unsigned found = only ? 0 : own_addresses(false, own, ADDRESSES_MAX), n = 0;
 
-    if (only) {
-        ret[0] = only;
-        return 1;
-    }
-    if (first)
-        add(first, ret, &n);
-    if (getifaddrs(&all) == 0) {
-        for (const struct ifaddrs *at = all; at; at = at->ifa_next)
-            if (at->ifa_addr && at->ifa_addr->sa_family == AF_INET && at->ifa_flags & IFF_UP &&
-                !(at->ifa_flags & IFF_LOOPBACK))
-                add(ntohl(
-                        ((const struct sockaddr_in *)(const void *)at->ifa_addr)->sin_addr.s_addr),
-                    ret, &n);
-        freeifaddrs(all);
-    }
+    *ret_left_out = found > ADDRESSES_MAX ? found - ADDRESSES_MAX : 0;
+    if (only || first)
+        add(only ? only : first, ret, &n);
+    for (unsigned i = 0; i < found && i < ADDRESSES_MAX; i++)
+        *ret_left_out += !add(own[i], ret, &n);
     if (n == 0)
         ret[n++] = LOOPBACK;
     return n;
@@ -137,10 +130,22 @@ int lead__start_here(const char *name, const char *word, pid_t *ret_pid, struct 
         environment = environment_with(variable.data);
     r = environment ? posix_spawn(ret_pid, path, NULL, NULL, argv, environment) : ENOMEM;
     free(environment);
-    if (variable.data)
-        explicit_bzero(variable.data, variable.len);
-    strbuf_release(&variable);
+    strbuf_wipe(&variable);
     return r ? err_set(err, -EIO, "--here: %s cannot be started: %s", path, strerror(r)) : 0;
+}
+
+bool lead__here_ended(pid_t pid, char *ret, size_t size)
+{
+    siginfo_t how = {0};
+
+    if (pid <= 0 || waitid(P_PID, (id_t)pid, &how, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+        how.si_pid != pid)
+        return false;
+    if (how.si_code == CLD_EXITED)
+        snprintf(ret, size, "it exited with %d", how.si_status);
+    else
+        snprintf(ret, size, "it was ended by a signal (%s)", strsignal(how.si_status));
+    return true;
 }
 
 void lead__end_here(pid_t pid)

@@ -87,6 +87,10 @@ json_t *probe_json(const struct probe_answer *answer)
         json_object_set_new(root, "latency_s", json_real(measured->latency_s));
     if (answer->result->pair_gb_s)
         json_object_set_new(root, "pairs_gb_s", pairs_json(answer));
+    if (answer->result->pairs_why[0]) {
+        json_object_set_new(root, "pairs_gb_s", json_null());
+        json_object_set_new(root, "pairs_missing", json_string(answer->result->pairs_why));
+    }
     if (answer->earlier->path)
         json_object_set_new(root, "against",
                             json_pack("{s:f, s:f, s:f}", "busbw_gb_s", answer->earlier->busbw_gb_s,
@@ -279,6 +283,8 @@ void probe_text(const struct probe_answer *answer)
     print_headline(answer);
     if (answer->result->pair_gb_s && answer->options->ranks > 1)
         print_pairs(answer);
+    if (answer->result->pairs_why[0])
+        printf("# Map of pairs         : none: %s\n", answer->result->pairs_why);
     if (wrong_of(answer->result))
         printf("%swrong data%s: words differ from what was sent\n", paint("\033[31m"),
                paint("\033[0m"));

@@ -5,8 +5,6 @@
 #include "base/parse.h"
 #include "scheduler/cli/probe_show.h"
 
-#define BYTES_MAX ((uint64_t)1 << 40)
-
 static int parse_size(const char *text, size_t len, uint64_t *ret, struct err *err)
 {
     static const char units[] = "KMGT";
@@ -14,7 +12,8 @@ static int parse_size(const char *text, size_t len, uint64_t *ret, struct err *e
     unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
     uint64_t number;
 
-    if (parse_u64(text, unit ? len - 1 : len, BYTES_MAX >> shift, &number) < 0 || number == 0)
+    if (parse_u64(text, unit ? len - 1 : len, MEASURE_BYTES_MAX >> shift, &number) < 0 ||
+        number == 0)
         return err_set(err, -EINVAL, "--sizes '%.*s': expected a size as 64K, 1M or 2G, at most 1T",
                        (int)(len < 64 ? len : 64), text);
     *ret = number << shift;

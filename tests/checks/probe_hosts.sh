@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
 [ "$(id -u)" = 0 ] || { echo "network namespaces need root" >&2; exit 77; }
-for tool in ip jq unshare basenc gzip; do
+for tool in ip jq unshare basenc gzip pgrep; do
     command -v $tool >/dev/null || (source deploy/local/lib.sh && need_packages $tool) 2>/dev/null || { echo "$tool is not installed" >&2; exit 77; }
 done
 bin=$PWD/build/release/bin
@@ -91,6 +91,12 @@ wait_for() { # PATTERN FILE
     has "$1" "$2"
 }
 
+wait_for_last() { # PATTERN FILE: in its last line
+    for _ in $(seq 100); do tail -n 1 "$dir/$2" | grep -q -- "$1" && return 0; sleep 0.1; done
+    has "$1" "$2"
+    return 1
+}
+
 check() { # NAME COMMAND...
     local name=$1
     shift
@@ -155,6 +161,44 @@ addresses_are_names_too() {
     join c
     ends 0 $lead && ended 0 c && has 'host 10.213.7.3 at 10.213.7.3, ' c && has 'Rank   1           on 10.213.7.3' out && empty 2
 }
+a_long_name_is_measured_too() {
+    local name=gpu-node-of-the-third-row-in-the-second-hall-0001.compute.a-data-centre-with-a-long-name.cluster.example.org
+    [ ${#name} -gt 100 ] && lead --hosts $name --here "${name^^}" --ranks-per-host 2 --sizes 64K --timeout 60s || return
+    ends 0 $lead && has "Ranks   0 to   1   on $name" out && empty 2
+}
+# The ranks of b stand still when the table is done, until those of a have run out of time; so theirs lose them.
+the_table_stays_where_pairs_run_out_of_time() {
+    local stopped
+    lead --hosts a:6,b:6 --sizes 1M,16M --pairs --timeout 20s || return
+    join a && join b
+    wait_for 'measured .* bus bandwidth' b && stopped=$(pgrep -P "$(cat "$dir/b.pid")") && kill -STOP $stopped || return
+    for _ in $(seq 300); do grep -q 'not each two ranks' "$dir/a" && break; sleep 0.1; done
+    kill -CONT $stopped
+    ends 0 $lead && has '# Map of pairs         : none: host [ab]: rank ' out && has '^ *167772[0-9]* ' out && empty 3
+}
+the_end_of_the_process_here_is_told() {
+    lead --hosts a,b,c --here a --timeout 600s || return
+    join b
+    wait_for 'missing: rank 2 (host c)' b && kill -KILL $(pgrep -P $lead -x lockstep-probe) || return
+    ends 1 $lead && has '--here: host a has no process any more: it was ended by a signal (Killed)' err && ended 1 b || return
+    has 'host a has no process any more' b && empty 3
+}
+addresses_that_are_left_out_are_counted() {
+    local n
+    for n in $(seq 20 28); do ip -n "$(ns a)" addr add 10.213.8.$n/32 dev eth0 || return; done
+    lead --hosts a,b --timeout 60s
+    for n in $(seq 20 28); do ip -n "$(ns a)" addr del 10.213.8.$n/32 dev eth0; done
+    has '2 more are left out: say by --listen' err && kill -INT $lead && ends 1 $lead
+}
+what_the_invitation_says_is_refused() {
+    lead --hosts a,b --timeout 60s || return
+    join b --backend tcp
+    ended 2 b && has '--backend: by hand the invitation says it' b || return
+    join b --limit 5m
+    ended 2 b && has '--limit: by hand' b || return
+    kill -INT $lead
+    ends 1 $lead
+}
 a_missing_host_is_named() {
     lead --hosts a,b,c --timeout 10s || return
     join a && join c
@@ -206,14 +250,15 @@ another_coordinator_is_not_trusted() {
 }
 the_secret_is_in_no_list_of_processes() {
     lead --hosts a,b,c --timeout 60s || return
-    join b
-    wait_for 'waiting: ' b || return
+    echo "$word" >"$dir/invitation"
+    join b && join c --join "$dir/invitation" # and in the environment too
+    wait_for 'missing: rank 0 (host a)' b && wait_for 'missing: rank 0 (host a)' c || return
     ! ps -eo args | grep -v grep | grep -q "${word:20:40}" || return
-    for pid in $(ip netns pids "$(ns b)"); do
+    for pid in $(ip netns pids "$(ns b)") $(ip netns pids "$(ns c)"); do
         ! grep -qa "${word:20:40}" "/proc/$pid/environ" || { echo "pid $pid shows it"; return 1; }
     done
     kill -INT $lead
-    ends 1 $lead && ended 1 b && empty 3
+    ends 1 $lead && ended 1 b && ended 1 c && empty 3
 }
 ctrl_c_ends_all_and_says_why() {
     lead --hosts a,b,c --timeout 60s || return
@@ -235,8 +280,7 @@ a_host_that_is_interrupted_may_come_again() {
     lead --hosts a,b --sizes 64K --timeout 60s || return
     join b
     wait_for 'waiting: ' b || return
-    kill -INT "$(ip netns pids "$(ns b)" | head -n 1)"
-    wait_for '0 of 2 ranks are here' err || return
+    wait_for_last '1 of 2 ranks are here' err && kill -INT "$(cat "$dir/b.pid")" && wait_for_last '0 of 2 ranks are here' err || return
     join a && join b
     ends 0 $lead && empty 2
 }
@@ -250,7 +294,9 @@ a_coordinator_that_is_killed_leaves_nothing() {
 }
 
 for name in three_hosts_print_the_table json_has_hosts_and_pairs the_map_names_hosts an_earlier_result_is_compared \
-    nccl_runs_on_hosts_too a_host_without_gpus_says_so addresses_are_names_too a_missing_host_is_named \
+    nccl_runs_on_hosts_too a_host_without_gpus_says_so addresses_are_names_too a_long_name_is_measured_too \
+    the_table_stays_where_pairs_run_out_of_time the_end_of_the_process_here_is_told addresses_that_are_left_out_are_counted \
+    what_the_invitation_says_is_refused a_missing_host_is_named \
     a_host_that_is_none_of_them_is_told_so a_wrong_secret_is_refused \
     another_coordinator_is_not_trusted the_secret_is_in_no_list_of_processes ctrl_c_ends_all_and_says_why \
     ctrl_c_amid_the_measurement_ends_all a_host_that_is_interrupted_may_come_again a_coordinator_that_is_killed_leaves_nothing; do

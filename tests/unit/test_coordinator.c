@@ -136,7 +136,7 @@ static void libraries_of_two_versions_are_skipped_but_not_tcp_of_two_systems(voi
             started(&world);
         else
             assert_string_equal(verdict(&world)->message,
-                                "rank 1 (pod p1) has nccl 2.27.3, rank 0 has 2.18.5");
+                                "rank 1 (pod p1 on n1) has nccl 2.27.3, rank 0 has 2.18.5");
         world_free(&world);
     }
 }
@@ -146,8 +146,8 @@ static void different_backends_are_skipped(void **state)
     static const struct {
         const char *wanted, *backend, *version, *says;
     } cases[] = {
-        {NULL, "nccl", "1", "rank 2 (pod p2) has backend nccl, rank 0 has tcp"},
-        {"nccl", "tcp", "1", "rank 0 (pod p0) has backend tcp, asked for is nccl"},
+        {NULL, "nccl", "1", "rank 2 (pod p2 on n2) has backend nccl, rank 0 has tcp"},
+        {"nccl", "tcp", "1", "rank 0 (pod p0 on n0) has backend tcp, asked for is nccl"},
     };
 
     (void)state;
@@ -349,7 +349,9 @@ static void who_only_lost_its_stream_goes_on(void **state)
     assert_int_equal(world.actions.n, 0);
     report(&world, 1, start_id, PROBE_OUTCOME_OK); /* without a stream */
     join_in(&world, 1, start_id);
-    assert_int_equal(world.actions.n, 0);
+    assert_int_equal(world.actions.n, 1);
+    assert_int_equal(order_to(&world, world.streams[1])->kind, PROBE_WAITING); /* it is heard */
+    assert_int_equal(order_to(&world, world.streams[1])->waiting.joined, 2);
     report(&world, 0, start_id, PROBE_OUTCOME_OK);
     assert_int_equal(order_to(&world, world.streams[1])->verdict.word, VERDICT_OK);
     world_free(&world);

@@ -159,6 +159,45 @@ static void what_is_too_much_is_refused(void **state)
     assert_int_equal(probe_hosts_parse_file("f", "a\0b", 3, 1, &hosts, &err), -EINVAL);
 }
 
+static void a_host_of_any_name_has_a_uid(void **state)
+{
+    char name[PROBE_NAME_MAX + 1] = "", uid[PROBE_UID_MAX + 1];
+    struct err err = ERR_INIT;
+
+    (void)state;
+    for (unsigned i = 0; i < 100; i++)
+        name[i] = i % 50 == 49 ? '.' : 'a';
+    name[99] = 'z';
+    assert_true(strlen(name) > PROBE_UID_MAX);
+    hosts = (struct probe_hosts){0};
+    assert_int_equal(probe_hosts_add(&hosts, "first", 5, 8, &err), 0);
+    assert_int_equal(probe_hosts_add(&hosts, name, strlen(name), 8, &err), 0);
+    probe_host_uid(&hosts.items[1], uid);
+    assert_string_equal(uid, "host-8");
+    assert_int_equal(probe_names_check(hosts.items[1].name, uid, hosts.items[1].name, &err), 0);
+}
+
+static void as_many_hosts_are_named_as_there_is_room_for(void **state)
+{
+    static const struct {
+        size_t size;
+        const char *text;
+    } cases[] = {{100, "node-1, node-2, node-3"},
+                 {37, "node-1, node-2, node-3"},
+                 {36, "node-1, node-2, and 1 more"},
+                 {28, "node-1, and 2 more"},
+                 {22, "3 hosts"}};
+    char text[100];
+
+    (void)state;
+    assert_int_equal(
+        probe_hosts_parse_list("node-1,node-2,node-3", 20, 1, &hosts, &(struct err)ERR_INIT), 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        probe_hosts_list(&hosts, text, cases[i].size);
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +207,8 @@ int main(void)
         cmocka_unit_test(other_lists_are_refused_with_their_fault),
         cmocka_unit_test(other_files_are_refused_with_file_and_line),
         cmocka_unit_test(what_is_too_much_is_refused),
+        cmocka_unit_test(a_host_of_any_name_has_a_uid),
+        cmocka_unit_test(as_many_hosts_are_named_as_there_is_room_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,6 +142,9 @@ static void what_cannot_be_is_not_written(void **state)
     bad->hosts.n = 0;
     assert_int_equal(probe_invite_encode(bad, &out, NULL), -EINVAL);
     *bad = invite;
+    bad->bytes_max = ((uint64_t)1 << 40) + 1; /* more than --sizes takes */
+    assert_int_equal(probe_invite_encode(bad, &out, NULL), -EINVAL);
+    *bad = invite;
     bad->limit_s = 0;
     assert_int_equal(probe_invite_encode(bad, &out, NULL), -EINVAL);
     assert_int_equal(out.len, 0);

@@ -115,6 +115,11 @@ static void grpc_takes_it_from_memory(void **state)
     stop_all();
     options.key_pem = stranger.key.data; /* not its own */
     assert_true(rpc_server_start(&options, &service.server, NULL) < 0);
+    options.key_pem = NULL;
+    assert_int_equal(rpc_server_start(&options, &service.server, NULL), -EINVAL);
+    options.cert_pem = NULL;
+    options.cert_file = "/nowhere/server.crt";
+    assert_int_equal(rpc_server_start(&options, &service.server, NULL), -EINVAL);
     release(&made);
     release(&stranger);
 }
