@@ -2,6 +2,7 @@
 # (LOCKSTEP_ASAN_E2E: which scripts; all, in CI the one with gangs of all sorts).
 source tests/suites/lib.sh
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
+export LSAN_OPTIONS=suppressions=$PWD/tests/checks/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS=print_stacktrace=1
 export LOCKSTEP_BRUTE_CASES=${LOCKSTEP_BRUTE_CASES:-2000} # for memory; exactness is the unit suite's
 bad=0

@@ -299,7 +299,7 @@ static void a_rank_dies_with_its_parent(void **state)
     assert_int_equal(waitpid(rank, NULL, 0), rank);
     assert_int_equal(read(pipes[0], &byte, 1), 0);
     close(pipes[0]);
-    /* As a reaper this program also gets what others leave; it ends by itself, but not at once. */
+    /* A rank that is killed amid LeakSanitizer's search leaves that search to its reaper; it ends by itself. */
     for (uint64_t until = now_ns() + 10 * SECOND_NS; children_left() && now_ns() < until;)
         (void)poll(NULL, 0, 10);
     assert_int_equal(children_left(), 0);
