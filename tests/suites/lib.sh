@@ -52,10 +52,10 @@ failed_output() {
         END { flush() }' "$1"
 }
 
-# run_ctest PRESET LABEL [JOBS]: one line per ctest test with the label; output of failed ones on stderr.
+# run_ctest PRESET LABEL [NOT-LABEL]: one line per ctest test with the label; output of failed ones on stderr.
 run_ctest() {
-    local dir=build/$1 label=$2 jobs=${3:-$LOCKSTEP_JOBS} code
-    ctest --test-dir "$dir" -L "^$label\$" -j "$jobs" --output-on-failure --no-tests=error \
+    local dir=build/$1 label=$2 without=${3:-none} code
+    ctest --test-dir "$dir" -L "^$label\$" -LE "^$without\$" -j "$LOCKSTEP_JOBS" --output-on-failure --no-tests=error \
         >"$dir/ctest-$label.log" 2>&1
     code=$?
     awk '
