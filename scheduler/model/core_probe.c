@@ -228,8 +228,7 @@ void core__probe(struct core *core, struct gang *gang)
     if (probe->phase == PROBE_DONE && probe->generation == gang->generation)
         return;
     if (core__probe_policy(core, gang) == PROBE_OFF) {
-        if (probe->phase == PROBE_ASKED)
-            core__end_probe(core, gang);
+        core__end_probe(core, gang);
         return;
     }
     if (bound && gang->persisted && (probe->phase != PROBE_ASKED || probe->seats != seats_of(gang)))
@@ -240,12 +239,20 @@ void core__probe(struct core *core, struct gang *gang)
 
 /* ---- what stands in the GangPlacement -------------------------------------------------------------------- */
 
+/* Asked about by whoever led before: it will be again, and nothing that is written until then may lose since when. */
+static bool is_to_go_on(const struct gang *gang)
+{
+    return gang->probe.phase == PROBE_NONE && gang->probe.began_s > 0 && gang->probe.generation == gang->generation;
+}
+
 const char *gang_state_text(const struct gang *gang)
 {
-    if (gang->state != GANG_BOUND || gang->probe.phase == PROBE_NONE)
+    if (gang->state != GANG_BOUND)
         return gang_state_name(gang->state);
-    if (gang->probe.phase == PROBE_ASKED)
+    if (gang->probe.phase == PROBE_ASKED || is_to_go_on(gang))
         return "Probing";
+    if (gang->probe.phase == PROBE_NONE)
+        return gang_state_name(gang->state);
     if (strcmp(gang->probe.verdict, "ok") == 0)
         return "Validated";
     return strcmp(gang->probe.verdict, "slow") == 0 ? "Degraded" : gang_state_name(gang->state);
@@ -284,7 +291,7 @@ json_t *core__probe_json(const struct gang *gang)
 {
     const struct gang_probe *probe = &gang->probe;
 
-    if (probe->phase == PROBE_NONE)
+    if (probe->phase == PROBE_NONE && !is_to_go_on(gang))
         return json_null();
     return json_pack("{s:I, s:o, s:o, s:o, s:o}", "generation", (json_int_t)probe->generation, "verdict",
                      probe->phase == PROBE_DONE ? json_string(probe->verdict) : json_null(), "message",

@@ -244,8 +244,9 @@ static void what_a_pod_waits_at_is_told_once_while_its_gang_is_measured(void **s
     assert_in(record(world), "\"message\":\"as it was measured\"");
 }
 
-/* At 1,040 on the wall; gang g of two was asked about at 1,005, of 60 s, and g-1 waits for an image. */
-static struct world *restarted_world(void)
+/* At 1,040 on the wall; gang g of two was asked about at 1,005, of 60 s, and g-1 waits for an image. Its record is to be
+ * written, and it is not asked about anew before that. */
+static struct world *waking_world(void)
 {
     struct world *world = new_world(4, 4, 2);
     struct obj_placement *placement = calloc(1, sizeof(*placement));
@@ -271,6 +272,13 @@ static struct world *restarted_world(void)
     put_pod(world, pod);
     world_step(world, (struct event){.kind = EV_PLACEMENT, .object.placement = placement});
     sync_world(world);
+    return world;
+}
+
+static struct world *restarted_world(void)
+{
+    struct world *world = waking_world();
+
     answer_writes(world, ACT_PLACEMENT, WRITE_OK);
     return world;
 }
@@ -290,13 +298,28 @@ static void the_deadline_runs_from_the_first_question(void **state)
     assert_in(find_action(world, ACT_PROBE, "")->body, "\"deadline_ns\":25000000000,"); /* of 60 s */
 }
 
+/* Or a second restart, before it is asked about again, would give it the whole time once more. */
+static void what_is_written_before_that_keeps_when_it_began(void **state)
+{
+    struct world *world = waking_world();
+    const struct action *write = find_action(world, ACT_PLACEMENT, "");
+
+    (void)state;
+    assert_int_equal(count_actions(world, ACT_PROBE), 0);
+    assert_non_null(write);
+    assert_in(write->body, "\"startedAt\":\"1970-01-01T00:16:45Z\"");
+    assert_in(write->body, "\"state\":\"Probing\"");
+    assert_in(write->body, "container data: ErrImagePull (pod g-1 on n0)");
+    world_close(world);
+    free(world);
+}
+
 static void after_a_restart_it_is_told_again_what_pods_wait_at(void **state)
 {
     struct world *world = *state;
 
     assert_string_equal(told(world, "g-1"), "container data: ErrImagePull");
     assert_null(told(world, "g-0"));
-    assert_in(record(world), "container data: ErrImagePull (pod g-1 on n0)");
 }
 
 static void a_restart_takes_the_answer_over(void **state)
@@ -339,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_pod_waits_at_is_told_once_while_its_gang_is_measured, open_world,
                                         close_world),
         cmocka_unit_test_setup_teardown(the_deadline_runs_from_the_first_question, open_restarted, close_world),
+        cmocka_unit_test(what_is_written_before_that_keeps_when_it_began),
         cmocka_unit_test_setup_teardown(after_a_restart_it_is_told_again_what_pods_wait_at, open_restarted, close_world),
         cmocka_unit_test(a_restart_takes_the_answer_over),
     };
