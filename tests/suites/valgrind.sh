@@ -4,7 +4,7 @@
 # LOCKSTEP_VALGRIND_TESTS names others.
 source tests/suites/lib.sh
 tests=${LOCKSTEP_VALGRIND_TESTS:-"test_probe_wire test_coordinator test_coordinator_gangs test_coordinator_hosts
-    test_coordinator_memory test_probe_hosts test_probe_invite test_tls_ephemeral test_token_cache
+    test_coordinator_memory test_probe_hosts test_probe_invite test_token_cache
     test_probe_service test_pod_probe test_measure test_measure_stats test_tcp test_local test_op test_child
     test_child_wire test_verdict test_rpc test_rpc_start test_rpc_stream test_rpc_hostile test_rpc_tls test_rpc_proto"}
 followed=" test_child "
