@@ -138,7 +138,7 @@ struct proc {
     pid_t pid;
     unsigned pod;
     bool killed;  /* by the run */
-    bool stopped; /* for now */
+    bool stopped; /* by SIGSTOP, and not continued so far */
     int64_t started_ns, resumed_ns, ended_ns;
     int status;
 };
