@@ -265,7 +265,22 @@ static int join(const struct arguments *arguments, const struct strbuf *invitati
 /* NULL: nothing of what is given. */
 static const char *said_by_the_invitation(const struct pod_options *pod)
 {
-    return pod->devices ? "--devices" : pod->backend ? "--backend" : pod->limit_ns ? "--limit" : NULL;
+    const struct rpc_channel_options *coordinator = &pod->coordinator;
+    const struct {
+        const char *name;
+        bool said;
+    } options_of_pods[] = {{"--devices", pod->devices},
+                           {"--backend", pod->backend},
+                           {"--limit", pod->limit_ns},
+                           {"--coordinator", coordinator->target},
+                           {"--ca", coordinator->ca_file},
+                           {"--token", coordinator->token_file},
+                           {"--server-name", coordinator->server_name}};
+
+    for (size_t i = 0; i < sizeof(options_of_pods) / sizeof(options_of_pods[0]); i++)
+        if (options_of_pods[i].said)
+            return options_of_pods[i].name;
+    return NULL;
 }
 
 /* False: nobody asked for it. */
@@ -300,11 +315,19 @@ static bool join_by_hand(const struct arguments *arguments, int *ret_code)
 static int measure(struct arguments *arguments)
 {
     struct pod_options *pod = &arguments->pod;
+    struct rpc_channel_options *coordinator = &pod->coordinator;
     unsigned gpus = count_gpus();
     enum verdict verdict;
     struct err err = ERR_INIT;
-    int r = check_pod(pod);
+    int r;
 
+    if (!coordinator->target)
+        coordinator->target = from_environment("LOCKSTEP_COORDINATOR", NULL);
+    if (!coordinator->ca_file)
+        coordinator->ca_file = SECRETS "ca.crt";
+    if (!coordinator->token_file)
+        coordinator->token_file = SECRETS "token";
+    r = check_pod(pod);
     if (r != 0)
         return r;
     if (pod->devices == 0)
@@ -328,9 +351,6 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "--child") == 0)
         return rank_main_of(argv[2]);
     arguments.pod = (struct pod_options){
-        .coordinator = {.target = from_environment("LOCKSTEP_COORDINATOR", NULL),
-                        .ca_file = SECRETS "ca.crt",
-                        .token_file = SECRETS "token"},
         .ns = from_environment("POD_NAMESPACE", NULL),
         .pod = from_environment("POD_NAME", NULL),
         .uid = from_environment("POD_UID", NULL),

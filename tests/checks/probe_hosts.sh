@@ -196,6 +196,8 @@ what_the_invitation_says_is_refused() {
     ended 2 b && has '--backend: by hand the invitation says it' b || return
     join b --limit 5m
     ended 2 b && has '--limit: by hand' b || return
+    join b --coordinator 127.0.0.1:1
+    ended 2 b && has '--coordinator: by hand' b || return
     kill -INT $lead
     ends 1 $lead
 }
